@@ -17,8 +17,8 @@ The network is written out here in numpy, forward and backward, so that nothing 
 
 The ONNX file keeps the BatchNorms as nodes of their own, as a training framework exports them; to fold them
 into the convolutions is the compiler's work.  Before anything is written, ONNX Runtime has to agree with
-the forward pass below.  The same machine writes the same bytes again; another one may differ in the last
-bits, since sums are numpy's.
+the forward pass below.  The last bits of the weights, and so the bytes of digits.onnx, depend on the
+machine and its number of threads, since the sums are numpy's; the split does not.
 """
 
 import argparse
