@@ -1,0 +1,41 @@
+"""What a target tells the passes: facts, never its name.
+
+Passes read a `TargetFacts` from their context; `targets/` provides the values.  Protocols that let a target
+take part in a pass (its schedules, its wishes for layouts) stand here too, so that no pass imports a target.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from headrace.ir.kernel.ops.func import KernelFunc
+
+
+@dataclass(frozen=True, slots=True)
+class TargetFacts:
+    """Numbers that decide code shapes.  Bytes and counts of one core unless said otherwise."""
+
+    preset: str  # what users type: x86-64-v3
+    triple: str  # four parts, as LLVM wants it
+    cpu: str  # LLVM's -mcpu
+    features: tuple[str, ...]  # LLVM's feature names, sorted, with + or -
+    vector_bytes: int  # widest vector that pays
+    vector_registers: int
+    has_fma: bool  # a fused multiply-add for f32 in hardware
+    l1_bytes: int
+    l2_bytes: int
+    emitter: str = "llvm"  # the folder of codegen/ or plug-in that turns loops into bytes
+
+    def lanes(self, element_bytes: int) -> int:
+        """Elements in one vector."""
+        return self.vector_bytes // element_bytes
+
+
+class Schedule(Protocol):
+    """The steps a target takes from a structured kernel to loops."""
+
+    def __call__(self, function: KernelFunc, facts: TargetFacts) -> list[str]:
+        """The pipeline text of each step for this function, in order: `kernel.tile{axis=i by=6}` ..."""
+        ...

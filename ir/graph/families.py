@@ -1,0 +1,214 @@
+"""Families of graph operations: how the elements of a result come from the elements of the operands.
+
+Everything below is *pull*: an operation is asked for its element at an index (formulas over axis names) and
+says which operand elements that takes, through a `PullBuilder`.
+
+    GraphOp        infer, reference (numpy), sample; maybe fold; maybe decompose
+    ├── Pull       one element from operand elements at other indices, no sum
+    │   ├── Elementwise   `scalar` of the operands' elements at the broadcast index
+    │   └── Movement      an operand's element at another index: transpose, slice, pad
+    └── Reducing   a fold over reduction axes: sums, contractions, pooling, convolution
+
+An operation that is neither decomposes into ones that are.  An operation that only looks at types or at
+integers known at compile time (`Shape`, `Reshape` with a run-time operand) says its result as formulas in
+`shape_values`, which `graph.propagate-shapes` uses.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+from headrace.ir.access import Axis
+from headrace.ir.core import Operation, Value
+from headrace.ir.dims import Dim
+from headrace.ir.kernel.build import ScalarBuilder
+from headrace.ir.rewrite import Builder
+from headrace.ir.types import TensorType, Type
+
+Array = np.ndarray[Any, Any]
+Index = tuple[Dim, ...]
+
+
+def tensor(value: Value) -> TensorType:
+    """The type of a tensor value."""
+    assert isinstance(value.type, TensorType), value.type
+    return value.type
+
+
+class PullBuilder(ScalarBuilder):
+    """A `ScalarBuilder` that can also read operands.  Lowering implements `read`."""
+
+    def read(self, operand: Value, index: Index, otherwise: float | int | bool | None = None) -> Value:
+        """The element of `operand` at `index`; `otherwise` where given and the index is outside."""
+        raise NotImplementedError
+
+
+class Sampler(Protocol):
+    """What `sample` gets: seeded randomness and fresh operands."""
+
+    rng: np.random.Generator
+
+    def tensor(self, type: TensorType, low: float = -2.0, high: float = 2.0) -> Value:
+        """A new function parameter of that type; tests fill it with numbers from [low, high)."""
+        ...
+
+    def constant(self, array: Array) -> Value:
+        """A graph.constant of that content."""
+        ...
+
+    def dims(self, rank: int) -> tuple[Dim, ...]:
+        """Random small dims, now and then symbols."""
+        ...
+
+
+class GraphOp(Operation):
+    """Base of all graph operations that compute tensors."""
+
+    @abstractmethod
+    def reference(self, *operands: Array) -> Array | tuple[Array, ...]:
+        """The results from the operands, in numpy.  This is the meaning of the operation."""
+        raise NotImplementedError
+
+    @classmethod
+    def sample(cls, sampler: Sampler) -> GraphOp:
+        """A random valid instance, for property tests."""
+        raise NotImplementedError
+
+    def fold(self) -> Value | None:
+        """An existing value that equals the only result, or None."""
+        return None
+
+    def decompose(self, builder: Builder) -> Sequence[Value] | None:
+        """Inserts simpler operations and returns their values for the results; None if it is simple already."""
+        return None
+
+    def shape_values(self, known: Sequence[tuple[Dim, ...] | None]) -> Sequence[tuple[Dim, ...] | None] | None:
+        """The integers in each result (row-major) as formulas, from those in each operand; None if unknown."""
+        return None
+
+
+class Pull(GraphOp):
+    """One result, each element from elements of the operands."""
+
+    @abstractmethod
+    def pull(self, b: PullBuilder, index: Index) -> Value:
+        """The element of the result at `index`."""
+        raise NotImplementedError
+
+
+def broadcast_dims(shapes: Sequence[tuple[Dim, ...]]) -> tuple[Dim, ...]:
+    """numpy's broadcast of shapes.  A symbolic dim against another one gives their maximum: which of them may be
+    1 is decided at run time.  Raises ValueError with the two dims that contradict."""
+    rank = max((len(s) for s in shapes), default=0)
+    result = []
+    for place in range(rank):
+        column = [s[place - rank + len(s)] for s in shapes if place - rank + len(s) >= 0]
+        wide = [d for d in dict.fromkeys(column) if not (d.is_constant and d.value == 1)]
+        fixed = [d for d in wide if d.is_constant]
+        if len(fixed) > 1:
+            raise ValueError(f"{fixed[0]} against {fixed[1]}")
+        result.append(fixed[0] if fixed else wide[0] if len(wide) == 1 else _wider(wide))
+    return tuple(result)
+
+
+def _wider(dims: list[Dim]) -> Dim:
+    from headrace.ir.dims import dim_max
+
+    return dim_max(*dims) if dims else Dim.constant(1)
+
+
+def broadcast_index(index: Index, shape: tuple[Dim, ...], result: tuple[Dim, ...]) -> Index:
+    """Where the element of an operand of `shape` lies that belongs to `index` of the broadcast `result`.
+
+    A dim that is 1, or may be (a symbol that is not the result's), is read at min(index, dim - 1).
+    """
+    from headrace.ir.dims import dim_min
+
+    found = []
+    for i, d, r in zip(index[len(index) - len(shape) :], shape, result[len(result) - len(shape) :], strict=True):
+        if d.is_constant and d.value == 1:
+            found.append(Dim.constant(0))
+        else:
+            found.append(i if d == r else dim_min(i, d - 1))
+    return tuple(found)
+
+
+class Elementwise(Pull):
+    """A scalar function of the operands' elements, operands broadcast against each other."""
+
+    def infer(self) -> Sequence[Type]:
+        kinds = [tensor(o) for o in self.operands]
+        if len({k.dtype for k in kinds}) > 1:
+            raise self.fail(f"operands are {' and '.join(str(k) for k in kinds)}, expected one element type")
+        return [self.broadcast(kinds)]
+
+    def broadcast(self, kinds: Sequence[TensorType]) -> TensorType:
+        """The first operand's element type with all operands' broadcast dims."""
+        try:
+            return TensorType(kinds[0].dtype, broadcast_dims([k.dims for k in kinds]))
+        except ValueError as error:
+            raise self.fail(f"operands of {' and '.join(str(k) for k in kinds)} do not broadcast: {error}") from None
+
+    @abstractmethod
+    def scalar(self, b: ScalarBuilder, *xs: Value) -> Value:
+        """The result's element from the operands' elements."""
+        raise NotImplementedError
+
+    def pull(self, b: PullBuilder, index: Index) -> Value:
+        result = tensor(self.result).dims
+        reads = [b.read(o, broadcast_index(index, tensor(o).dims, result)) for o in self.operands]
+        return self.scalar(b, *reads)
+
+
+class Movement(Pull):
+    """Elements of one operand at other places: no arithmetic, so it may fuse into any reader."""
+
+    otherwise: ClassVar[None] = None
+
+    @abstractmethod
+    def source(self, index: Index) -> Index:
+        """Where in the first operand the element at `index` of the result lies."""
+        raise NotImplementedError
+
+    def pull(self, b: PullBuilder, index: Index) -> Value:
+        return b.read(self.operands[0], self.source(index))
+
+
+class Reducing(GraphOp):
+    """One result; each element folds a step over reduction axes.
+
+    The order of the fold is free within `combine`, unless numerics are strict.
+    """
+
+    @abstractmethod
+    def reduction_axes(self) -> tuple[tuple[str, Dim], ...]:
+        """Names (a wish: lowering makes them unique) and extents of the reduction axes, outermost first."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def init(self, b: ScalarBuilder) -> Sequence[Value]:
+        """The accumulators before the first step."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def step(self, b: PullBuilder, index: Index, reduced: Index, state: Sequence[Value]) -> Sequence[Value]:
+        """The accumulators after the operand elements of result `index` and reduction point `reduced`."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def combine(self, b: ScalarBuilder, left: Sequence[Value], right: Sequence[Value]) -> Sequence[Value]:
+        """The accumulators of two parts of the domain, joined."""
+        raise NotImplementedError
+
+    def finish(self, b: PullBuilder, index: Index, state: Sequence[Value]) -> Value:
+        """The result's element from the final accumulators; may read operands at `index`."""
+        return state[0]
+
+
+def fresh_axes(prefix: str, kind: str, extents: Sequence[Dim]) -> tuple[Axis, ...]:
+    """Axes `prefix0`, `prefix1`, ... of one kind."""
+    return tuple(Axis(f"{prefix}{i}", kind, extent) for i, extent in enumerate(extents))

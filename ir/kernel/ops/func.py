@@ -1,0 +1,54 @@
+"""kernel.func: one kernel.
+
+    kernel.func @relu(%x: buffer<f32[n]>, %y: buffer<f32[n]>) {outputs = 1, facts = [], scalars = ["n"]} {
+      kernel.map (i: parallel n) reads(%x[i]) writes(%y[i]) {
+      ^(%a: f32):
+        %b = kernel.constant {value = 0.0, type = f32} : f32
+        %c = kernel.max %a, %b : f32
+        kernel.yield %c
+      }
+    }
+
+The last `outputs` parameters are written, the others read only; parameters never overlap.  `scalars` lists the
+dim symbols that the launch passes, in order: every symbol in the parameters' types and in the body that is no
+axis is among them.  The function has no results and its block no terminator.
+"""
+
+from __future__ import annotations
+
+from headrace.ir.access import SymbolRef
+from headrace.ir.core import BlockArgument, Region
+from headrace.ir.declare import op
+from headrace.ir.module import Function
+from headrace.ir.types import BufferType
+
+
+@op("kernel.func")
+class KernelFunc(Function):
+    """One kernel: parameters are buffers in space `global`."""
+
+    symbol: SymbolRef
+    body: Region
+    outputs: int
+    facts: tuple[str, ...] = ()
+    scalars: tuple[str, ...] = ()
+
+    @property
+    def inputs(self) -> tuple[BlockArgument, ...]:
+        """The parameters that are only read."""
+        return self.parameters[: len(self.parameters) - self.outputs]
+
+    @property
+    def written(self) -> tuple[BlockArgument, ...]:
+        """The parameters that are written."""
+        return self.parameters[len(self.parameters) - self.outputs :]
+
+    def verify_op(self) -> None:
+        if not 0 <= self.outputs <= len(self.parameters):
+            raise self.fail(f"outputs is {self.outputs}, but there are {len(self.parameters)} parameters")
+        for parameter in self.parameters:
+            if not isinstance(parameter.type, BufferType) or parameter.type.space != "global":
+                raise self.fail(f"parameter {parameter.index} is {parameter.type}, expected a buffer in space global")
+            unknown = {s for d in parameter.type.dims for s in d.symbols} - set(self.scalars)
+            if unknown:
+                raise self.fail(f"symbol {min(unknown)!r} of parameter {parameter.index} is not among the scalars")

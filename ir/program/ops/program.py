@@ -1,0 +1,150 @@
+"""program.func and its operations: the host's part of a model.
+
+    program.func @main(%x: buffer<f32[batch, 784]>, %y: buffer<f32[batch, 10]>)
+        {outputs = 1, facts = [], input_names = ["x"], output_names = ["y"]} {
+      %w = program.constant {value = @w0, type = buffer<f32[784, 10]>} : buffer<f32[784, 10]>
+      %t = program.alloc {type = buffer<f32[batch, 10], arena>, offset = 0} : buffer<f32[batch, 10], arena>
+      program.launch buffers(%x, %w, %t) {kernel = @matmul, scalars = [batch], tasks = batch}
+      %v = program.view %t {type = buffer<f32[batch*10], arena>, offset = 0} : buffer<f32[batch*10], arena>
+      program.launch buffers(%v, %y) {kernel = @softmax, scalars = [batch], tasks = batch}
+    }
+
+The last `outputs` parameters are the caller's result buffers; their dims are formulas over the symbols that the
+inputs' dims bind.  `program.read` makes a data element a symbol for everything below it: what comes after is
+a new segment with a plan of its own.  Buffers of space `global` are the caller's or constants, `arena` is
+planned by `program.plan-memory`, which sets the offsets (None before).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from headrace.ir.access import SymbolRef
+from headrace.ir.constants import ConstantRef
+from headrace.ir.core import BlockArgument, Operation, Region, Value
+from headrace.ir.declare import op
+from headrace.ir.dims import Dim
+from headrace.ir.module import Function
+from headrace.ir.types import BufferType, Type
+
+
+@op("program.func")
+class ProgramFunc(Function):
+    """The host's part of a model: parameters are the inputs, then the outputs."""
+
+    symbol: SymbolRef
+    body: Region
+    outputs: int
+    facts: tuple[str, ...] = ()
+    input_names: tuple[str, ...] = ()
+    output_names: tuple[str, ...] = ()
+
+    @property
+    def inputs(self) -> tuple[BlockArgument, ...]:
+        return self.parameters[: len(self.parameters) - self.outputs]
+
+    @property
+    def written(self) -> tuple[BlockArgument, ...]:
+        return self.parameters[len(self.parameters) - self.outputs :]
+
+    def verify_op(self) -> None:
+        for parameter in self.parameters:
+            if not isinstance(parameter.type, BufferType) or parameter.type.space != "global":
+                raise self.fail(f"parameter {parameter.index} is {parameter.type}, expected a buffer in space global")
+
+
+@op("program.constant")
+class Constant(Operation):
+    """A constant's buffer: an array of the store, or what a graph.func without parameters computes.
+
+    The function is evaluated when the artefact is written, one at a time, so that packed or cast weights never
+    lie in memory all at once.
+    """
+
+    value: ConstantRef | SymbolRef
+    type: BufferType
+
+    def infer(self) -> Sequence[Type]:
+        return [self.type]
+
+
+@op("program.alloc")
+class Alloc(Operation):
+    """A buffer in the arena, `offset` bytes from its start (a multiple of 64); undefined until written."""
+
+    type: BufferType
+    offset: Dim | None = None
+
+    is_pure = False
+
+    def infer(self) -> Sequence[Type]:
+        return [self.type]
+
+    def verify_op(self) -> None:
+        if self.type.space != "arena":
+            raise self.fail(f"space is {self.type.space}, expected arena")
+
+
+@op("program.view")
+class View(Operation):
+    """The same memory with other dims, from `offset` bytes on."""
+
+    x: Value
+    type: BufferType
+    offset: Dim
+
+    def infer(self) -> Sequence[Type]:
+        return [self.type]
+
+    def verify_op(self) -> None:
+        kind = self.x.type
+        if not isinstance(kind, BufferType) or (kind.space, kind.dtype) != (self.type.space, self.type.dtype):
+            raise self.fail(f"views {kind} as {self.type}, expected the same space and element type")
+
+
+@op("program.launch")
+class Launch(Operation):
+    """Runs a kernel on [0, tasks) of its task domain; `scalars` are the values of the kernel's scalars."""
+
+    buffers: tuple[Value, ...]
+    kernel: SymbolRef
+    scalars: tuple[Dim, ...]
+    tasks: Dim
+
+    is_pure = False
+
+
+@op("program.copy")
+class Copy(Operation):
+    """Copies a whole buffer; sizes are equal."""
+
+    source: Value
+    target: Value
+
+    is_pure = False
+
+
+@op("program.read")
+class Read(Operation):
+    """Binds `symbol` to the integer at `element` (row-major) of a buffer; an error unless lower <= it <= upper.
+
+    Everything below may use the symbol.  The error names the location's node.
+    """
+
+    x: Value
+    element: int
+    symbol: str
+    lower: Dim
+    upper: Dim | None = None
+
+    is_pure = False
+
+
+@op("program.check")
+class Check(Operation):
+    """An error with `message` unless every formula is >= 0."""
+
+    where: tuple[Dim, ...]
+    message: str
+
+    is_pure = False
