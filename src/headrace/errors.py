@@ -1,4 +1,4 @@
-"""Every error that Headrace raises on purpose, in one place: `except headrace.errors.HeadraceError` catches the compiler's.
+"""Every error that Headrace raises on purpose, by name: what to write behind `except`.
 
 The compiler's tree is declared in headrace.ir.errors and drawn there.
 """

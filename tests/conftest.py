@@ -1,0 +1,32 @@
+"""What all tests share: how hypothesis draws, and what happens when an outside tool is missing."""
+
+import os
+import shutil
+from collections.abc import Callable
+
+import pytest
+from hypothesis import settings
+
+# The same examples every time, so that a failure on one machine is a failure on all, and no time limit for
+# one example, since machines are shared.  `--hypothesis-profile=default` searches at random.
+settings.register_profile("headrace", deadline=None, derandomize=True)
+settings.load_profile("headrace")
+
+
+@pytest.fixture(scope="session")
+def require_tool() -> Callable[[str], str]:
+    """`require_tool("qemu-aarch64-static")`: the tool's path.
+
+    Without the tool the test is skipped; where HEADRACE_REQUIRE_TOOLS=1 says that all tools are installed,
+    as .ci/run does, it fails.
+    """
+
+    def find(name: str) -> str:
+        path = shutil.which(name)
+        if path is None and os.environ.get("HEADRACE_REQUIRE_TOOLS") == "1":
+            pytest.fail(f"{name} is not on PATH, and HEADRACE_REQUIRE_TOOLS is 1")
+        if path is None:
+            pytest.skip(f"{name} is not on PATH")
+        return path
+
+    return find
