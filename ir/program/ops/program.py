@@ -4,9 +4,9 @@
         {outputs = 1, facts = [], input_names = ["x"], output_names = ["y"]} {
       %w = program.constant {value = @w0, type = buffer<f32[784, 10]>} : buffer<f32[784, 10]>
       %t = program.alloc {type = buffer<f32[batch, 10], arena>, offset = 0} : buffer<f32[batch, 10], arena>
-      program.launch buffers(%x, %w, %t) {kernel = @matmul, scalars = [batch], tasks = batch}
+      program.launch buffers(%x, %w, %t) {kernel = @matmul, scalars = [batch]}
       %v = program.view %t {type = buffer<f32[batch*10], arena>, offset = 0} : buffer<f32[batch*10], arena>
-      program.launch buffers(%v, %y) {kernel = @softmax, scalars = [batch], tasks = batch}
+      program.launch buffers(%v, %y) {kernel = @softmax, scalars = [batch]}
     }
 
 The last `outputs` parameters are the caller's result buffers; their dims are formulas over the symbols that the
@@ -104,12 +104,14 @@ class View(Operation):
 
 @op("program.launch")
 class Launch(Operation):
-    """Runs a kernel on [0, tasks) of its task domain; `scalars` are the values of the kernel's scalars."""
+    """Runs a kernel on its whole task domain; `scalars` are the values of the kernel's scalars, in order.
+
+    How many tasks that are follows from the kernel's `task` axes (`headrace.ir.kernel.tasks`).
+    """
 
     buffers: tuple[Value, ...]
     kernel: SymbolRef
     scalars: tuple[Dim, ...]
-    tasks: Dim
 
     is_pure = False
 
