@@ -4,6 +4,7 @@ import pkgutil
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib import import_module, resources
 from pathlib import Path
 
@@ -26,6 +27,20 @@ def test_readme_has_two_commands_and_ci_runs_them() -> None:
     assert positions == sorted(positions)
     assert "headrace demo" in commands[0]
     assert "pytest" in commands[1]
+
+
+def test_readme_c_example_fits_the_header(require_tool: Callable[[str], str]) -> None:
+    (example,) = code_blocks((ROOT / "README.md").read_text(), "c")
+    include = Path(import_module("headrace.runtime").__path__[0]) / "include"
+    command = [require_tool("gcc"), "-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror"]
+    result = subprocess.run(
+        [*command, "-fsyntax-only", "-I", str(include), "-x", "c", "-"],
+        input=example,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
 
 
 def test_import_contracts_are_kept(tmp_path: Path) -> None:
