@@ -69,6 +69,9 @@ class ConstantStore:
             raise IRError(f"constant #{prefix}: {len(found)} constants of that digest in the store, expected one")
         return found[0]
 
+    def __contains__(self, ref: ConstantRef) -> bool:
+        return ref.digest in self._arrays
+
     def __iter__(self) -> Iterator[ConstantRef]:
         return iter(self._refs.values())
 
