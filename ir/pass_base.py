@@ -8,6 +8,7 @@ fields are its options (`graph.fuse{max-ops=32}` sets `max_ops`).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -39,3 +40,17 @@ class Pass(ABC):
     @abstractmethod
     def run(self, module: Module, rewriter: Rewriter, context: PassContext) -> None:
         """Transforms valid IR into valid IR; whether it did anything is in `rewriter.changed`."""
+
+
+class Expanding(Pass):
+    """A pass that says which passes to run in its place, once it has seen the module.
+
+    The pass manager runs these one by one, so that each is timed, printed and verified on its own.
+    """
+
+    @abstractmethod
+    def expand(self, module: Module, context: PassContext) -> Sequence[str]:
+        """The pipeline text of each pass to run, in order."""
+
+    def run(self, module: Module, rewriter: Rewriter, context: PassContext) -> None:
+        """Nothing: the pass manager runs the expansion."""

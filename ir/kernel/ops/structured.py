@@ -32,7 +32,7 @@ from typing import TypeVar
 from headrace.ir.access import Access, Axis
 from headrace.ir.core import Operation, Region
 from headrace.ir.declare import op
-from headrace.ir.dims import Dim
+from headrace.ir.dims import Dim, Facts
 from headrace.ir.types import BufferType, Element, ScalarType
 
 INDEPENDENT = ("parallel", "task", "unroll", "vector", "grid", "thread")
@@ -53,6 +53,13 @@ class Structured(Operation):
             if axis.name == name:
                 return axis
         raise self.fail(f"no axis {name!r}; there are {', '.join(a.name for a in self.axes)}")
+
+    def axis_facts(self) -> Facts:
+        """What is known of this operation's axes: their ranges."""
+        facts = Facts()
+        for axis in self.axes:
+            facts = facts.with_symbol(axis.name, Dim.constant(0), axis.extent)
+        return facts
 
     def check_access(self, accesses: tuple[Access, ...], what: str) -> None:
         for access in accesses:

@@ -1,0 +1,12 @@
+"""Dims: the one language of integers in the compiler.
+
+Tensor dims, buffer extents, loop bounds, index formulas and byte offsets are all `Dim`s: polynomials over symbols
+with floordiv, mod, min and max, in a canonical form.  `Facts` holds what is known about the symbols and answers
+yes, no or unknown.
+"""
+
+from headrace.ir.dims.expr import Algebra, Dim, DimLike, as_dim, ceildiv, dim_max, dim_min, fold
+from headrace.ir.dims.facts import Facts
+from headrace.ir.dims.parse import parse_dim
+
+__all__ = ["Algebra", "Dim", "DimLike", "Facts", "as_dim", "ceildiv", "dim_max", "dim_min", "fold", "parse_dim"]

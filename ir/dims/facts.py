@@ -1,0 +1,386 @@
+"""`Facts`: what is known about the symbols of formulas, and three-valued questions about them.
+
+In: intervals, divisors, equalities of symbols, and loop axes with symbolic bounds.  Out: intervals of formulas,
+simpler formulas, and True, False or None (unknown) for a comparison.  Unknown is never guessed away.
+
+A symbol is at least 0 unless said otherwise (dims are).  Comparisons substitute bounds: to show d >= 0, replace a
+bounded symbol, innermost first, by the end of its range that makes d smallest; `k*(x floordiv k)` lies in
+(x - k, x]; a minimum is one of its arguments and no larger than any.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from headrace.ir.dims.expr import Atom, Compound, Dim, DimLike, Monomial, apply, as_dim
+from headrace.ir.dims.parse import parse_dim
+from headrace.ir.errors import DimError
+
+Interval = tuple[int | None, int | None]
+_DEPTH = 12  # how many bounds a proof may substitute
+
+
+class Facts:
+    """What is known; `with_symbol` gives a copy with one more axis."""
+
+    __slots__ = ("_axes", "_divisors", "_equal", "_intervals")
+
+    def __init__(self) -> None:
+        self._intervals: dict[str, Interval] = {}
+        self._divisors: dict[str, int] = {}
+        self._equal: dict[str, Dim] = {}
+        self._axes: dict[str, tuple[Dim, Dim]] = {}  # name -> [lower, upper); later ones are inner
+
+    def copy(self) -> Facts:
+        new = Facts()
+        new._intervals = dict(self._intervals)
+        new._divisors = dict(self._divisors)
+        new._equal = dict(self._equal)
+        new._axes = dict(self._axes)
+        return new
+
+    # ---- learning ----------------------------------------------------------------------------------------
+
+    def restrict(self, name: str, lower: int | None = None, upper: int | None = None) -> None:
+        """name >= lower and name <= upper.  Raises DimError if nothing is left."""
+        low, high = self._intervals.get(name, (0, None))
+        low = lower if low is None else low if lower is None else max(low, lower)
+        high = upper if high is None else high if upper is None else min(high, upper)
+        if low is not None and high is not None and low > high:
+            raise DimError(f"{name} would have to be at least {low} and at most {high}")
+        self._intervals[name] = (low, high)
+
+    def divisible_by(self, name: str, number: int) -> None:
+        """name mod number == 0."""
+        known = self._divisors.get(name, 1)
+        self._divisors[name] = known * number // _gcd(known, number)
+
+    def equate(self, left: DimLike, right: DimLike) -> None:
+        """left == right.  Raises DimError if that cannot be."""
+        difference = self.simplify(as_dim(left) - as_dim(right))
+        if self.equal(difference, 0) is True:
+            return
+        if self.equal(difference, 0) is False:
+            raise DimError(f"{left} and {right} cannot be equal")
+        for name in sorted(difference.symbols, reverse=True):
+            split = difference.linear(name)
+            if split is not None and split[0].is_constant and abs(split[0].value) == 1 and name not in self._axes:
+                solved = -split[1] if split[0].value == 1 else split[1]
+                self._equal = {n: d.substitute({name: solved}) for n, d in self._equal.items()}
+                self._equal[name] = solved
+                return
+
+    def with_symbol(self, name: str, lower: DimLike, upper: DimLike) -> Facts:
+        """A copy in which `name` ranges over [lower, upper), formulas over what was known before."""
+        new = self.copy()
+        new._axes.pop(name, None)
+        new._axes[name] = (as_dim(lower), as_dim(upper))
+        return new
+
+    # ---- asking ------------------------------------------------------------------------------------------
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """The symbols that something is known of, and those that it mentions; sorted."""
+        found = {*self._intervals, *self._divisors, *self._equal}
+        for dim in self._equal.values():
+            found.update(dim.symbols)
+        return tuple(sorted(found))
+
+    def interval(self, dim: DimLike) -> Interval:
+        """(lowest, highest) as far as known; None for unbounded."""
+        return self._interval(as_dim(dim).substitute(self._equal))
+
+    def simplify(self, dim: DimLike) -> Dim:
+        """An equal formula without what the facts decide: equalities, min, max, mod and floordiv."""
+        dim = as_dim(dim).substitute(self._equal)
+        total = Dim.constant(0)
+        for monomial, factor in dim.terms:
+            product = Dim.constant(factor)
+            for atom, power in monomial:
+                base = Dim.symbol(atom) if isinstance(atom, str) else self._simplify_compound(atom)
+                for _ in range(power):
+                    product = product * base
+            total = total + product
+        return total
+
+    def equal(self, left: DimLike, right: DimLike) -> bool | None:
+        """Whether they are the same number."""
+        difference = (as_dim(left) - as_dim(right)).substitute(self._equal)
+        if difference.is_constant:
+            return difference.value == 0
+        if self._positive(difference - 1) or self._positive(-difference - 1):
+            return False
+        return True if self._positive(difference) and self._positive(-difference) else None
+
+    def less_equal(self, left: DimLike, right: DimLike) -> bool | None:
+        """Whether left <= right."""
+        difference = (as_dim(right) - as_dim(left)).substitute(self._equal)
+        if self._positive(difference):
+            return True
+        return False if self._positive(-difference - 1) else None
+
+    def less(self, left: DimLike, right: DimLike) -> bool | None:
+        """Whether left < right."""
+        return self.less_equal(as_dim(left) + 1, right)
+
+    def divides(self, number: int, dim: DimLike) -> bool | None:
+        """Whether dim is a multiple of number."""
+        rest = as_dim(dim).substitute(self._equal) % number
+        if rest.is_constant:
+            return rest.value == 0
+        rest = as_dim(dim).substitute(self._equal)
+        for monomial, factor in rest.terms:
+            known = factor
+            for atom, power in monomial:
+                if isinstance(atom, str):
+                    known *= self._divisors.get(atom, 1) ** power
+            if known % number:
+                low, high = self.interval(rest % number)
+                return False if low is not None and low > 0 and high is not None else None
+        return True
+
+    def smallest(self, symbols: Iterable[str], at_least: Mapping[str, int] | None = None) -> dict[str, int]:
+        """The smallest legal value of each symbol, not below `at_least`.  Raises DimError if there is none."""
+        floors = at_least or {}
+        wanted = sorted(set(symbols))
+        free = sorted({s for w in wanted for s in self._equal.get(w, Dim.symbol(w)).symbols})
+        found: dict[str, int] = {}
+        for name in free:
+            low, high = self._intervals.get(name, (0, None))
+            step = self._divisors.get(name, 1)
+            value = -(-max(low or 0, floors.get(name, 0)) // step) * step
+            if high is not None and value > high:
+                value = high // step * step
+            if low is not None and value < low:
+                raise DimError(f"no multiple of {step} for {name} in [{low}, {high}]")
+            found[name] = value
+        result = {w: int(self._equal.get(w, Dim.symbol(w)).evaluate(found)) for w in wanted}
+        return result
+
+    # ---- text --------------------------------------------------------------------------------------------
+
+    def lines(self) -> tuple[str, ...]:
+        """One line for each fact, sorted by symbol; axes are not among them."""
+        found = []
+        for name, (low, high) in sorted(self._intervals.items()):
+            found.append(f"{name} in [{'-inf' if low is None else low}, {'inf' if high is None else high}]")
+        found += [f"{name} mod {number} == 0" for name, number in sorted(self._divisors.items())]
+        found += [f"{name} == {dim}" for name, dim in sorted(self._equal.items())]
+        return tuple(found)
+
+    @staticmethod
+    def parse(lines: Sequence[str]) -> Facts:
+        """The facts that `lines` gave.  Raises DimError for a line of another form."""
+        facts = Facts()
+        for line in lines:
+            if match := re.fullmatch(r"\s*(\w+) in \[(-?\w+), (-?\w+)\]\s*", line):
+                low, high = (None if m.endswith("inf") else int(m) for m in match.groups()[1:])
+                facts._intervals[match.group(1)] = (low, high)
+            elif match := re.fullmatch(r"\s*(\w+) mod (\d+) == 0\s*", line):
+                facts.divisible_by(match.group(1), int(match.group(2)))
+            elif "==" in line:
+                left, _, right = line.partition("==")
+                facts.equate(parse_dim(left), parse_dim(right))
+            else:
+                raise DimError(f"fact {line!r}: expected 'n in [0, 4]', 'n mod 8 == 0' or 'n == m*2'")
+        return facts
+
+    # ---- intervals ---------------------------------------------------------------------------------------
+
+    def _interval(self, dim: Dim) -> Interval:
+        low: int | None = 0
+        high: int | None = 0
+        for monomial, factor in dim.terms:
+            part: Interval = (1, 1)
+            for atom, power in monomial:
+                one = self._atom_interval(atom)
+                for _ in range(power):
+                    part = _product(part, one)
+                if power % 2 == 0 and (part[0] is None or part[0] < 0) and len(monomial) == 1:
+                    part = (0, part[1])
+            first, last = _product(part, (factor, factor))
+            low = None if low is None or first is None else low + first
+            high = None if high is None or last is None else high + last
+        return low, high
+
+    def _atom_interval(self, atom: Atom) -> Interval:
+        if isinstance(atom, str):
+            if atom in self._axes:
+                lower, upper = self._axes[atom]
+                high = self._interval(upper)[1]
+                return self._interval(lower)[0], None if high is None else high - 1
+            if atom in self._equal:
+                return self._interval(self._equal[atom])
+            return self._intervals.get(atom, (0, None))
+        parts = [self._interval(a) for a in atom.arguments]
+        match atom.kind:
+            case "floordiv":
+                return _quotient(parts[0], parts[1])
+            case "mod":
+                high = None if parts[1][1] is None else parts[1][1] - 1
+                if parts[0][0] is not None and parts[0][0] >= 0 and parts[0][1] is not None:
+                    high = parts[0][1] if high is None else min(high, parts[0][1])
+                return 0, high
+            case kind:
+                return _extreme_of(kind, [p[0] for p in parts], True), _extreme_of(kind, [p[1] for p in parts], False)
+
+    # ---- proofs ------------------------------------------------------------------------------------------
+
+    def _positive(self, dim: Dim, depth: int = _DEPTH) -> bool:
+        """Whether dim >= 0 can be shown."""
+        low, _ = self._interval(dim)
+        if low is not None and low >= 0:
+            return True
+        if depth == 0 or dim.is_constant:
+            return False
+        for atom in _compounds(dim):
+            smaller = self._without(dim, atom)
+            if smaller is not None:
+                must_all, choices = smaller
+                check = all if must_all else any
+                if check(self._positive(c, depth - 1) for c in choices):
+                    return True
+        for name in reversed(self._axes):
+            split = dim.linear(name) if name in dim.symbols else None
+            if split is None:
+                continue
+            lower, upper = self._axes[name]
+            least, most = self._interval(split[0])
+            if least is not None and least >= 0:
+                return self._positive(split[0] * lower + split[1], depth - 1)
+            if most is not None and most <= 0:
+                return self._positive(split[0] * (upper - 1) + split[1], depth - 1)
+        return False
+
+    def _without(self, dim: Dim, atom: Compound) -> tuple[bool, list[Dim]] | None:
+        """Formulas not above `dim` with one compound replaced: all, or any of them, being >= 0 proves dim >= 0."""
+        split = _linear_in_atom(dim, atom)
+        if split is None:
+            return None
+        factor, rest = split
+        match atom.kind:
+            case "min":
+                return factor > 0, [rest + a * factor for a in atom.arguments]
+            case "max":
+                return factor < 0, [rest + a * factor for a in atom.arguments]
+            case "floordiv":
+                x, by = atom.arguments
+                if not by.is_constant or factor % by.value:
+                    return None
+                times = factor // by.value
+                return True, [rest + (x - by + 1 if times > 0 else x) * times]
+        return None
+
+    def _simplify_compound(self, atom: Compound) -> Dim:
+        arguments = [self.simplify(a) for a in atom.arguments]
+        match atom.kind:
+            case "floordiv" | "mod":
+                x, by = arguments
+                if by.is_constant or self.less(0, by) is True:
+                    whole, rest = self._split_range(x, by)
+                    if rest is not None:
+                        return whole if atom.kind == "floordiv" else rest
+            case kind:
+                kept: list[Dim] = []
+                for place, one in enumerate(arguments):
+                    others = kept + arguments[place + 1 :]
+                    beaten = any(
+                        (self.less_equal(o, one) if kind == "min" else self.less_equal(one, o)) is True for o in others
+                    )
+                    if not beaten:
+                        kept.append(one)
+                arguments = kept
+        return apply(atom.kind, arguments)
+
+    def _split_range(self, x: Dim, by: Dim) -> tuple[Dim, Dim | None]:
+        """(quotient, rest) of x by `by`, if the terms that are no multiples of it stay within [0, by)."""
+        quotient = Dim.constant(0)
+        rest = Dim.constant(0)
+        for monomial, factor in x.terms:
+            term = Dim(((monomial, factor),)) if monomial else Dim.constant(factor)
+            if by.is_constant and factor % by.value == 0:
+                quotient = quotient + (
+                    Dim(((monomial, factor // by.value),)) if monomial else Dim.constant(factor // by.value)
+                )
+            else:
+                rest = rest + term
+        if self.less_equal(0, rest) is True and self.less(rest, by) is True:
+            return quotient, rest
+        return quotient, None
+
+
+def _gcd(a: int, b: int) -> int:
+    while b:
+        a, b = b, a % b
+    return a
+
+
+def _product(left: Interval, right: Interval) -> Interval:
+    """All products; None stands for an infinity on its side."""
+    if left == (0, 0) or right == (0, 0):
+        return 0, 0
+    corners: list[float] = []
+    for a in (_low(left), _high(left)):
+        for b in (_low(right), _high(right)):
+            corners.append(0.0 if 0 in (a, b) else a * b)
+    return _bound(min(corners)), _bound(max(corners))
+
+
+def _low(interval: Interval) -> float:
+    return float("-inf") if interval[0] is None else interval[0]
+
+
+def _high(interval: Interval) -> float:
+    return float("inf") if interval[1] is None else interval[1]
+
+
+def _bound(value: float) -> int | None:
+    return None if value in (float("inf"), float("-inf")) else int(value)
+
+
+def _quotient(left: Interval, right: Interval) -> Interval:
+    """Floor quotients for divisors that are at least 1."""
+    divisors = [max(1, right[0] or 1), right[1]]
+
+    def at(end: int | None, lowest: bool) -> int | None:
+        if end is None:
+            return None
+        smallest, largest = divisors
+        assert smallest is not None
+        steep = (end < 0) == lowest  # dividing by less moves away from zero
+        if steep:
+            return end // smallest
+        return (0 if end >= 0 else -1) if largest is None else end // largest
+
+    return at(left[0], True), at(left[1], False)
+
+
+def _extreme_of(kind: str, ends: list[int | None], low: bool) -> int | None:
+    known = [e for e in ends if e is not None]
+    missing = len(known) < len(ends)
+    if kind == "min":
+        if low:
+            return None if missing else min(known)
+        return min(known) if known else None
+    if low:
+        return max(known) if known else None
+    return None if missing else max(known)
+
+
+def _compounds(dim: Dim) -> list[Compound]:
+    """The compounds that stand alone in a term, in term order."""
+    found = [m[0][0] for m, _ in dim.terms if len(m) == 1 and m[0][1] == 1]
+    return [a for a in found if isinstance(a, Compound)]
+
+
+def _linear_in_atom(dim: Dim, atom: Compound) -> tuple[int, Dim] | None:
+    """(factor, rest) with dim = factor * atom + rest and a constant factor."""
+    target: Monomial = ((atom, 1),)
+    factor = dict(dim.terms).get(target)
+    if factor is None:
+        return None
+    rest = dim - Dim(((target, factor),))
+    inside = any(a == atom for m, _ in rest.terms for a, _ in m)
+    return None if inside else (factor, rest)
