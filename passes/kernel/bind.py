@@ -1,0 +1,46 @@
+"""kernel.bind: say where the iterations of axes run.
+
+Before:
+    kernel.map (i: parallel m, j: parallel 16) ...
+After `kernel.bind{func=f axes=[j] kind=vector}`:
+    kernel.map (i: parallel m, j: vector 16) ...
+
+Kinds: task, unroll, vector, grid, thread, parallel.  Refuses: a reduction or sequential axis, whose iterations
+are not independent, and `unroll` or `vector` for an extent that is no constant.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from headrace.ir.errors import PassError
+from headrace.ir.kernel.ops.structured import INDEPENDENT
+from headrace.ir.module import Module
+from headrace.ir.pass_base import Pass, PassContext
+from headrace.ir.rewrite import Rewriter
+from headrace.passes.lowering.axes import kernel_named, set_axes, with_axis
+
+
+@dataclass(frozen=True)
+class Bind(Pass):
+    """`func`: the kernel; `axes`: axes of one of its operations; `kind`: their new kind."""
+
+    func: str
+    axes: tuple[str, ...]
+    kind: str
+
+    summary = "say where the iterations of axes run"
+    effect = "exact"
+
+    def run(self, module: Module, rewriter: Rewriter, context: PassContext) -> None:
+        if self.kind not in INDEPENDENT:
+            raise PassError(f"kernel.bind: kind is {self.kind!r}, expected one of {', '.join(INDEPENDENT)}")
+        function = kernel_named(module, self.func)
+        for name in self.axes:
+            op = with_axis(function, name)
+            axis = op.axis(name)
+            if axis.kind not in INDEPENDENT:
+                raise PassError(f"kernel.bind: axis {name} is {axis.kind}; its iterations are not independent")
+            if self.kind in ("unroll", "vector") and not axis.extent.is_constant:
+                raise PassError(f"kernel.bind: axis {name} has extent {axis.extent}; {self.kind} needs a constant")
+            set_axes(op, rewriter, [replace(a, kind=self.kind) if a is axis else a for a in op.axes])

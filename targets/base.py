@@ -1,0 +1,55 @@
+"""What a target is, to the compiler: facts for each preset, a pipeline, a schedule, an emitter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from headrace.ir.facts import Schedule, TargetFacts
+from headrace.ir.kernel.ops.func import KernelFunc
+
+
+@dataclass(frozen=True, slots=True)
+class Emitted:
+    """Code for some kernels: bytes for a code section, where each starts, and scratch bytes a thread needs."""
+
+    code: bytes
+    entries: dict[str, int]
+    scratch_bytes: dict[str, int]
+
+
+class Emitter(Protocol):
+    """From loops to bytes."""
+
+    def __call__(self, functions: Sequence[KernelFunc], facts: TargetFacts) -> Emitted:
+        """Raises CodegenError or LinkError."""
+        ...
+
+
+class Target(Protocol):
+    """One family of machines."""
+
+    family: str  # the folder's name
+    presets: dict[str, TargetFacts]  # by the name that users type
+    machine: str  # what the artefact's loader compares: "x86-64", "aarch64"
+    driver: str  # which driver runs the code: "cpu"
+
+    def host_preset(self) -> str | None:
+        """The best preset that this machine can run; None if it is another family."""
+        ...
+
+    def required_features(self, preset: str) -> tuple[str, ...]:
+        """Names of the CPU features that the loader must find, as docs/artefact.md lists them."""
+        ...
+
+    def pipeline(self) -> Path:
+        """The `.pipeline` file with the target's passes."""
+        ...
+
+    @property
+    def schedule(self) -> Schedule: ...
+
+    @property
+    def emit(self) -> Emitter: ...
