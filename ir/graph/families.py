@@ -6,7 +6,8 @@ says which operand elements that takes, through a `PullBuilder`.
     GraphOp        infer, reference (numpy), sample; maybe fold; maybe decompose
     ├── Pull       one element from operand elements at other indices, no sum
     │   ├── Elementwise   `scalar` of the operands' elements at the broadcast index
-    │   └── Movement      an operand's element at another index: transpose, slice, pad
+    │   └── Movement      an operand's element at another index: transpose, slice, reshape
+    │       └── DataDims     ... whose dims are data: reshape to a shape that the program computes
     └── Reducing   a fold over reduction axes: sums, contractions, pooling, convolution
 
 An operation that is neither decomposes into ones that are.  An operation that only looks at types or at
@@ -18,25 +19,31 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
 from headrace.ir.access import Axis
 from headrace.ir.core import Operation, Value
 from headrace.ir.dims import Dim
+from headrace.ir.errors import VerifyError
 from headrace.ir.kernel.build import ScalarBuilder
 from headrace.ir.rewrite import Builder
-from headrace.ir.types import TensorType, Type
+from headrace.ir.types import DType, TensorType, Type
 
 Array = np.ndarray[Any, Any]
 Index = tuple[Dim, ...]
+Known = Sequence[tuple[Dim, ...] | None]  # per operand or result: its integers, row-major, where they are known
 
 
 def tensor(value: Value) -> TensorType:
     """The type of a tensor value."""
     assert isinstance(value.type, TensorType), value.type
     return value.type
+
+
+class ElementTypeError(VerifyError):
+    """The operation has no meaning here for that element type; a model with it may be right all the same."""
 
 
 class PullBuilder(ScalarBuilder):
@@ -64,13 +71,36 @@ class Sampler(Protocol):
         """Random small dims, now and then symbols."""
         ...
 
+    def symbol(self) -> str:
+        """A new symbol, whose value the operation reads from data (`DataDims`)."""
+        ...
+
+
+class DimCheck(NamedTuple):
+    """An error with `message` unless `formula` is >= 0."""
+
+    formula: Dim
+    message: str
+
+
+def must_be_equal(left: Dim, right: Dim, message: str) -> Sequence[DimCheck]:
+    """Nothing where two formulas are the same; else the checks that their values are."""
+    return () if left == right else (DimCheck(left - right, message), DimCheck(right - left, message))
+
 
 class GraphOp(Operation):
     """Base of all graph operations that compute tensors."""
 
+    # Whether `reference` gives the same bits on every CPU, so that it may run while compiling: no sum of floats
+    # whose order numpy chooses, no exp, log, tanh, erf or pow of numpy's.
+    folds: ClassVar[bool] = False
+
     @abstractmethod
     def reference(self, *operands: Array) -> Array | tuple[Array, ...]:
-        """The results from the operands, in numpy.  This is the meaning of the operation."""
+        """The results from the operands, in numpy.  This is the meaning of the operation.
+
+        Called on an instance without symbols: `headrace.ir.graph.numbers.with_numbers` makes it.
+        """
         raise NotImplementedError
 
     @classmethod
@@ -86,13 +116,23 @@ class GraphOp(Operation):
         """Inserts simpler operations and returns their values for the results; None if it is simple already."""
         return None
 
-    def shape_values(self, known: Sequence[tuple[Dim, ...] | None]) -> Sequence[tuple[Dim, ...] | None] | None:
+    def wrong_dtype(self, found: DType, kinds: Sequence[str]) -> ElementTypeError:
+        """The error to raise where an operand's elements are of no kind that the operation takes."""
+        return ElementTypeError(str(self.fail(f"element type is {found}, expected {' or '.join(kinds)}")))
+
+    def checks(self) -> Sequence[DimCheck]:
+        """What must hold for the operation to have a meaning, and could not be proven while compiling."""
+        return ()
+
+    def shape_values(self, known: Known) -> Known | None:
         """The integers in each result (row-major) as formulas, from those in each operand; None if unknown."""
         return None
 
 
 class Pull(GraphOp):
     """One result, each element from elements of the operands."""
+
+    folds = True
 
     @abstractmethod
     def pull(self, b: PullBuilder, index: Index) -> Value:
@@ -121,6 +161,16 @@ def _wider(dims: list[Dim]) -> Dim:
     return dim_max(*dims) if dims else Dim.constant(1)
 
 
+def broadcast_checks(shapes: Sequence[tuple[Dim, ...]], result: tuple[Dim, ...]) -> Sequence[DimCheck]:
+    """That every dim of `shapes` is 1 or the result's, as far as that is not plain to see."""
+    checks: list[DimCheck] = []
+    for shape in shapes:
+        for d, r in zip(shape, result[len(result) - len(shape) :], strict=True):
+            apart = Dim.constant(0) if d.is_constant and d.value == 1 else (d - 1) * (d - r)
+            checks += must_be_equal(apart, Dim.constant(0), f"a dim that must be 1 or {r} is neither")
+    return tuple(dict.fromkeys(checks))
+
+
 def broadcast_index(index: Index, shape: tuple[Dim, ...], result: tuple[Dim, ...]) -> Index:
     """Where the element of an operand of `shape` lies that belongs to `index` of the broadcast `result`.
 
@@ -140,8 +190,13 @@ def broadcast_index(index: Index, shape: tuple[Dim, ...], result: tuple[Dim, ...
 class Elementwise(Pull):
     """A scalar function of the operands' elements, operands broadcast against each other."""
 
+    dtypes: ClassVar[tuple[str, ...]] = ("float", "int", "uint")  # kinds of element it takes
+
     def infer(self) -> Sequence[Type]:
         kinds = [tensor(o) for o in self.operands]
+        for kind in kinds:
+            if kind.dtype.kind not in self.dtypes:
+                raise self.wrong_dtype(kind.dtype, self.dtypes)
         if len({k.dtype for k in kinds}) > 1:
             raise self.fail(f"operands are {' and '.join(str(k) for k in kinds)}, expected one element type")
         return [self.broadcast(kinds)]
@@ -158,6 +213,9 @@ class Elementwise(Pull):
         """The result's element from the operands' elements."""
         raise NotImplementedError
 
+    def checks(self) -> Sequence[DimCheck]:
+        return broadcast_checks([tensor(o).dims for o in self.operands], tensor(self.result).dims)
+
     def pull(self, b: PullBuilder, index: Index) -> Value:
         result = tensor(self.result).dims
         reads = [b.read(o, broadcast_index(index, tensor(o).dims, result)) for o in self.operands]
@@ -167,7 +225,7 @@ class Elementwise(Pull):
 class Movement(Pull):
     """Elements of one operand at other places: no arithmetic, so it may fuse into any reader."""
 
-    otherwise: ClassVar[None] = None
+    is_view: ClassVar[bool] = False  # row-major order stays: other dims on the same memory, no kernel needed
 
     @abstractmethod
     def source(self, index: Index) -> Index:
@@ -176,6 +234,24 @@ class Movement(Pull):
 
     def pull(self, b: PullBuilder, index: Index) -> Value:
         return b.read(self.operands[0], self.source(index))
+
+
+class DimRead(NamedTuple):
+    """`symbol` is the integer at `element` (row-major) of `operand`; an error unless it is at least `lower`."""
+
+    symbol: str
+    operand: Value
+    element: int
+    lower: int
+
+
+class DataDims(Movement):
+    """A movement whose result's dims depend on integers that are data: lowering reads them, then checks them."""
+
+    @abstractmethod
+    def dim_reads(self) -> Sequence[DimRead]:
+        """The symbols that the result's dims mention beside those of the operands, and where their values lie."""
+        raise NotImplementedError
 
 
 class Reducing(GraphOp):

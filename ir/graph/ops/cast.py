@@ -1,0 +1,79 @@
+"""graph.cast: the same numbers as another element type.
+
+    %y = graph.cast %x {dtype = f32} : f32[n, 64]
+
+To float: rounded to even.  Float to integer: cut towards zero, saturating, 0 for NaN.  Integer to integer:
+wraps.  To bool: whether it is not 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from headrace.ir.core import Value
+from headrace.ir.declare import op
+from headrace.ir.graph.families import Array, Elementwise, Known, Sampler, tensor
+from headrace.ir.graph.importing import OnnxNode, onnx_import
+from headrace.ir.graph.sampling import some
+from headrace.ir.kernel.build import ScalarBuilder
+from headrace.ir.kernel.ops.convert import cast_array
+from headrace.ir.types import BOOL, DTYPES, F16, F32, I32, DType, Type
+
+# The numbers of onnx.TensorProto.DataType, which are part of the format.
+_ONNX_TYPES = {
+    1: "f32", 2: "u8", 3: "i8", 4: "u16", 5: "i16", 6: "i32", 7: "i64", 9: "bool", 10: "f16", 11: "f64", 12: "u32",
+    13: "u64", 16: "bf16",
+}  # fmt: skip
+
+
+@op("graph.cast")
+class Cast(Elementwise):
+    """x as `dtype`."""
+
+    x: Value
+    dtype: DType
+    dtypes = ("float", "int", "uint", "bool")
+
+    def infer(self) -> Sequence[Type]:
+        return [tensor(self.x).with_dtype(self.dtype)]
+
+    def fold(self) -> Value | None:
+        return self.x if tensor(self.x).dtype == self.dtype else None
+
+    def scalar(self, b: ScalarBuilder, *xs: Value) -> Value:
+        return b.cast(xs[0], self.dtype)
+
+    def shape_values(self, known: Known) -> Known | None:
+        # A narrower type may wrap, which no formula says; shapes are i64 or i32.
+        return known if self.dtype.is_integer and self.dtype.bits >= 32 and self.dtype.kind == "int" else None
+
+    def reference(self, *operands: Array) -> Array:
+        return cast_array(operands[0], self.dtype)
+
+    @classmethod
+    def sample(cls, sampler: Sampler) -> Cast:
+        kinds = [F32, I32, F16, BOOL]
+        source, target = (kinds[i] for i in sampler.rng.integers(0, len(kinds), 2))
+        return cls(some(sampler, source, low=-9.0, high=9.0), target)
+
+
+def onnx_dtype(node: OnnxNode, number: int) -> DType:
+    """The element type behind a number of ONNX's list.  Raises what the node raises where there is none."""
+    if number not in _ONNX_TYPES:
+        raise node.unsupported(f"element type number {number} is not one of {', '.join(DTYPES)}")
+    return DTYPES[_ONNX_TYPES[number]]
+
+
+@onnx_import("Cast", since=6)
+def _cast(node: OnnxNode) -> Sequence[Value]:
+    return [as_dtype(node, node.operand(0), onnx_dtype(node, node.attribute("to", 0)))]
+
+
+@onnx_import("CastLike", since=15)
+def _cast_like(node: OnnxNode) -> Sequence[Value]:
+    return [as_dtype(node, node.operand(0), node.tensor(1).dtype)]
+
+
+def as_dtype(node: OnnxNode, x: Value, dtype: DType) -> Value:
+    """`x` with another element type; `x` itself where it has that one."""
+    return x if tensor(x).dtype == dtype else node.add(Cast(x, dtype))

@@ -1,0 +1,189 @@
+"""graph.exp, log, sqrt, reciprocal, pow, pow_int: powers and their inverses, element by element.
+
+    %y = graph.pow_int %x {exponent = 2} : f32[n, 64]
+    %z = graph.pow %x, %e : f32[n, 64]
+
+A constant integer exponent multiplies (`pow_int`); 0.5 becomes a square root on import; everything else goes
+through logarithm and exponential, whose relative error grows with |y log x|.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from headrace.ir.core import Value
+from headrace.ir.declare import OnnxForm, op
+from headrace.ir.graph.families import Array, Elementwise, Sampler, tensor
+from headrace.ir.graph.importing import OnnxNode, onnx_import
+from headrace.ir.graph.ops.cast import as_dtype
+from headrace.ir.graph.references import through_f64
+from headrace.ir.graph.sampling import broadcast_operands, pick, some
+from headrace.ir.kernel.build import ScalarBuilder
+
+LARGEST_EXPONENT = 64  # beyond it, rounding of the products costs more than log and exp
+
+
+@op("graph.exp", onnx=[OnnxForm("Exp", since=6)])
+class Exp(Elementwise):
+    """e to the x."""
+
+    x: Value
+    dtypes = ("float",)
+    folds = False
+
+    def scalar(self, b: ScalarBuilder, *xs: Value) -> Value:
+        return b.exp(*xs)
+
+    def reference(self, *operands: Array) -> Array:
+        return through_f64(np.exp, *operands)
+
+    @classmethod
+    def sample(cls, sampler: Sampler) -> Exp:
+        return cls(some(sampler))
+
+
+@op("graph.log", onnx=[OnnxForm("Log", since=6)])
+class Log(Elementwise):
+    """The natural logarithm; -inf at 0, NaN below."""
+
+    x: Value
+    dtypes = ("float",)
+    folds = False
+
+    def scalar(self, b: ScalarBuilder, *xs: Value) -> Value:
+        return b.log(*xs)
+
+    def reference(self, *operands: Array) -> Array:
+        return through_f64(np.log, *operands)
+
+    @classmethod
+    def sample(cls, sampler: Sampler) -> Log:
+        return cls(some(sampler, low=0.1))
+
+
+@op("graph.sqrt", onnx=[OnnxForm("Sqrt", since=6)])
+class Sqrt(Elementwise):
+    """The square root, correctly rounded; NaN below 0."""
+
+    x: Value
+    dtypes = ("float",)
+
+    def scalar(self, b: ScalarBuilder, *xs: Value) -> Value:
+        return b.sqrt(*xs)
+
+    def reference(self, *operands: Array) -> Array:
+        return np.sqrt(*operands)
+
+    @classmethod
+    def sample(cls, sampler: Sampler) -> Sqrt:
+        return cls(some(sampler, low=0.0))
+
+
+@op("graph.reciprocal", onnx=[OnnxForm("Reciprocal", since=6)])
+class Reciprocal(Elementwise):
+    """1 / x."""
+
+    x: Value
+    dtypes = ("float",)
+
+    def scalar(self, b: ScalarBuilder, *xs: Value) -> Value:
+        return b.div(b.constant(1, xs[0]), xs[0])
+
+    def reference(self, *operands: Array) -> Array:
+        return np.asarray(np.divide(operands[0].dtype.type(1), operands[0]))
+
+    @classmethod
+    def sample(cls, sampler: Sampler) -> Reciprocal:
+        return cls(some(sampler, low=0.5))
+
+
+@op("graph.pow_int")
+class PowInt(Elementwise):
+    """x multiplied by itself; for a negative exponent the reciprocal of that, which needs floats."""
+
+    x: Value
+    exponent: int
+    folds = False
+
+    def verify_op(self) -> None:
+        if self.exponent < 0 and not tensor(self.x).dtype.is_float:
+            raise self.fail(f"exponent is {self.exponent} for {tensor(self.x).dtype}, expected 0 or more")
+
+    def fold(self) -> Value | None:
+        return self.x if self.exponent == 1 else None
+
+    def scalar(self, b: ScalarBuilder, *xs: Value) -> Value:
+        left, square, product = abs(self.exponent), xs[0], None
+        while left:
+            if left & 1:
+                product = square if product is None else b.mul(product, square)
+            left >>= 1
+            if left:
+                square = b.mul(square, square)
+        one = b.constant(1, xs[0])
+        found = one if product is None else product
+        return b.div(one, found) if self.exponent < 0 else found
+
+    def reference(self, *operands: Array) -> Array:
+        x = operands[0]
+        if x.dtype.kind in "iu":
+            return np.asarray(np.power(x, x.dtype.type(self.exponent)))
+        return through_f64(lambda wide: wide ** float(self.exponent), x)
+
+    @classmethod
+    def sample(cls, sampler: Sampler) -> PowInt:
+        return cls(some(sampler, low=0.5), pick(sampler, -3, 5))
+
+
+@op("graph.pow")
+class Pow(Elementwise):
+    """x to the y as IEEE says: 1 for y = 0 or x = 1; NaN for x < 0 unless y is an integer; the sign of x kept
+    for odd y."""
+
+    x: Value
+    y: Value
+    dtypes = ("float",)
+    folds = False
+
+    def scalar(self, b: ScalarBuilder, *xs: Value) -> Value:
+        x, y = xs
+        zero, one, two = (b.constant(c, x) for c in (0, 1, 2))
+        size = b.exp(b.mul(y, b.log(b.abs(x))))
+        # 0 * inf where |x| is 1 and y infinite, and where y is 0 and |x| is 0 or infinite: the power is 1.
+        size = b.select(b.bit_or(b.compare("eq", b.abs(x), one), b.compare("eq", y, zero)), one, size)
+        half = b.div(y, two)
+        is_whole = b.compare("eq", b.floor(y), y)
+        is_odd = b.bit_and(is_whole, b.compare("ne", b.floor(half), half))
+        # 1/x tells -0.0 from 0.0.
+        is_negative = b.compare("lt", b.select(b.compare("eq", x, zero), b.div(one, x), x), zero)
+        signed = b.select(b.bit_and(is_negative, is_odd), b.neg(size), size)
+        is_wrong = b.bit_and(
+            b.bit_and(b.compare("lt", x, zero), b.invert(is_whole)), b.compare("ne", b.neg(x), b.constant(np.inf, x))
+        )
+        found = b.select(is_wrong, b.constant(np.nan, x), signed)
+        return b.select(b.bit_or(b.compare("eq", y, zero), b.compare("eq", x, one)), one, found)
+
+    def reference(self, *operands: Array) -> Array:
+        return through_f64(np.power, *operands)
+
+    @classmethod
+    def sample(cls, sampler: Sampler) -> Pow:
+        x, y = broadcast_operands(sampler, 2, low=0.25)
+        return cls(x, y)
+
+
+@onnx_import("Pow", since=7)
+def _pow(node: OnnxNode) -> Sequence[Value]:
+    x = node.operand(0)
+    exponent = node.constant(1)
+    if exponent is not None and exponent.size == 1 and exponent.ndim <= node.tensor(0).rank:
+        number = float(exponent.reshape(()))
+        if number == 0.5 and node.tensor(0).dtype.is_float:
+            return [node.add(Sqrt(x))]
+        if number.is_integer() and abs(number) <= LARGEST_EXPONENT:
+            return [node.add(PowInt(x, int(number)))]
+    if not node.tensor(0).dtype.is_float:
+        raise node.unsupported(f"an integer base needs one constant exponent of at most {LARGEST_EXPONENT}")
+    return [node.add(Pow(x, as_dtype(node, node.operand(1), node.tensor(0).dtype)))]

@@ -1,0 +1,57 @@
+"""graph.fill: one number everywhere; ONNX ConstantOfShape becomes this.
+
+%z = graph.fill {dims = [n, 64], value = 0.0, dtype = f32} : f32[n, 64]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from headrace.ir.core import Value
+from headrace.ir.declare import op
+from headrace.ir.dims import Dim
+from headrace.ir.graph.families import Array, Index, Known, Pull, PullBuilder, Sampler, tensor
+from headrace.ir.graph.importing import OnnxNode, onnx_import
+from headrace.ir.graph.sampling import pick
+from headrace.ir.graph.shape_values import may_be_shape
+from headrace.ir.types import F32, DType, TensorType, Type, dtype_of
+
+
+@op("graph.fill")
+class Fill(Pull):
+    """A tensor of `value`."""
+
+    dims: tuple[Dim, ...]
+    value: float | int | bool
+    dtype: DType
+
+    def infer(self) -> Sequence[Type]:
+        return [TensorType(self.dtype, self.dims)]
+
+    def pull(self, b: PullBuilder, index: Index) -> Value:
+        return b.constant(self.value, self.dtype)
+
+    def shape_values(self, known: Known) -> Known | None:
+        if not may_be_shape(self.result):
+            return None
+        return [(Dim.constant(int(self.value)),) * tensor(self.result).elements.value]
+
+    def reference(self, *operands: Array) -> Array:
+        return np.full([d.value for d in self.dims], self.value, self.dtype.numpy)
+
+    @classmethod
+    def sample(cls, sampler: Sampler) -> Fill:
+        return cls(sampler.dims(pick(sampler, 0, 3)), float(pick(sampler, -2, 2)), F32)
+
+
+@onnx_import("ConstantOfShape", since=9)
+def _constant_of_shape(node: OnnxNode) -> Sequence[Value]:
+    dims = node.shape_value(0)
+    if dims is None:
+        raise node.unsupported("the shape is data, expected integers that are known while compiling")
+    value = np.asarray(node.attribute("value", np.zeros(1, np.float32)))
+    if value.size != 1:
+        raise node.fail(f"the value has {value.size} elements, expected 1")
+    return [node.add(Fill(dims, value.reshape(()).item(), dtype_of(value)))]

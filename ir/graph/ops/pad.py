@@ -1,0 +1,95 @@
+"""graph.pad: a constant around a tensor; a negative number cuts off instead.
+
+%y = graph.pad %x {before = [0, 1], after = [0, 1], value = 0.0} : f32[n, 66]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from headrace.ir.core import Value
+from headrace.ir.declare import op
+from headrace.ir.dims import Dim
+from headrace.ir.graph.families import Array, Index, Pull, PullBuilder, Sampler, tensor
+from headrace.ir.graph.importing import OnnxNode, onnx_import
+from headrace.ir.graph.linear import ZERO
+from headrace.ir.graph.sampling import pick
+from headrace.ir.types import F32, TensorType, Type
+
+
+@op("graph.pad")
+class Pad(Pull):
+    """x with `before` and `after` elements of `value` around each dim."""
+
+    x: Value
+    before: tuple[Dim, ...]
+    after: tuple[Dim, ...]
+    value: float | int | bool = 0.0
+
+    def infer(self) -> Sequence[Type]:
+        kind = tensor(self.x)
+        if len(self.before) != kind.rank or len(self.after) != kind.rank:
+            raise self.fail(f"before and after for {kind} must have {kind.rank} elements each")
+        dims = tuple(b + d + a for b, d, a in zip(self.before, kind.dims, self.after, strict=True))
+        for dim in dims:
+            if dim.is_constant and dim.value < 0:
+                raise self.fail(f"more than all elements of {kind} are cut off")
+        return [kind.with_dims(dims)]
+
+    def fold(self) -> Value | None:
+        return self.x if all(d == ZERO for d in (*self.before, *self.after)) else None
+
+    def pull(self, b: PullBuilder, index: Index) -> Value:
+        return b.read(self.x, tuple(i - n for i, n in zip(index, self.before, strict=True)), self.value)
+
+    def reference(self, *operands: Array) -> Array:
+        x = operands[0]
+        sides = [(b.value, a.value) for b, a in zip(self.before, self.after, strict=True)]
+        padded = np.pad(x, [(max(b, 0), max(a, 0)) for b, a in sides], constant_values=self.value)
+        for axis, (b, a) in enumerate(sides):
+            kept = np.arange(max(-b, 0), padded.shape[axis] - max(-a, 0))
+            padded = np.take(padded, kept, axis)
+        return padded
+
+    @classmethod
+    def sample(cls, sampler: Sampler) -> Pad:
+        dims = sampler.dims(pick(sampler, 1, 4))
+        before, after = (tuple(Dim.constant(pick(sampler, 0, 2)) for _ in dims) for _ in range(2))
+        return cls(sampler.tensor(TensorType(F32, dims)), before, after, float(pick(sampler, -1, 1)))
+
+
+@onnx_import("Pad", since=2)
+def _pad_2(node: OnnxNode) -> Sequence[Value]:
+    pads = tuple(Dim.constant(n) for n in node.attribute("pads", ()))
+    return [_padded(node, pads, tuple(range(node.tensor(0).rank)), node.attribute("value", 0.0))]
+
+
+@onnx_import("Pad", since=11)
+def _pad_11(node: OnnxNode) -> Sequence[Value]:
+    pads = node.shape_value(1)
+    if pads is None:
+        raise node.unsupported("pads are data, expected integers that are known while compiling")
+    value: float | int | bool = 0 if not node.tensor(0).dtype.is_float else 0.0
+    if node.input(2) is not None:
+        constant = node.constant(2)
+        if constant is None:
+            raise node.unsupported("the value is data, expected a constant")
+        value = constant.reshape(()).item()
+    given = node.axes(3)
+    return [_padded(node, pads, tuple(range(node.tensor(0).rank)) if given is None else given, value)]
+
+
+def _padded(node: OnnxNode, pads: tuple[Dim, ...], axes: tuple[int, ...], value: float | int | bool) -> Value:
+    kind = node.tensor(0)
+    mode = node.attribute("mode", "constant")
+    if mode != "constant":
+        raise node.unsupported(f"mode is {mode!r}, expected 'constant'")
+    if len(pads) != 2 * len(axes):
+        raise node.fail(f"{len(pads)} pads for {len(axes)} axes, expected two each")
+    before, after = [ZERO] * kind.rank, [ZERO] * kind.rank
+    for number, axis in enumerate(axes):
+        place = node.axis(axis, kind.rank)
+        before[place], after[place] = pads[number], pads[len(axes) + number]
+    return node.add(Pad(node.operand(0), tuple(before), tuple(after), value))

@@ -1,0 +1,200 @@
+"""graph.max_pool, graph.average_pool: the largest element of each window, or the mean.
+
+    %y = graph.max_pool %x {kernel = [2, 2], strides = [2, 2], dilations = [1, 1], before = [0, 0],
+        after = [0, 0], ceil = false} : f32[n, 64, 28, 28]
+
+%x is [batch, channels, spatial...].  Padding is never the largest; the mean counts it where
+`count_include_pad`, as 0.  With `ceil` a last window may hang over the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from headrace.ir.core import Value
+from headrace.ir.declare import op
+from headrace.ir.dims import Dim
+from headrace.ir.graph.families import Array, Index, PullBuilder, Reducing, Sampler, tensor
+from headrace.ir.graph.importing import OnnxNode, onnx_import
+from headrace.ir.graph.linear import ONE
+from headrace.ir.graph.ops.reduce import lowest
+from headrace.ir.graph.sampling import build, chance, pick
+from headrace.ir.graph.windows import Window, numpy_windows, window_error, windows_of
+from headrace.ir.kernel.build import ScalarBuilder
+from headrace.ir.types import F32, TensorType, Type
+
+
+class Pool(Reducing):
+    """Base: a fold over the elements of each window of the spatial dims."""
+
+    x: Value
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    dilations: tuple[int, ...]
+    before: tuple[Dim, ...]
+    after: tuple[Dim, ...]
+    ceil: bool
+
+    def infer(self) -> Sequence[Type]:
+        x = tensor(self.x)
+        if x.dtype.kind == "bool":
+            raise self.wrong_dtype(x.dtype, ("float", "int", "uint"))
+        if x.rank < 3:
+            raise self.fail(f"operand is {x}, expected rank 3 or more")
+        lengths = {len(t) for t in (self.kernel, self.strides, self.dilations, self.before, self.after)}
+        if lengths != {x.rank - 2}:
+            raise self.fail(f"kernel, strides, dilations and pads must have {x.rank - 2} elements each")
+        wrong = window_error(self.windows)
+        if wrong is not None:
+            raise self.fail(wrong)
+        return [x.with_dims((*x.dims[:2], *(window.out for window in self.windows)))]
+
+    @property
+    def windows(self) -> list[Window]:
+        """The windows along each spatial dim."""
+        dims, kernel = tensor(self.x).dims[2:], [Dim.constant(k) for k in self.kernel]
+        parts = zip(dims, kernel, self.strides, self.dilations, self.before, self.after, strict=True)
+        return [Window(*part, ceil=self.ceil) for part in parts]
+
+    def reduction_axes(self) -> tuple[tuple[str, Dim], ...]:
+        return tuple((f"k{i}", Dim.constant(k)) for i, k in enumerate(self.kernel))
+
+    def element(self, b: PullBuilder, index: Index, reduced: Index, padding: float | int | bool) -> Value:
+        """The element of x that a window has at a place of the kernel."""
+        parts = zip(self.windows, index[2:], reduced, strict=True)
+        at = (*index[:2], *(window.place(o, k) for window, o, k in parts))
+        return b.read(self.x, at, None if all(w.stays_inside for w in self.windows) else padding)
+
+    @classmethod
+    def sample(cls, sampler: Sampler) -> Pool:
+        return build(cls, *sample_fields(sampler))
+
+
+def sample_fields(sampler: Sampler) -> list[Any]:
+    """Random values for the fields of a pool; as much padding as a window is wide, so that one always fits."""
+    rank = pick(sampler, 1, 3)
+    kernel = tuple(pick(sampler, 1, 3) for _ in range(rank))
+    strides, dilations = (tuple(pick(sampler, 1, 3) for _ in range(rank)) for _ in range(2))
+    if chance(sampler, 0.4):
+        wide = [(k - 1) * d for k, d in zip(kernel, dilations, strict=True)]
+        spatial = tuple(Dim.constant(n + pick(sampler, 1, 4)) for n in wide)
+        pads = tuple(Dim.constant(pick(sampler, 0, k - 1)) for k in kernel)
+        dims = (*sampler.dims(2), *spatial)
+        return [sampler.tensor(TensorType(F32, dims)), kernel, strides, dilations, pads, pads, chance(sampler, 0.5)]
+    dilations = (1,) * rank
+    before = tuple(Dim.constant(pick(sampler, 0, k - 1)) for k in kernel)
+    after = tuple(k - 1 - b for k, b in zip(kernel, before, strict=True))
+    return [sampler.tensor(TensorType(F32, sampler.dims(2 + rank))), kernel, strides, dilations, before, after, False]
+
+
+@op("graph.max_pool")
+class MaxPool(Pool):
+    """The largest element of each window; NaN if there is one."""
+
+    x: Value
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    dilations: tuple[int, ...]
+    before: tuple[Dim, ...]
+    after: tuple[Dim, ...]
+    ceil: bool = False
+
+    def init(self, b: ScalarBuilder) -> Sequence[Value]:
+        dtype = tensor(self.x).dtype
+        return [b.constant(lowest(dtype), dtype)]
+
+    def step(self, b: PullBuilder, index: Index, reduced: Index, state: Sequence[Value]) -> Sequence[Value]:
+        return [b.maximum(state[0], self.element(b, index, reduced, lowest(tensor(self.x).dtype)))]
+
+    def combine(self, b: ScalarBuilder, left: Sequence[Value], right: Sequence[Value]) -> Sequence[Value]:
+        return [b.maximum(left[0], right[0])]
+
+    def reference(self, *operands: Array) -> Array:
+        (x,) = operands
+        worst = x.dtype.type(lowest(tensor(self.x).dtype))
+        found = np.full([d.value for d in tensor(self.result).dims], worst, x.dtype)
+        for _, part in numpy_windows(x, self.windows, worst):
+            found = np.maximum(found, part)
+        return found
+
+
+@op("graph.average_pool")
+class AveragePool(Pool):
+    """The mean of the elements of each window."""
+
+    x: Value
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    dilations: tuple[int, ...]
+    before: tuple[Dim, ...]
+    after: tuple[Dim, ...]
+    ceil: bool = False
+    count_include_pad: bool = False
+
+    def infer(self) -> Sequence[Type]:
+        dtype = tensor(self.x).dtype
+        if not dtype.is_float:
+            raise self.wrong_dtype(dtype, ("float",))
+        return super().infer()
+
+    def init(self, b: ScalarBuilder) -> Sequence[Value]:
+        return [b.constant(0, tensor(self.x).dtype)]
+
+    def step(self, b: PullBuilder, index: Index, reduced: Index, state: Sequence[Value]) -> Sequence[Value]:
+        return [b.add(state[0], self.element(b, index, reduced, 0.0))]
+
+    def combine(self, b: ScalarBuilder, left: Sequence[Value], right: Sequence[Value]) -> Sequence[Value]:
+        return [b.add(left[0], right[0])]
+
+    def finish(self, b: PullBuilder, index: Index, state: Sequence[Value]) -> Value:
+        parts = zip(self.windows, index[2:], strict=True)
+        count = prod((window.count(o, self.count_include_pad) for window, o in parts), start=ONE)
+        if count.is_constant:
+            return b.div(state[0], b.constant(count.value, state[0]))
+        return b.div(state[0], b.cast(b.index(count), tensor(self.x).dtype))
+
+    def reference(self, *operands: Array) -> Array:
+        (x,) = operands
+        found = np.zeros([d.value for d in tensor(self.result).dims], x.dtype)
+        for _, part in numpy_windows(x, self.windows, 0):
+            found = found + part
+        count = np.ones((), x.dtype)
+        for window in self.windows:
+            along = [window.count(Dim.constant(o), self.count_include_pad).value for o in range(window.out.value)]
+            count = count[..., None] * np.array(along, x.dtype)
+        with np.errstate(all="ignore"):
+            return np.asarray(found / count)
+
+
+@onnx_import("MaxPool")
+def _max_pool(node: OnnxNode) -> Sequence[Value]:
+    if node.wants(1):
+        raise node.unsupported("the indices are used, expected one output")
+    kernel, windows = _windows(node)
+    return [node.add(build(MaxPool, node.operand(0), kernel, *_fields(windows)))]
+
+
+@onnx_import("AveragePool", since=7)
+def _average_pool(node: OnnxNode) -> Sequence[Value]:
+    kernel, windows = _windows(node)
+    include = bool(node.attribute("count_include_pad", 0))
+    return [node.add(build(AveragePool, node.operand(0), kernel, *_fields(windows), include))]
+
+
+def _windows(node: OnnxNode) -> tuple[tuple[int, ...], list[Window]]:
+    x = node.tensor(0)
+    kernel: tuple[int, ...] = node.attribute("kernel_shape", ())
+    if x.rank < 3 or len(kernel) != x.rank - 2 or any(k < 1 for k in kernel):
+        raise node.fail(f"kernel_shape is {list(kernel)} for {x}, expected a positive number for each spatial dim")
+    return kernel, windows_of(node, x.dims[2:], [Dim.constant(k) for k in kernel])
+
+
+def _fields(windows: list[Window]) -> tuple[Any, ...]:
+    strides, dilations, before, after = (
+        tuple(getattr(w, name) for w in windows) for name in ("stride", "dilation", "before", "after")
+    )
+    return strides, dilations, before, after, any(w.ceil for w in windows)
