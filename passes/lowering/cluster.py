@@ -20,6 +20,7 @@ from headrace.ir.errors import PassError
 from headrace.ir.graph.families import Index, Movement, Pull, PullBuilder, Reducing, tensor
 from headrace.ir.graph.ops.cluster import Cluster
 from headrace.ir.graph.ops.constant import Constant
+from headrace.ir.graph.reads import permutes, probe_index
 from headrace.ir.kernel.ops.control import Yield
 from headrace.ir.kernel.ops.func import KernelFunc
 from headrace.ir.kernel.ops.structured import Map, Reduce, Structured
@@ -195,16 +196,10 @@ class _Puller(PullBuilder):
     def _through_permutation(self, operand: Value, index: Index) -> tuple[Value, Index] | None:
         """Operand and index behind a movement that only reorders dims: outside there is outside here."""
         operation = _maker(operand)
-        if not isinstance(operation, Movement):
+        if not isinstance(operation, Movement) or not permutes(operation):
             return None
-        probes = tuple(Dim.symbol(f"_probe{i}") for i in range(len(index)))
-        source = operation.source(probes)
-        inner, outer = tensor(operation.operands[0]).dims, tensor(operand).dims
-        if sorted(str(s) for s in source) != sorted(str(p) for p in probes):
-            return None
-        places = [probes.index(s) for s in source]
-        if any(inner[i] != outer[place] for i, place in enumerate(places)):
-            return None
+        probe = probe_index(len(index))
+        places = [probe.index(s) for s in operation.source(probe)]
         return operation.operands[0], tuple(index[place] for place in places)
 
     def _padded(self, operand: Value, index: Index, otherwise: float | int | bool) -> Value:

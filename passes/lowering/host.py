@@ -15,7 +15,8 @@ from headrace.ir.access import SymbolRef
 from headrace.ir.core import Block, Operation, OpResult, Region, Value, producer
 from headrace.ir.dims import Dim, Facts
 from headrace.ir.errors import PassError
-from headrace.ir.graph.families import DataDims, Movement, tensor
+from headrace.ir.graph.families import DataDims, GraphOp, Movement, tensor
+from headrace.ir.graph.lazy import lazy_values
 from headrace.ir.graph.ops.cluster import Cluster
 from headrace.ir.graph.ops.constant import Constant as GraphConstant
 from headrace.ir.graph.ops.func import GraphFunc, Return
@@ -38,7 +39,7 @@ class HostLowering:
         self.names = Names(source)
         self.buffers: dict[Value, Value] = {}
         self.targets: dict[Value, Value] = {}  # results of clusters that are computed in a caller's buffer
-        self.fixed = _constant_only(source)
+        self.fixed = lazy_values(source.block)
 
     def lower(self) -> ProgramFunc:
         """The program; its kernels and constants' functions are in `kernels` and `constants`."""
@@ -85,25 +86,26 @@ class HostLowering:
             case Cluster():
                 self._cluster(operation)
             case Movement() if operation.is_view:
-                if isinstance(operation, DataDims):
-                    self._read_dims(operation, {})
+                self._check_dims(operation, {})
                 self._view(operation)
             case _:
                 raise PassError(f"kernel.lower: {operation.name} at {operation.location} is in no cluster")
 
-    def _read_dims(self, operation: DataDims, outside: dict[Value, Value]) -> None:
-        """Binds the symbols of dims that are data, and checks what must hold of them."""
-        for read in operation.dim_reads():
-            source = self._buffer(outside.get(read.operand, read.operand))
-            self.builder.add(Read(source, read.element, read.symbol, Dim.constant(read.lower)))
-        for condition, message in operation.dim_checks():
-            self.builder.add(Check((condition,), message))
+    def _check_dims(self, operation: Operation, outside: dict[Value, Value]) -> None:
+        """Binds the symbols of dims that are data, and checks what could not be proven."""
+        if isinstance(operation, DataDims):
+            for read in operation.dim_reads():
+                source = self._buffer(outside.get(read.operand, read.operand))
+                self.builder.add(Read(source, read.element, read.symbol, Dim.constant(read.lower)))
+        if isinstance(operation, GraphOp):
+            for check in operation.checks():
+                if self.facts.less_equal(0, check.formula) is not True:
+                    self.builder.add(Check((check.formula,), check.message)).location = operation.location
 
     def _cluster(self, cluster: Cluster) -> None:
-        outside = dict(zip(cluster.body.block.arguments, cluster.inputs, strict=True))
+        outside: dict[Value, Value] = dict(zip(cluster.body.block.arguments, cluster.inputs, strict=True))
         for inner in cluster.body.block.body:
-            if isinstance(inner, DataDims):
-                self._read_dims(inner, dict(outside))
+            self._check_dims(inner, outside)
         name = self.names.fresh(_kernel_name(cluster))
         lowered = lower_cluster(cluster, name, self.facts)
         operands = [self._buffer(cluster.inputs[i]) for i in lowered.inputs]
@@ -150,15 +152,6 @@ def buffer_type(value: Value, space: str) -> BufferType:
     kind = tensor(value)
     assert space == "arena" or space == "global"
     return BufferType(kind.dtype, kind.dims, "arena" if space == "arena" else "global")
-
-
-def _constant_only(function: GraphFunc) -> set[Value]:
-    """The values that depend on constants only."""
-    found: set[Value] = set()
-    for operation in function.block.body:
-        if operation.is_pure and not operation.regions and all(o in found for o in operation.operands):
-            found.update(operation.results)
-    return found
 
 
 def _outlined(value: Value, name: str) -> GraphFunc:

@@ -1,11 +1,9 @@
-"""Fresh axis names: unique within a kernel, close to what was wished for."""
+"""Fresh names for axes and symbols: unique within a function, close to what was wished for."""
 
 from __future__ import annotations
 
-from headrace.ir.access import AccessMap, Axis
 from headrace.ir.core import Operation
-from headrace.ir.dims import Dim
-from headrace.ir.types import BufferType, TensorType
+from headrace.ir.symbols import axes_of, formulas
 
 
 class Names:
@@ -28,31 +26,10 @@ def symbols_under(root: Operation) -> set[str]:
     """Every symbol and axis name that operations in and under `root` mention, their types included."""
     found: set[str] = set()
     for operation in root.walk():
-        for attribute in operation.attributes.values():
-            collect_symbols(attribute, found)
-        for region in operation.regions:
-            for argument in region.block.arguments:
-                collect_symbols(argument.type, found)
-        for result in operation.results:
-            collect_symbols(result.type, found)
+        for axis in axes_of(operation):
+            found.update((axis.name, *axis.extent.symbols))
+        arguments = [a.type for region in operation.regions for a in region.block.arguments]
+        for held in (*operation.attributes.values(), *arguments, *(r.type for r in operation.results)):
+            for formula in formulas(held):
+                found.update(formula.symbols)
     return found
-
-
-def collect_symbols(attribute: object, found: set[str]) -> None:
-    """Adds the symbols of one attribute value or type."""
-    match attribute:
-        case Dim():
-            found.update(attribute.symbols)
-        case Axis():
-            found.add(attribute.name)
-            found.update(attribute.extent.symbols)
-        case AccessMap():
-            collect_symbols(attribute.indices, found)
-        case BufferType():
-            collect_symbols(attribute.dims, found)
-            collect_symbols(attribute.strides, found)
-        case TensorType():
-            collect_symbols(attribute.dims, found)
-        case tuple():
-            for part in attribute:
-                collect_symbols(part, found)
