@@ -81,7 +81,7 @@ class Kernel:
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """What a buffer lies in: input i, output i, constant i (an index into the artefact's), or the arena of segment i."""
+    """What a buffer lies in: input, output or constant `index` of the artefact, or the arena of segment `index`."""
 
     kind: BaseKind
     index: int

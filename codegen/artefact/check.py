@@ -1,0 +1,133 @@
+"""Refuse an `Artefact` that the runtime would refuse.  In: an artefact.  Out: nothing, or an `ArtefactError`.
+
+What depends on shapes (that buffers lie in their bases, that sizes suffice) is checked by the plan at run time.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from headrace.codegen.artefact.features import FEATURES
+from headrace.codegen.artefact.layout import DTYPES, KINDS, MAX_BUFFERS, MAX_RANK, MAX_SCALARS, MAX_SCRATCH_ALIGNMENT
+from headrace.codegen.artefact.model import Artefact, Buffer, Copy, Kernel, Launch, Port, Segment, Variant
+from headrace.ir.errors import ArtefactError, nearest
+
+
+def check(artefact: Artefact) -> None:
+    """Raises ArtefactError, one line that starts with the place."""
+    for side, ports in (("input", artefact.signature.inputs), ("output", artefact.signature.outputs)):
+        _refuse_twice(f"{side}s", (port.name for port in ports))
+        for port in ports:
+            _check_port(f"{side} {port.name!r}", port)
+    if not artefact.variants:
+        raise ArtefactError("artefact: has no variant")
+    _refuse_twice("targets", (variant.preset for variant in artefact.variants))
+    _refuse_twice("metadata", (key for key, _ in artefact.metadata))
+    for variant in artefact.variants:
+        _check_variant(artefact, variant)
+
+
+def _refuse_twice(place: str, names: Iterable[str]) -> None:
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise ArtefactError(f"{place}: {name!r} is there {count} times")
+
+
+def _check_port(place: str, port: Port) -> None:
+    if port.dtype.name not in DTYPES:
+        raise ArtefactError(f"{place}: format 1 has no dtype {port.dtype}")
+    if port.kind not in KINDS:
+        raise ArtefactError(f"{place}: format 1 has no kind {port.kind!r}")
+    if len(port.dims) > MAX_RANK:
+        raise ArtefactError(f"{place}: has {len(port.dims)} dims, at most {MAX_RANK} are possible")
+    for dim in port.dims:
+        if dim.is_constant and dim.value < 0:
+            raise ArtefactError(f"{place}: a dim is {dim}")
+
+
+def _check_variant(artefact: Artefact, variant: Variant) -> None:
+    known = FEATURES.get(variant.machine)
+    if known is None:
+        hint = nearest(variant.machine, FEATURES)
+        raise ArtefactError(f"{variant.preset}: unknown machine {variant.machine!r}{hint}")
+    for feature in variant.features:
+        if feature not in known:
+            hint = nearest(feature, known)
+            raise ArtefactError(f"{variant.preset}: the runtime does not know the feature {feature!r}{hint}")
+    for kernel in variant.kernels:
+        _check_kernel(f"{variant.preset}: kernel {kernel.name!r}", kernel, len(variant.image))
+    segments = variant.program.segments
+    if not segments:
+        raise ArtefactError(f"{variant.preset}: the program has no segment")
+    buffers: list[Buffer] = []
+    for number, segment in enumerate(segments):
+        place = f"{variant.preset}: segment {number}"
+        for buffer in segment.buffers:
+            _check_base(place, artefact, buffer, number)
+        buffers += segment.buffers
+        if bool(segment.reads) == (number == len(segments) - 1):
+            raise ArtefactError(f"{place}: has {len(segment.reads)} reads; all segments but the last end with reads")
+        _check_steps(place, variant, segment, buffers)
+
+
+def _check_kernel(place: str, kernel: Kernel, image_bytes: int) -> None:
+    if not 0 <= kernel.entry < image_bytes:
+        raise ArtefactError(f"{place}: entry {kernel.entry} is outside the image of {image_bytes} bytes")
+    if len(kernel.buffers) > MAX_BUFFERS:
+        raise ArtefactError(f"{place}: has {len(kernel.buffers)} buffers, at most {MAX_BUFFERS} are possible")
+    if len(kernel.scalars) > MAX_SCALARS:
+        raise ArtefactError(f"{place}: has {len(kernel.scalars)} scalars, at most {MAX_SCALARS} are possible")
+    alignment = kernel.scratch_alignment
+    if not 0 < alignment <= MAX_SCRATCH_ALIGNMENT or alignment & (alignment - 1):
+        raise ArtefactError(
+            f"{place}: scratch alignment is {alignment}, expected a power of two up to {MAX_SCRATCH_ALIGNMENT}"
+        )
+
+
+def _check_base(place: str, artefact: Artefact, buffer: Buffer, segment: int) -> None:
+    counts = {
+        "input": len(artefact.signature.inputs),
+        "output": len(artefact.signature.outputs),
+        "constant": len(artefact.constants),
+        "arena": segment + 1,
+    }
+    base = buffer.base
+    if not 0 <= base.index < counts[base.kind]:
+        raise ArtefactError(f"{place}: a buffer lies in {base.kind} {base.index}, there are {counts[base.kind]}")
+
+
+def _check_steps(place: str, variant: Variant, segment: Segment, buffers: list[Buffer]) -> None:
+    for step in segment.steps:
+        if isinstance(step, Copy):
+            _check_use(f"{place}: copy", buffers, step.source, written=False)
+            _check_use(f"{place}: copy", buffers, step.target, written=True)
+        else:
+            _check_launch(place, variant, step, buffers)
+    for read in segment.reads:
+        where = f"{place}: read of {read.symbol!r}"
+        _check_use(where, buffers, read.buffer, written=False)
+        if read.dtype.is_float:
+            raise ArtefactError(f"{where}: dtype is {read.dtype}, expected an integer type or bool")
+
+
+def _check_launch(place: str, variant: Variant, launch: Launch, buffers: list[Buffer]) -> None:
+    if not 0 <= launch.kernel < len(variant.kernels):
+        raise ArtefactError(f"{place}: launches kernel {launch.kernel}, there are {len(variant.kernels)}")
+    kernel = variant.kernels[launch.kernel]
+    where = f"{place}: launch of {kernel.name!r}"
+    for what, found, expected in (
+        ("buffers", len(launch.buffers), len(kernel.buffers)),
+        ("scalars", len(launch.scalars), len(kernel.scalars)),
+    ):
+        if found != expected:
+            raise ArtefactError(f"{where}: passes {found} {what}, expected {expected}")
+    for buffer, parameter in zip(launch.buffers, kernel.buffers, strict=True):
+        _check_use(where, buffers, buffer, parameter.written)
+
+
+def _check_use(place: str, buffers: list[Buffer], index: int, written: bool) -> None:
+    if not 0 <= index < len(buffers):
+        raise ArtefactError(f"{place}: uses buffer {index}, there are {len(buffers)} so far")
+    if written and buffers[index].base.kind in ("input", "constant"):
+        raise ArtefactError(f"{place}: writes to buffer {index}, which lies in an {buffers[index].base.kind}")

@@ -1,0 +1,95 @@
+/* headrace_driver.h: what a device must offer so that the runtime can use it.
+**
+** A driver is one constant struct of functions.  The runtime looks at `size` and `abi` first; later versions append
+** members, and a driver whose size ends before one does not have it.  Memory is (handle, byte offset): some devices
+** have no pointers.  A device belongs to one model, a queue to one session; a queue is used by one thread at a
+** time.  Functions return HR_OK, or another status after writing a message by `hr_error`. */
+#ifndef HEADRACE_DRIVER_H
+#define HEADRACE_DRIVER_H
+
+#include "headrace.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define HR_DRIVER_ABI 1u
+
+/* Kernels of this device read and write host memory: a handle is an address, and nothing is copied to or fro. */
+#define HR_DRIVER_HOST_MEMORY 1u
+
+/* Limits that the loader enforces on every kernel. */
+#define HR_MAX_BUFFERS 128u
+#define HR_MAX_SCALARS 1024u
+
+typedef struct hr_slice {
+    uint64_t handle;
+    uint64_t offset;
+} hr_slice;
+
+typedef struct hr_launch {
+    uint32_t size;  /* sizeof(hr_launch) */
+    uint32_t index; /* names this launch in a fault */
+    uint64_t module;
+    const char *name;
+    uint32_t entry; /* byte offset in the module's image */
+    uint32_t buffer_count;
+    uint32_t scalar_count;
+    uint32_t scratch_alignment;
+    const hr_slice *buffers;
+    const int64_t *scalars;
+    uint64_t scratch_bytes; /* for each thread */
+    int64_t tasks;          /* > 0; the kernel runs on [0, tasks), split in any way */
+    int64_t grain;          /* fewest tasks worth a thread of their own; steers cost only */
+} hr_launch;
+
+/* A kernel's own report: site is 0 while there is none. */
+typedef struct hr_fault {
+    uint32_t index; /* of the launch */
+    int32_t site;
+} hr_fault;
+
+typedef struct hr_device_options {
+    uint32_t size;
+    const char *name; /* what follows the colon in "opencl:0", or "" */
+    hr_allocator allocator;
+} hr_device_options;
+
+typedef struct hr_driver {
+    uint32_t size; /* sizeof(hr_driver) */
+    uint32_t abi;  /* HR_DRIVER_ABI */
+    const char *name;
+    uint32_t flags;
+
+    hr_status (*open)(const hr_device_options *options, void **device, hr_error *error);
+    void (*close)(void *device);
+
+    /* At least 64-byte aligned; `bytes` is above 0. */
+    hr_status (*alloc)(void *device, uint64_t bytes, uint64_t *handle, hr_error *error);
+    void (*release)(void *device, uint64_t handle, uint64_t bytes);
+
+    /* Machine code or program text of one variant, as it lies in the file. */
+    hr_status (*module_load)(void *device, const void *image, uint64_t bytes, uint64_t *module, hr_error *error);
+    void (*module_unload)(void *device, uint64_t module);
+
+    /* `threads` is how many the session may use; devices without host threads ignore it. */
+    hr_status (*queue_open)(void *device, uint32_t threads, void **queue, hr_error *error);
+    void (*queue_close)(void *queue);
+
+    /* Called when a plan is made, with the most scratch that any of its launches asks for in each thread. */
+    hr_status (*reserve)(void *queue, uint64_t scratch_bytes, hr_error *error);
+
+    /* Steps of one queue happen in order.  A run is what lies between `begin` and `finish`; `finish` waits for all of
+    ** it, also after a failure, and reports the first fault that no `launch` has reported before. */
+    hr_status (*begin)(void *queue, hr_error *error);
+    hr_status (*upload)(void *queue, hr_slice target, const void *source, uint64_t bytes, hr_error *error);
+    hr_status (*download)(void *queue, void *target, hr_slice source, uint64_t bytes, hr_error *error);
+    hr_status (*copy)(void *queue, hr_slice target, hr_slice source, uint64_t bytes, hr_error *error);
+    hr_status (*launch)(void *queue, const hr_launch *launch, hr_fault *fault, hr_error *error);
+    hr_status (*finish)(void *queue, hr_fault *fault, hr_error *error);
+} hr_driver;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

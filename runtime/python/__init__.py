@@ -1,0 +1,36 @@
+"""Load a compiled model and run it.  In: a `.hrm` file, numpy arrays by name.  Out: numpy arrays by name.
+
+    session = load("m.hrm", threads=2)
+    result = session.run({"x": array})                 # new arrays
+    session.run({"x": array}, outputs={"y": buffer})   # into the caller's memory
+
+Everything that computes is in the C runtime, behind `headrace.runtime._face`.
+"""
+
+from headrace.runtime.python.errors import (
+    BusyError,
+    DamagedError,
+    DeviceError,
+    HeadraceRuntimeError,
+    InputError,
+    LoadError,
+    OutOfMemoryError,
+    UnsupportedError,
+    VersionError,
+)
+from headrace.runtime.python.session import Port, Session, load
+
+__all__ = [
+    "BusyError",
+    "DamagedError",
+    "DeviceError",
+    "HeadraceRuntimeError",
+    "InputError",
+    "LoadError",
+    "OutOfMemoryError",
+    "Port",
+    "Session",
+    "UnsupportedError",
+    "VersionError",
+    "load",
+]

@@ -1,0 +1,167 @@
+"""`Session`: a compiled model that runs.  In: arrays by name.  Out: arrays by name.
+
+Arrays are numpy's, or anything with the buffer protocol or DLPack; C-contiguous ones are passed on without a copy.
+bf16, which buffers cannot express, is the dtype of ml_dtypes, passed to C as integers of the same width.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from headrace.runtime import _face
+from headrace.runtime.python.errors import HeadraceRuntimeError, InputError, error_for
+
+Array = np.ndarray[Any, Any]
+
+_DTYPES: dict[str, np.dtype[Any]] = {
+    "f64": np.dtype(np.float64),
+    "f32": np.dtype(np.float32),
+    "f16": np.dtype(np.float16),
+    "bf16": np.dtype(ml_dtypes.bfloat16),
+    "i64": np.dtype(np.int64),
+    "i32": np.dtype(np.int32),
+    "i16": np.dtype(np.int16),
+    "i8": np.dtype(np.int8),
+    "u64": np.dtype(np.uint64),
+    "u32": np.dtype(np.uint32),
+    "u16": np.dtype(np.uint16),
+    "u8": np.dtype(np.uint8),
+    "bool": np.dtype(np.bool_),
+}
+_BF16 = _DTYPES["bf16"]
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """One input or output: a dim is its size, or a text such as "batch" or "2*seq"."""
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int | str, ...]
+
+
+def load(path: str | os.PathLike[str], threads: int | None = None) -> Session:
+    """Opens a compiled model.  `threads`: how many a run may use; None is as many as this process is allowed."""
+    if threads is not None and not 1 <= threads <= 1024:
+        raise InputError(f"threads is {threads}, expected 1 to 1024")
+    try:
+        return Session(_face.Session(path, threads or 0))
+    except _face.Error as error:
+        raise error_for(*error.args) from None
+
+
+class Session:
+    """A model and the memory to run it.  One run at a time; any number of sessions may run at once."""
+
+    __slots__ = ("_face", "_lent", "inputs", "outputs", "target", "threads")
+
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    target: str
+    threads: int
+
+    def __init__(self, face: _face.Session) -> None:
+        """For `load`."""
+        self._face = face
+        self.target, self.threads, inputs, outputs = face.describe()
+        self.inputs = tuple(Port(name, _DTYPES[dtype], shape) for name, dtype, shape in inputs)
+        self.outputs = tuple(Port(name, _DTYPES[dtype], shape) for name, dtype, shape in outputs)
+        self._lent = (None,) * len(self.outputs)
+
+    def __repr__(self) -> str:
+        names = ", ".join(port.name for port in self.inputs), ", ".join(port.name for port in self.outputs)
+        return f"<Session for {self.target}: {names[0]} -> {names[1]}>"
+
+    def run(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any] | None = None) -> dict[str, Array]:
+        """Runs the model.  Outputs that are not given are new arrays; the dict has all of them.
+
+        Raises InputError for a name, dtype, shape or value that the model does not take.
+        """
+        arrays = tuple([_buffer("input", port, _value(inputs, port)) for port in self.inputs])
+        if len(inputs) != len(arrays):
+            _refuse_unknown("input", inputs, self.inputs)
+        places: tuple[Any, ...] = self._lent
+        if outputs:
+            _refuse_unknown("output", outputs, self.outputs)
+            places = tuple(
+                _place(port, outputs[port.name]) if port.name in outputs else None for port in self.outputs
+            )
+        try:
+            results = self._face.run(arrays, places)
+        except _face.Error as error:
+            raise error_for(*error.args) from None
+        return {
+            port.name: (outputs or {})[port.name] if result is None else np.ndarray(result[1], port.dtype, result[0])
+            for port, result in zip(self.outputs, results, strict=True)
+        }
+
+    def memory_needed(self, shapes: Mapping[str, Sequence[int]]) -> int:
+        """Bytes that this session holds to run inputs of these shapes, besides the model and the results."""
+        _refuse_unknown("input", shapes, self.inputs)
+        try:
+            return self._face.memory_needed(tuple(tuple(_value(shapes, port)) for port in self.inputs))
+        except _face.Error as error:
+            raise error_for(*error.args) from None
+
+    def verify(self) -> None:
+        """Checks what loading leaves out: hashes of constants, and the variants for other machines."""
+        try:
+            self._face.verify()
+        except _face.Error as error:
+            raise error_for(*error.args) from None
+
+
+def _value(values: Mapping[str, Any], port: Port) -> Any:
+    try:
+        return values[port.name]
+    except KeyError:
+        given = ", ".join(repr(name) for name in values) or "none"
+        raise InputError(f"input {port.name!r} is missing; given: {given}") from None
+
+
+def _refuse_unknown(side: str, given: Iterable[str], ports: tuple[Port, ...]) -> None:
+    names = [port.name for port in ports]
+    for name in given:
+        if name not in names:
+            near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; the model has {', '.join(map(repr, names))}"
+            raise InputError(f"there is no {side} {name!r}{hint}")
+
+
+def _buffer(side: str, port: Port, value: Any) -> Any:
+    """What C can take the bytes from, without a copy wherever the array is C-contiguous."""
+    if not isinstance(value, np.ndarray):
+        value = _as_array(side, port, value)
+    if value.dtype != port.dtype:
+        raise InputError(f"{side} {port.name!r}: is {value.dtype}, expected {port.dtype}")
+    if not value.flags.c_contiguous:
+        value = value.copy(order="C")
+    return value.view(np.uint16) if port.dtype == _BF16 else value
+
+
+def _as_array(side: str, port: Port, value: Any) -> Array:
+    try:
+        if hasattr(value, "__dlpack__"):
+            return np.from_dlpack(value)
+        return np.asarray(memoryview(value))
+    except (TypeError, ValueError, BufferError, RuntimeError):
+        kind = type(value).__name__
+        raise InputError(f"{side} {port.name!r}: is a {kind}, expected an array of {port.dtype}") from None
+
+
+def _place(port: Port, value: Any) -> Any:
+    """Memory of the caller for an output: must not be copied, so must be as C needs it."""
+    array = value if isinstance(value, np.ndarray) else _as_array("output", port, value)
+    if not array.flags.c_contiguous or not array.flags.writeable:
+        raise InputError(f"output {port.name!r}: must be writable and C-contiguous")
+    return _buffer("output", port, array)
+
+
+__all__ = ["HeadraceRuntimeError", "Port", "Session", "load"]

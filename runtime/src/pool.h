@@ -1,0 +1,24 @@
+/* pool.h: a session's threads. */
+#ifndef HR_POOL_H
+#define HR_POOL_H
+
+#include "base.h"
+
+typedef struct hr_pool hr_pool;
+
+/* Part `part` of `parts`; the caller's thread does part 0. */
+typedef void (*hr_pool_work)(void *context, uint32_t part, uint32_t parts);
+
+/* No thread is started before hr_pool_run wants one. */
+hr_pool *hr_pool_open(const hr_allocator *allocator, uint32_t threads);
+void hr_pool_close(hr_pool *pool);
+
+/* Between these two, threads that have nothing to do spin, for work may come soon. */
+void hr_pool_begin(hr_pool *pool);
+void hr_pool_end(hr_pool *pool);
+
+/* Does all parts and returns when they are done; `parts` is at most the pool's threads.  False where threads could
+** not be started. */
+bool hr_pool_run(hr_pool *pool, uint32_t parts, hr_pool_work work, void *context);
+
+#endif

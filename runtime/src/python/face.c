@@ -1,0 +1,367 @@
+/* face.c: headrace.runtime._face, the C half of the Python face, on the stable ABI of Python 3.11.
+**
+** One type, Session(path, threads): an open model with one session.  Arguments are tuples in the signature's order,
+** arrays anything that gives a C-contiguous buffer; names, dicts and numpy are the Python half's business
+** (runtime/python).  The interpreter's lock is released while a model is opened, verified and run.
+** Every failure is raised as _face.Error(status, message), which the Python half turns into its own exceptions. */
+#define PY_SSIZE_T_CLEAN
+#define Py_LIMITED_API 0x030b0000
+#include <Python.h>
+
+#include "headrace.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+typedef struct session_object {
+    PyObject_HEAD
+    hr_model *model;
+    hr_session *session;
+} session_object;
+
+static PyObject *error_type(PyTypeObject *type) {
+    PyObject *module = PyType_GetModule(type);
+    return module ? PyObject_GetAttrString(module, "Error") : NULL;
+}
+
+static PyObject *raise_for(PyObject *self, hr_status status, const char *message) {
+    PyObject *type = error_type(Py_TYPE(self));
+    /* Names in messages come from a file: bytes that are no UTF-8 must not hide the message. */
+    PyObject *text = PyUnicode_DecodeUTF8(message, (Py_ssize_t)strlen(message), "replace");
+    PyObject *arguments = type && text ? Py_BuildValue("(iO)", (int)status, text) : NULL;
+    if (arguments)
+        PyErr_SetObject(type, arguments);
+    Py_XDECREF(arguments);
+    Py_XDECREF(text);
+    Py_XDECREF(type);
+    return NULL;
+}
+
+static PyObject *new_session(PyTypeObject *type, PyObject *arguments, PyObject *keywords) {
+    PyObject *path;
+    unsigned threads;
+    (void)keywords;
+    if (!PyArg_ParseTuple(arguments, "O&I", PyUnicode_FSConverter, &path, &threads))
+        return NULL;
+    allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
+    session_object *self = (session_object *)allocate(type, 0);
+    if (self) {
+        hr_error error = {0};
+        hr_status status;
+        hr_session_options options = {.size = sizeof options, .threads = threads};
+        const char *name = PyBytes_AsString(path);
+        Py_BEGIN_ALLOW_THREADS
+        status = hr_model_open(name, NULL, &self->model, &error);
+        if (!status)
+            status = hr_session_open(self->model, &options, &self->session, &error);
+        Py_END_ALLOW_THREADS
+        if (status) {
+            raise_for((PyObject *)self, status, error.message);
+            Py_DECREF(self);
+            self = NULL;
+        }
+    }
+    Py_DECREF(path);
+    return (PyObject *)self;
+}
+
+static void delete_session(PyObject *object) {
+    session_object *self = (session_object *)object;
+    PyTypeObject *type = Py_TYPE(object);
+    hr_session_close(self->session);
+    hr_model_close(self->model);
+    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
+    release(object);
+    Py_DECREF(type);
+}
+
+static PyObject *text_of(const char *text) {
+    return PyUnicode_DecodeUTF8(text, (Py_ssize_t)strlen(text), "replace");
+}
+
+static PyObject *describe_port(const hr_port *port) {
+    PyObject *dims = PyTuple_New(port->rank);
+    for (uint32_t i = 0; dims && i < port->rank; i++) {
+        PyObject *dim =
+            port->dims[i].size >= 0 ? PyLong_FromLongLong(port->dims[i].size) : text_of(port->dims[i].text);
+        if (!dim || PyTuple_SetItem(dims, i, dim)) {
+            Py_DECREF(dims);
+            return NULL;
+        }
+    }
+    return dims ? Py_BuildValue("(NsN)", text_of(port->name), hr_dtype_name(port->dtype), dims) : NULL;
+}
+
+static PyObject *describe_ports(const hr_model *model, uint32_t count,
+                                const hr_port *(*port_at)(const hr_model *, uint32_t)) {
+    PyObject *ports = PyTuple_New(count);
+    for (uint32_t i = 0; ports && i < count; i++) {
+        PyObject *port = describe_port(port_at(model, i));
+        if (!port || PyTuple_SetItem(ports, i, port)) {
+            Py_DECREF(ports);
+            return NULL;
+        }
+    }
+    return ports;
+}
+
+static PyObject *describe(PyObject *object, PyObject *unused) {
+    const session_object *self = (const session_object *)object;
+    (void)unused;
+    return Py_BuildValue("(NINN)", text_of(hr_model_target(self->model)), hr_session_threads(self->session),
+                         describe_ports(self->model, hr_model_inputs(self->model), hr_model_input),
+                         describe_ports(self->model, hr_model_outputs(self->model), hr_model_output));
+}
+
+/* Does the buffer's element have the port's dtype?  bf16, which buffers cannot say, comes as uint16. */
+static bool has_dtype(const Py_buffer *view, uint32_t dtype) {
+    static const char *const formats[] = {
+        [HR_F64] = "d",  [HR_F32] = "f", [HR_F16] = "e",  [HR_BF16] = "H", [HR_I64] = "lq", [HR_I32] = "il",
+        [HR_I16] = "h",  [HR_I8] = "b",  [HR_U64] = "LQ", [HR_U32] = "IL", [HR_U16] = "H",  [HR_U8] = "B",
+        [HR_BOOL] = "?",
+    };
+    const char *format = view->format ? view->format : "B";
+    format += format[0] == '@' || format[0] == '=' || format[0] == '<';
+    return format[0] && !format[1] && strchr(formats[dtype], format[0]) &&
+           (size_t)view->itemsize == hr_dtype_bytes(dtype);
+}
+
+/* The arrays of one call, in memory of their own only where there are many. */
+#define FEW 16
+
+typedef struct call {
+    Py_ssize_t count;
+    Py_ssize_t held; /* views that must be released */
+    Py_buffer *views;
+    hr_value *values;
+    Py_buffer few_views[2 * FEW];
+    hr_value few_values[2 * FEW];
+} call;
+
+static bool begin_call(call *c, Py_ssize_t count) {
+    c->count = count;
+    c->held = 0;
+    c->views = c->few_views;
+    c->values = c->few_values;
+    if (count > 2 * FEW) {
+        c->views = PyMem_Calloc((size_t)count, sizeof *c->views);
+        c->values = PyMem_Calloc((size_t)count, sizeof *c->values);
+        if (!c->views || !c->values) {
+            PyErr_NoMemory();
+            return false;
+        }
+    }
+    return true;
+}
+
+static void end_call(call *c) {
+    for (Py_ssize_t i = 0; i < c->held; i++)
+        if (c->views[i].obj)
+            PyBuffer_Release(&c->views[i]);
+    if (c->count > 2 * FEW) {
+        PyMem_Free(c->views);
+        PyMem_Free(c->values);
+    }
+}
+
+static bool take_array(PyObject *self, call *c, Py_ssize_t i, PyObject *array, const hr_port *port, bool is_input) {
+    Py_buffer *view = &c->views[i];
+    hr_value *value = &c->values[i];
+    *value = (hr_value){0};
+    view->obj = NULL;
+    c->held = i + 1;
+    if (array == Py_None && !is_input)
+        return true;
+    int flags = PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (is_input ? 0 : PyBUF_WRITABLE);
+    if (PyObject_GetBuffer(array, view, flags)) {
+        view->obj = NULL;
+        return false;
+    }
+    if (!has_dtype(view, port->dtype)) {
+        char message[256];
+        snprintf(message, sizeof message, "%s '%s': has elements of format '%s', expected %s",
+                 is_input ? "input" : "output", port->name, view->format ? view->format : "B",
+                 hr_dtype_name(port->dtype));
+        raise_for(self, HR_SHAPE, message);
+        return false;
+    }
+    _Static_assert(sizeof(Py_ssize_t) == sizeof(int64_t), "shapes are passed as they are");
+    value->kind = HR_TENSOR;
+    value->dtype = port->dtype;
+    value->rank = (uint32_t)view->ndim;
+    value->dims = (const int64_t *)view->shape;
+    value->data = view->buf;
+    value->bytes = (uint64_t)view->len;
+    if (!is_input && value->bytes == 0)
+        value->data = &c->values[i]; /* not lent: an empty array is the caller's too */
+    return true;
+}
+
+static PyObject *tuple_of_dims(const hr_value *value) {
+    PyObject *dims = PyTuple_New(value->rank);
+    for (uint32_t j = 0; dims && j < value->rank; j++) {
+        PyObject *dim = PyLong_FromLongLong(value->dims[j]);
+        if (!dim || PyTuple_SetItem(dims, j, dim)) {
+            Py_DECREF(dims);
+            return NULL;
+        }
+    }
+    return dims;
+}
+
+/* For each output None where it went into the caller's memory, else (bytearray, dims). */
+static PyObject *collect(const hr_value *outputs, uint32_t count, PyObject *given) {
+    PyObject *results = PyTuple_New(count);
+    for (uint32_t i = 0; results && i < count; i++) {
+        PyObject *result;
+        if (PyTuple_GetItem(given, i) == Py_None) {
+            PyObject *bytes = PyByteArray_FromStringAndSize(outputs[i].data, (Py_ssize_t)outputs[i].bytes);
+            PyObject *dims = bytes ? tuple_of_dims(&outputs[i]) : NULL;
+            result = dims ? PyTuple_Pack(2, bytes, dims) : NULL;
+            Py_XDECREF(bytes);
+            Py_XDECREF(dims);
+        } else {
+            result = Py_NewRef(Py_None);
+        }
+        if (!result || PyTuple_SetItem(results, i, result)) {
+            Py_DECREF(results);
+            return NULL;
+        }
+    }
+    return results;
+}
+
+static PyObject *run_call(PyObject *object, call *c, PyObject *inputs, PyObject *outputs) {
+    session_object *self = (session_object *)object;
+    uint32_t input_count = hr_model_inputs(self->model), output_count = hr_model_outputs(self->model);
+    for (uint32_t i = 0; i < input_count; i++)
+        if (!take_array(object, c, i, PyTuple_GetItem(inputs, i), hr_model_input(self->model, i), true))
+            return NULL;
+    for (uint32_t i = 0; i < output_count; i++)
+        if (!take_array(object, c, input_count + i, PyTuple_GetItem(outputs, i), hr_model_output(self->model, i),
+                        false))
+            return NULL;
+    hr_error error = {0};
+    hr_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = hr_run(self->session, c->values, c->values + input_count, &error);
+    Py_END_ALLOW_THREADS
+    if (status)
+        return raise_for(object, status, error.message);
+    return collect(c->values + input_count, output_count, outputs);
+}
+
+/* run(inputs, outputs): a tuple of arrays, and a tuple of arrays or None. */
+static PyObject *run(PyObject *object, PyObject *const *arguments, Py_ssize_t count) {
+    const session_object *self = (const session_object *)object;
+    Py_ssize_t inputs = hr_model_inputs(self->model), outputs = hr_model_outputs(self->model);
+    if (count != 2 || !PyTuple_Check(arguments[0]) || !PyTuple_Check(arguments[1]) ||
+        PyTuple_Size(arguments[0]) != inputs || PyTuple_Size(arguments[1]) != outputs) {
+        PyErr_SetString(PyExc_TypeError, "run: expected a tuple of all inputs and a tuple of all outputs");
+        return NULL;
+    }
+    call c;
+    PyObject *result = begin_call(&c, inputs + outputs) ? run_call(object, &c, arguments[0], arguments[1]) : NULL;
+    end_call(&c);
+    return result;
+}
+
+static PyObject *needed_for(PyObject *object, PyObject *shapes, hr_value *values, int64_t *dims, size_t room) {
+    session_object *self = (session_object *)object;
+    for (uint32_t i = 0; i < hr_model_inputs(self->model); i++) {
+        PyObject *shape = PyTuple_GetItem(shapes, i);
+        Py_ssize_t rank = shape ? PyTuple_Size(shape) : -1;
+        if (rank < 0)
+            return NULL;
+        if ((size_t)rank > room) {
+            PyErr_SetString(PyExc_ValueError, "memory_needed: too many dims");
+            return NULL;
+        }
+        values[i] = (hr_value){.kind = HR_TENSOR, .rank = (uint32_t)rank, .dims = dims};
+        for (Py_ssize_t j = 0; j < rank; j++) {
+            *dims++ = PyLong_AsLongLong(PyTuple_GetItem(shape, j));
+            if (PyErr_Occurred())
+                return NULL;
+        }
+        room -= (size_t)rank;
+    }
+    hr_error error = {0};
+    uint64_t bytes;
+    hr_status status = hr_memory_needed(self->session, values, &bytes, &error);
+    return status ? raise_for(object, status, error.message) : PyLong_FromUnsignedLongLong(bytes);
+}
+
+/* memory_needed(shapes): a tuple of a tuple of dims for each input. */
+static PyObject *memory_needed(PyObject *object, PyObject *shapes) {
+    const session_object *self = (const session_object *)object;
+    size_t count = hr_model_inputs(self->model), room = 64 * (count + 1);
+    if (!PyTuple_Check(shapes) || (size_t)PyTuple_Size(shapes) != count) {
+        PyErr_SetString(PyExc_TypeError, "memory_needed: expected a tuple of the shapes of all inputs");
+        return NULL;
+    }
+    hr_value *values = PyMem_Calloc(count + 1, sizeof *values);
+    int64_t *dims = PyMem_Calloc(room, sizeof *dims);
+    PyObject *result = values && dims ? needed_for(object, shapes, values, dims, room) : PyErr_NoMemory();
+    PyMem_Free(values);
+    PyMem_Free(dims);
+    return result;
+}
+
+static PyObject *verify(PyObject *object, PyObject *unused) {
+    const session_object *self = (const session_object *)object;
+    hr_error error = {0};
+    hr_status status;
+    (void)unused;
+    Py_BEGIN_ALLOW_THREADS
+    status = hr_model_verify(self->model, &error);
+    Py_END_ALLOW_THREADS
+    return status ? raise_for(object, status, error.message) : Py_NewRef(Py_None);
+}
+
+/* Casts through a pointer to no particular function, as both compilers want it for METH_FASTCALL. */
+#define METHOD(function) ((PyCFunction)(void (*)(void))(function))
+
+static PyMethodDef methods[] = {
+    {"describe", describe, METH_NOARGS, "(target, threads, inputs, outputs); a port is (name, dtype, dims)"},
+    {"run", METHOD(run), METH_FASTCALL, "run(inputs, outputs) -> for each output None or (bytearray, dims)"},
+    {"memory_needed", memory_needed, METH_O, "memory_needed(shapes) -> bytes"},
+    {"verify", verify, METH_NOARGS, "check the hashes of constants and the variants for other machines"},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot slots[] = {
+    {Py_tp_new, (void *)new_session},
+    {Py_tp_dealloc, (void *)delete_session},
+    {Py_tp_methods, methods},
+    {0, NULL},
+};
+
+static PyType_Spec spec = {
+    .name = "headrace.runtime._face.Session",
+    .basicsize = sizeof(session_object),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = slots,
+};
+
+static int fill_module(PyObject *module) {
+    PyObject *error = PyErr_NewException("headrace.runtime._face.Error", NULL, NULL);
+    PyObject *type = PyType_FromModuleAndSpec(module, &spec, NULL);
+    int failed = !error || !type || PyModule_AddObjectRef(module, "Error", error) ||
+                 PyModule_AddObjectRef(module, "Session", type) ||
+                 PyModule_AddStringConstant(module, "version", hr_version());
+    Py_XDECREF(error);
+    Py_XDECREF(type);
+    return failed ? -1 : 0;
+}
+
+static PyModuleDef_Slot module_slots[] = {{Py_mod_exec, (void *)fill_module}, {0, NULL}};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, .m_name = "_face", .m_doc = "The C half of headrace.runtime.python.", .m_slots = module_slots,
+};
+
+PyMODINIT_FUNC PyInit__face(void);
+PyMODINIT_FUNC PyInit__face(void) {
+    return PyModuleDef_Init(&definition);
+}

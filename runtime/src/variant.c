@@ -1,0 +1,305 @@
+/* variant.c: the kernels and the program of one variant.  In: sections.  Out: tables that the interpreter may trust.
+**
+** After hr_variant_parse every index in these tables is in range: of slots (and defined before use), buffers, kernels,
+** messages, inputs, outputs and constants; and no kernel or copy writes to an input or a constant. */
+#include "variant.h"
+#include "headrace_driver.h"
+
+typedef struct parser {
+    const hr_file *file;
+    uint32_t index;
+    const hr_signature *signature;
+    const hr_constants *constants;
+    hr_blocks *blocks;
+    hr_variant *variant;
+    hr_error *error;
+} parser;
+
+static hr_status damaged(const parser *p, hr_section_type type, const hr_cursor *cursor) {
+    return hr_damaged(p->file, type, p->index, cursor, p->error);
+}
+
+static hr_status no_memory(const parser *p) {
+    return hr_fail(p->error, HR_NO_MEMORY, "%s: no memory for its tables", p->file->name);
+}
+
+hr_status hr_variant_parse_head(const hr_file *file, uint32_t index, hr_variant *variant, hr_error *error) {
+    hr_cursor cursor = hr_cursor_over(hr_file_section(file, HR_SECTION_VARIANT, index));
+    variant->preset = hr_read_string(&cursor);
+    variant->machine = hr_read_u32(&cursor);
+    variant->driver = hr_read_string(&cursor);
+    variant->feature_count = hr_read_count(&cursor, 8);
+    variant->features = cursor;
+    for (uint32_t i = 0; i < variant->feature_count; i++)
+        hr_read_string(&cursor);
+    if (cursor.bad || cursor.at != cursor.end)
+        return hr_damaged(file, HR_SECTION_VARIANT, index, &cursor, error);
+    return HR_OK;
+}
+
+/* name, entry, scratch alignment, counts, code, scratch slot, then two words for each buffer. */
+static hr_status parse_kernel(const parser *p, hr_cursor *cursor, uint64_t image_bytes, hr_kernel *kernel) {
+    kernel->name = hr_read_string(cursor);
+    kernel->entry = hr_read_u32(cursor);
+    kernel->scratch_alignment = hr_read_u32(cursor);
+    kernel->scalar_count = hr_read_u32(cursor);
+    kernel->code.count = hr_read_count(cursor, 12);
+    kernel->code.words = hr_read_words(cursor, 3 * (size_t)kernel->code.count);
+    kernel->scratch_slot = hr_read_u32(cursor);
+    kernel->buffer_count = hr_read_count(cursor, 8);
+    kernel->buffers = (const hr_kernel_buffer *)(const void *)hr_read_words(cursor, 2 * (size_t)kernel->buffer_count);
+    uint32_t alignment = kernel->scratch_alignment, bad;
+    if (cursor->bad || kernel->entry >= image_bytes || kernel->scalar_count > HR_MAX_SCALARS ||
+        kernel->buffer_count > HR_MAX_BUFFERS || kernel->scratch_slot >= kernel->code.count || alignment == 0 ||
+        alignment > 4096 || (alignment & (alignment - 1)))
+        return damaged(p, HR_SECTION_KERNELS, cursor);
+    hr_scope scope = {.arg_count = kernel->scalar_count};
+    if (!hr_code_is_sound(&kernel->code, &scope, &bad))
+        return damaged(p, HR_SECTION_KERNELS, cursor);
+    for (uint32_t i = 0; i < kernel->buffer_count; i++)
+        if (kernel->buffers[i].written > 1 || kernel->buffers[i].bytes_slot >= kernel->code.count)
+            return damaged(p, HR_SECTION_KERNELS, cursor);
+    return HR_OK;
+}
+
+static hr_status parse_kernels(const parser *p) {
+    hr_cursor cursor = hr_cursor_over(hr_file_section(p->file, HR_SECTION_KERNELS, p->index));
+    uint64_t image_bytes = hr_file_section(p->file, HR_SECTION_CODE, p->index).bytes;
+    hr_variant *v = p->variant;
+    v->kernel_count = hr_read_count(&cursor, 32);
+    v->kernels = hr_blocks_take(p->blocks, v->kernel_count, sizeof *v->kernels);
+    if (!v->kernels)
+        return no_memory(p);
+    for (uint32_t i = 0; i < v->kernel_count; i++) {
+        hr_status status = parse_kernel(p, &cursor, image_bytes, &v->kernels[i]);
+        if (status)
+            return status;
+    }
+    return cursor.bad || cursor.at != cursor.end ? damaged(p, HR_SECTION_KERNELS, &cursor) : HR_OK;
+}
+
+/* How far parsing of the program has come: what lies below may be referred to. */
+typedef struct progress {
+    uint32_t slots, buffers, steps, reads, scalars;
+} progress;
+
+static bool may_write(const hr_program *program, uint32_t buffer) {
+    uint32_t base = program->buffers[buffer]->base;
+    return base == HR_BASE_OUTPUT || base == HR_BASE_ARENA;
+}
+
+static bool is_slot_or_none(uint32_t slot, const progress *at) {
+    return slot < at->slots || slot == HR_NO_SLOT;
+}
+
+static bool launch_is_sound(const parser *p, const uint32_t *w, uint32_t words, progress *at) {
+    const hr_program *program = &p->variant->program;
+    if (words < HR_LAUNCH_LISTS || w[HR_LAUNCH_KERNEL] >= p->variant->kernel_count)
+        return false;
+    const hr_kernel *kernel = &p->variant->kernels[w[HR_LAUNCH_KERNEL]];
+    if (words != HR_LAUNCH_LISTS + kernel->buffer_count + kernel->scalar_count)
+        return false;
+    if (w[HR_LAUNCH_TASKS] >= at->slots || w[HR_LAUNCH_GRAIN] >= at->slots || !is_slot_or_none(w[HR_LAUNCH_WHEN], at))
+        return false;
+    for (uint32_t i = 0; i < kernel->buffer_count; i++) {
+        uint32_t buffer = w[HR_LAUNCH_LISTS + i];
+        if (buffer >= at->buffers || (kernel->buffers[i].written && !may_write(program, buffer)))
+            return false;
+    }
+    for (uint32_t i = 0; i < kernel->scalar_count; i++)
+        if (w[HR_LAUNCH_LISTS + kernel->buffer_count + i] >= at->slots)
+            return false;
+    at->scalars += kernel->scalar_count;
+    return true;
+}
+
+static bool copy_is_sound(const parser *p, const uint32_t *w, uint32_t words, const progress *at) {
+    return words == HR_COPY_WORDS && w[HR_COPY_SOURCE] < at->buffers && w[HR_COPY_TARGET] < at->buffers &&
+           may_write(&p->variant->program, w[HR_COPY_TARGET]) && is_slot_or_none(w[HR_COPY_WHEN], at);
+}
+
+static bool read_is_sound(const parser *p, const uint32_t *w, uint32_t words, const progress *at) {
+    return words == HR_READ_WORDS && w[HR_READ_BUFFER] < at->buffers && w[HR_READ_ELEMENT] < at->slots &&
+           w[HR_READ_DTYPE] >= HR_I64 && w[HR_READ_DTYPE] <= HR_BOOL && w[HR_READ_LOW] < at->slots &&
+           w[HR_READ_HIGH] < at->slots && w[HR_READ_MESSAGE] < p->variant->program.message_count;
+}
+
+/* Launches and copies, then reads; reads exactly where another segment follows. */
+static bool steps_are_sound(const parser *p, const hr_segment *segment, bool is_last, progress *at) {
+    const hr_program *program = &p->variant->program;
+    uint32_t reads = at->reads;
+    for (uint32_t i = 0; i < segment->word_count;) {
+        const uint32_t *w = segment->words + i;
+        uint32_t op = w[0] & 0xffff, words = w[0] >> 16;
+        if (words == 0 || words > segment->word_count - i)
+            return false;
+        bool sound = false;
+        if (op == HR_STEP_READ)
+            sound = at->reads++ < program->read_count && read_is_sound(p, w, words, at);
+        else if (at->reads == reads && at->steps++ < program->step_count)
+            sound = op == HR_STEP_LAUNCH ? launch_is_sound(p, w, words, at)
+                                         : op == HR_STEP_COPY && copy_is_sound(p, w, words, at);
+        if (!sound)
+            return false;
+        i += words;
+    }
+    return (at->reads == reads) == is_last;
+}
+
+static bool buffer_is_sound(const parser *p, const hr_buffer *buffer, uint32_t segment, const progress *at) {
+    uint32_t limit = 0;
+    switch (buffer->base) {
+    case HR_BASE_INPUT:
+        limit = p->signature->input_count;
+        break;
+    case HR_BASE_OUTPUT:
+        limit = p->signature->output_count;
+        break;
+    case HR_BASE_CONSTANT:
+        limit = p->constants->count;
+        break;
+    case HR_BASE_ARENA:
+        limit = segment + 1;
+        break;
+    default:
+        break;
+    }
+    return buffer->index < limit && buffer->offset_slot < at->slots && buffer->bytes_slot < at->slots;
+}
+
+static bool parse_segment(const parser *p, hr_cursor *cursor, uint32_t number, progress *at) {
+    hr_program *program = &p->variant->program;
+    hr_segment *segment = &program->segments[number];
+    segment->first_step = at->steps, segment->first_read = at->reads, segment->first_scalar = at->scalars;
+    segment->code.first = at->slots;
+    segment->code.count = hr_read_count(cursor, 12);
+    segment->code.words = hr_read_words(cursor, 3 * (size_t)segment->code.count);
+    if (cursor->bad || segment->code.count > program->slot_count - at->slots)
+        return false;
+    hr_scope scope = {.inputs = p->signature->inputs,
+                      .input_count = p->signature->input_count,
+                      .read_count = at->reads,
+                      .message_count = program->message_count};
+    uint32_t bad;
+    if (!hr_code_is_sound(&segment->code, &scope, &bad))
+        return false;
+    at->slots += segment->code.count;
+    segment->arena_slot = hr_read_u32(cursor);
+    segment->first_buffer = at->buffers;
+    segment->buffer_count = hr_read_count(cursor, sizeof(hr_buffer));
+    if (cursor->bad || segment->arena_slot >= at->slots || segment->buffer_count > program->buffer_count - at->buffers)
+        return false;
+    for (uint32_t i = 0; i < segment->buffer_count; i++) {
+        const hr_buffer *buffer = (const hr_buffer *)(const void *)hr_read_words(cursor, 4);
+        if (!buffer || !buffer_is_sound(p, buffer, number, at))
+            return false;
+        program->buffers[at->buffers++] = buffer;
+    }
+    segment->word_count = hr_read_count(cursor, 4);
+    segment->words = hr_read_words(cursor, segment->word_count);
+    return !cursor->bad && steps_are_sound(p, segment, number + 1 == program->segment_count, at);
+}
+
+static uint32_t segment_of_slot(const hr_program *program, uint32_t slot) {
+    uint32_t s = 0;
+    while (slot >= program->segments[s].code.first + program->segments[s].code.count)
+        s++;
+    return s;
+}
+
+/* A slot for each dim of each output; no buffer may lie in an output before the output's size is known. */
+static bool parse_outputs(const parser *p, hr_cursor *cursor) {
+    hr_program *program = &p->variant->program;
+    for (uint32_t i = 0; i < p->signature->output_count; i++) {
+        hr_output *output = &program->outputs[i];
+        uint32_t rank = p->signature->outputs[i].rank;
+        if (!(output->slots = hr_read_words(cursor, rank)))
+            return false;
+        for (uint32_t j = 0; j < rank; j++) {
+            if (output->slots[j] >= program->slot_count)
+                return false;
+            uint32_t segment = segment_of_slot(program, output->slots[j]);
+            output->segment = segment > output->segment ? segment : output->segment;
+        }
+    }
+    for (uint32_t s = 0; s < program->segment_count; s++)
+        for (uint32_t i = 0; i < program->segments[s].buffer_count; i++) {
+            const hr_buffer *buffer = program->buffers[program->segments[s].first_buffer + i];
+            if (buffer->base == HR_BASE_OUTPUT && program->outputs[buffer->index].segment > s)
+                return false;
+        }
+    return true;
+}
+
+static hr_status parse_program(const parser *p) {
+    hr_cursor cursor = hr_cursor_over(hr_file_section(p->file, HR_SECTION_PROGRAM, p->index));
+    hr_program *program = &p->variant->program;
+    program->slot_count = hr_read_count(&cursor, 12);
+    program->buffer_count = hr_read_count(&cursor, sizeof(hr_buffer));
+    program->step_count = hr_read_count(&cursor, 4 * HR_COPY_WORDS);
+    program->read_count = hr_read_count(&cursor, 4 * HR_READ_WORDS);
+    program->scalar_count = hr_read_count(&cursor, 4);
+    program->message_count = hr_read_count(&cursor, 8);
+    program->messages = hr_blocks_take(p->blocks, program->message_count, sizeof *program->messages);
+    program->buffers = hr_blocks_take(p->blocks, program->buffer_count, sizeof *program->buffers);
+    program->outputs = hr_blocks_take(p->blocks, p->signature->output_count, sizeof *program->outputs);
+    if (!program->messages || !program->buffers || !program->outputs)
+        return no_memory(p);
+    for (uint32_t i = 0; i < program->message_count; i++)
+        program->messages[i] = hr_read_string(&cursor);
+    program->segment_count = hr_read_count(&cursor, 16);
+    program->segments = hr_blocks_take(p->blocks, program->segment_count, sizeof *program->segments);
+    if (!program->segments)
+        return no_memory(p);
+    progress at = {0};
+    for (uint32_t s = 0; s < program->segment_count; s++)
+        if (!parse_segment(p, &cursor, s, &at))
+            return damaged(p, HR_SECTION_PROGRAM, &cursor);
+    if (program->segment_count == 0 || at.slots != program->slot_count || at.buffers != program->buffer_count ||
+        at.steps != program->step_count || at.reads != program->read_count || at.scalars != program->scalar_count ||
+        !parse_outputs(p, &cursor) || cursor.at != cursor.end)
+        return damaged(p, HR_SECTION_PROGRAM, &cursor);
+    return HR_OK;
+}
+
+/* For each kernel: scalar names, text, sites; for each step: nodes; for each read: the symbol's name. */
+static hr_status parse_debug(const parser *p) {
+    hr_cursor cursor = hr_cursor_over(hr_file_section(p->file, HR_SECTION_DEBUG, p->index));
+    const hr_variant *v = p->variant;
+    hr_debug *debug = &p->variant->debug;
+    debug->sites = hr_blocks_take(p->blocks, v->kernel_count, sizeof *debug->sites);
+    debug->nodes = hr_blocks_take(p->blocks, v->program.step_count, sizeof *debug->nodes);
+    if (!debug->sites || !debug->nodes)
+        return no_memory(p);
+    for (uint32_t k = 0; k < v->kernel_count; k++) {
+        for (uint32_t i = 0; i < v->kernels[k].scalar_count; i++)
+            hr_read_string(&cursor);
+        hr_read_string(&cursor);
+        debug->sites[k] = cursor;
+        for (uint32_t left = hr_read_count(&cursor, 12); left; left--) {
+            hr_read_u32(&cursor);
+            hr_read_string(&cursor);
+        }
+    }
+    for (uint32_t s = 0; s < v->program.step_count; s++) {
+        debug->nodes[s] = cursor;
+        for (uint32_t left = hr_read_count(&cursor, 8); left; left--)
+            hr_read_string(&cursor);
+    }
+    for (uint32_t r = 0; r < v->program.read_count; r++)
+        hr_read_string(&cursor);
+    return cursor.bad || cursor.at != cursor.end ? damaged(p, HR_SECTION_DEBUG, &cursor) : HR_OK;
+}
+
+hr_status hr_variant_parse(const hr_file *file, uint32_t index, const hr_signature *signature,
+                           const hr_constants *constants, hr_blocks *blocks, hr_variant *variant, hr_error *error) {
+    parser p = {file, index, signature, constants, blocks, variant, error};
+    hr_status status = hr_variant_parse_head(file, index, variant, error);
+    if (!status)
+        status = parse_kernels(&p);
+    if (!status)
+        status = parse_program(&p);
+    if (!status)
+        status = parse_debug(&p);
+    return status;
+}

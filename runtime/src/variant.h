@@ -1,0 +1,121 @@
+/* variant.h: the tables of a file, parsed and checked: signature, constants, and the program and kernels of a variant. */
+#ifndef HR_VARIANT_H
+#define HR_VARIANT_H
+
+#include "container.h"
+#include "formula.h"
+#include "machine.h"
+
+#define HR_MAX_RANK 64u
+#define HR_NO_SLOT 0xffffffffu
+
+typedef struct hr_signature {
+    uint32_t input_count, output_count;
+    hr_port *inputs, *outputs;
+} hr_signature;
+
+typedef struct hr_constant {
+    uint64_t offset; /* in the section of constants */
+    uint64_t bytes;
+    const uint8_t *digest;
+    const char *label;
+} hr_constant;
+
+typedef struct hr_constants {
+    uint32_t count;
+    hr_constant *items;
+} hr_constants;
+
+typedef struct hr_kernel_buffer {
+    uint32_t written; /* 0 or 1 */
+    uint32_t bytes_slot;
+} hr_kernel_buffer;
+
+typedef struct hr_kernel {
+    const char *name;
+    uint32_t entry;
+    uint32_t scalar_count;
+    uint32_t buffer_count;
+    uint32_t scratch_alignment;
+    uint32_t scratch_slot;
+    hr_code code; /* over the scalars, slots from 0 */
+    const hr_kernel_buffer *buffers;
+} hr_kernel;
+
+/* ORDER: docs/artefact.md, codegen/artefact/layout.py */
+typedef enum hr_base { HR_BASE_INPUT = 1, HR_BASE_OUTPUT, HR_BASE_CONSTANT, HR_BASE_ARENA } hr_base;
+
+/* As in the file. */
+typedef struct hr_buffer {
+    uint32_t base;
+    uint32_t index;
+    uint32_t offset_slot;
+    uint32_t bytes_slot;
+} hr_buffer;
+
+/* ORDER: docs/artefact.md, codegen/artefact/layout.py.  4 to 63 are kept for if, loop and sequences. */
+typedef enum hr_step_op { HR_STEP_LAUNCH = 1, HR_STEP_COPY = 2, HR_STEP_READ = 3 } hr_step_op;
+
+/* The words of a step, the first of which is op | words << 16. */
+enum { HR_LAUNCH_KERNEL = 1, HR_LAUNCH_TASKS, HR_LAUNCH_GRAIN, HR_LAUNCH_WHEN, HR_LAUNCH_LISTS };
+enum { HR_COPY_SOURCE = 1, HR_COPY_TARGET, HR_COPY_WHEN, HR_COPY_WORDS };
+enum { HR_READ_BUFFER = 1, HR_READ_ELEMENT, HR_READ_DTYPE, HR_READ_LOW, HR_READ_HIGH, HR_READ_MESSAGE, HR_READ_WORDS };
+
+typedef struct hr_segment {
+    hr_code code;
+    uint32_t arena_slot;
+    uint32_t first_buffer, buffer_count;
+    uint32_t first_step, first_read, first_scalar;
+    uint32_t word_count;
+    const uint32_t *words;
+} hr_segment;
+
+typedef struct hr_output {
+    uint32_t segment;      /* after whose plan its dims are known */
+    const uint32_t *slots; /* of its dims */
+} hr_output;
+
+typedef struct hr_program {
+    uint32_t slot_count, buffer_count, step_count, read_count, scalar_count, message_count, segment_count;
+    const char **messages;
+    const hr_buffer **buffers;
+    hr_segment *segments;
+    hr_output *outputs;
+} hr_program;
+
+/* Where the debug section has what belongs to a kernel or a step; checked, so that reading needs no more checks. */
+typedef struct hr_debug {
+    hr_cursor *sites; /* of each kernel */
+    hr_cursor *nodes; /* of each step */
+} hr_debug;
+
+typedef struct hr_variant {
+    const char *preset;
+    const char *driver;
+    uint32_t machine;
+    uint32_t feature_count;
+    hr_cursor features;
+    uint32_t kernel_count;
+    hr_kernel *kernels;
+    hr_program program;
+    hr_debug debug;
+} hr_variant;
+
+hr_status hr_signature_parse(const hr_file *file, hr_blocks *blocks, hr_signature *signature, hr_error *error);
+hr_status hr_constants_parse(const hr_file *file, hr_blocks *blocks, hr_constants *constants, hr_error *error);
+hr_status hr_metadata_check(const hr_file *file, hr_error *error);
+
+/* Only the head: preset, machine, driver and features. */
+hr_status hr_variant_parse_head(const hr_file *file, uint32_t index, hr_variant *variant, hr_error *error);
+
+/* All the rest. */
+hr_status hr_variant_parse(const hr_file *file, uint32_t index, const hr_signature *signature,
+                           const hr_constants *constants, hr_blocks *blocks, hr_variant *variant, hr_error *error);
+
+/* "node 'Gather_3': index is out of range" for a kernel's error site; a plain text where the file has none. */
+void hr_debug_fault(const hr_variant *variant, uint32_t step, uint32_t kernel, int32_t site, char *text, size_t bytes);
+
+/* The step's nodes, separated by ", " and cut to fit. */
+void hr_debug_nodes(const hr_variant *variant, uint32_t step, char *text, size_t bytes);
+
+#endif
