@@ -45,5 +45,7 @@ def find_target(preset: str) -> tuple[str, Target]:
                 return found, target
         raise TargetError("target 'host': no target knows this machine; name one of " + ", ".join(known))
     if preset not in known:
-        raise TargetError(f"unknown target {preset!r}{nearest(preset, [*known, 'host'])}; expected one of {', '.join(known)}, host")
+        raise TargetError(
+            f"unknown target {preset!r}{nearest(preset, [*known, 'host'])}; expected one of {', '.join(known)}, host"
+        )
     return preset, known[preset]

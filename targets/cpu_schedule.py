@@ -13,16 +13,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from headrace.ir.access import Access, Axis
-from headrace.ir.core import walk
+from headrace.ir.core import Value, producer, walk
 from headrace.ir.dims import Dim
 from headrace.ir.facts import TargetFacts
 from headrace.ir.kernel.ops.convert import Index
 from headrace.ir.kernel.ops.func import KernelFunc
 from headrace.ir.kernel.ops.scalar import MulAdd
 from headrace.ir.kernel.ops.structured import Map, Reduce, Structured
-from headrace.ir.program.ops.program import Constant, Launch
-from headrace.ir.core import producer
 from headrace.ir.module import module_of
+from headrace.ir.program.ops.program import Constant, Launch
 from headrace.ir.types import BufferType
 
 ROWS = 6  # rows of a register tile; with four vectors each: 24 accumulators (AVX-512), with two: 12 (AVX2)
@@ -148,9 +147,9 @@ class _Plan:
             places = [i for i, d in enumerate(read.map.indices) if axis in d.symbols]
             if not places:
                 continue
-            number = self.function.parameters.index(read.value)  # type: ignore[arg-type]
-            launches = [l for l in walk(module_of(self.function), Launch) if l.kernel.name == self.name]
-            constant = all(producer(l.buffers[number], Constant) is not None for l in launches)
+            number = list[Value](self.function.parameters).index(read.value)
+            launches = [o for o in walk(module_of(self.function), Launch) if o.kernel.name == self.name]
+            constant = all(producer(o.buffers[number], Constant) is not None for o in launches)
             plain = len(places) == 1 and read.map.indices[places[0]] == Dim.symbol(axis) and read.map.otherwise is None
             uses = len(read.value.uses)
             return (number, places[0]) if launches and constant and plain and uses == 1 else None

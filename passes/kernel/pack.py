@@ -24,13 +24,12 @@ from headrace.ir.errors import PassError
 from headrace.ir.graph.ops.constant import Constant as GraphConstant
 from headrace.ir.graph.ops.func import GraphFunc, Return
 from headrace.ir.graph.ops.pack import Pack as PackTensor
-from headrace.ir.kernel.ops.func import KernelFunc
 from headrace.ir.kernel.ops.structured import Map, Reduce, Structured
 from headrace.ir.module import Module
 from headrace.ir.pass_base import Pass, PassContext
 from headrace.ir.program.ops.program import Constant, Launch
 from headrace.ir.rewrite import Builder, Rewriter
-from headrace.ir.types import BufferType, TensorType
+from headrace.ir.types import BufferType
 from headrace.passes.lowering.axes import kernel_named
 
 
@@ -54,15 +53,19 @@ class Pack(Pass):
         kind = parameter.type
         assert isinstance(kind, BufferType)
         if not 0 <= self.dim < kind.rank or not all(d.is_constant for d in kind.dims):
-            raise PassError(f"kernel.pack: parameter {self.parameter} is {kind}, expected static dims, dim {self.dim} among them")
-        launches = [l for l in walk(module, Launch) if l.kernel.name == self.func]
+            raise PassError(
+                f"kernel.pack: parameter {self.parameter} is {kind}, expected static dims, dim {self.dim} among them"
+            )
+        launches = [o for o in walk(module, Launch) if o.kernel.name == self.func]
         for launch in launches:
             if producer(launch.buffers[self.parameter], Constant) is None:
                 raise PassError(f"kernel.pack: launch at {launch.location}: parameter {self.parameter} is no constant")
         packed = BufferType(kind.dtype, self._dims(kind.dims))
         for user, number in list(parameter.uses):
             if not isinstance(user, Map | Reduce):
-                raise PassError(f"kernel.pack: parameter {self.parameter} is used by {user.name}, expected map or reduce")
+                raise PassError(
+                    f"kernel.pack: parameter {self.parameter} is used by {user.name}, expected map or reduce"
+                )
             self._repack(user, number, rewriter)
         parameter.type = packed
         for launch in launches:

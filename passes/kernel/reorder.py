@@ -41,7 +41,9 @@ class Reorder(Pass):
         for place, axis in enumerate(order):
             later = {a.name for a in order[place:]} & set(axis.extent.symbols)
             if later:
-                raise PassError(f"kernel.reorder: the extent of {axis.name} mentions {min(later)}, which would come after it")
+                raise PassError(
+                    f"kernel.reorder: the extent of {axis.name} mentions {min(later)}, which would come after it"
+                )
         reductions = [a.name for a in op.axes if a.kind == "reduction"]
         if [a.name for a in order if a.kind == "reduction"] != reductions:
             raise PassError("kernel.reorder: reduction axes change places; the order of sums would change with them")

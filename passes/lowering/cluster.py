@@ -61,7 +61,7 @@ def lower_cluster(cluster: Cluster, name: str, facts: Facts) -> LoweredCluster:
     if roots:
         builder.add(_reduce(context, roots[0], results, index_axes, index, writes))
     else:
-        pulled = _Puller(context, index)
+        pulled = _Puller(context)
         pulled.finish([pulled.value_at(r, index) for r in results])
         builder.add(Map(index_axes, pulled.accesses, writes, Region(pulled.block)))
     unread = [b for b in body.arguments[: len(kept)] if not b.uses]
@@ -85,20 +85,20 @@ def _reduce(
     reduction = tuple(Axis(context.names.fresh(n), "reduction", e) for n, e in root.reduction_axes())
     reduced = tuple(Dim.symbol(a.name) for a in reduction)
 
-    init = _Puller(context, index)
+    init = _Puller(context)
     init.finish(list(root.init(init)))
     state = [ScalarType(v.type.dtype) for v in init.block.terminator.operands if isinstance(v.type, ScalarType)]
 
-    step = _Puller(context, index)
+    step = _Puller(context)
     accumulators = [step.block.add_argument(t, "acc") for t in state]
     step.finish(list(root.step(step, index, reduced, accumulators)), last=accumulators)
 
-    combine = _Puller(context, index)
+    combine = _Puller(context)
     left = [combine.block.add_argument(t) for t in state]
     right = [combine.block.add_argument(t) for t in state]
     combine.finish(list(root.combine(combine, left, right)))
 
-    finish = _Puller(context, index)
+    finish = _Puller(context)
     final = [finish.block.add_argument(t, "acc") for t in state]
     finish.known[root.result, index] = root.finish(finish, index, final)
     finish.finish([finish.value_at(r, index) for r in results])
@@ -134,11 +134,10 @@ class _Read:
 class _Puller(PullBuilder):
     """Builds one region; a read of a parameter becomes an argument of the region."""
 
-    def __init__(self, context: _Context, index: Index) -> None:
+    def __init__(self, context: _Context) -> None:
         self.block = Block()
         super().__init__(Builder(self.block, None, context.cluster.location))
         self.context = context
-        self.index = index
         self.known: dict[tuple[Value, Index], Value] = {}
         self.found: list[_Read] = []
         self.guarded = False

@@ -70,8 +70,8 @@ class HostLowering:
 
     def _claim(self, value: Value, output: Value) -> bool:
         """Lets the cluster behind `value`, through views, write into `output`.  False if none can."""
-        while (view := producer(value, Movement)) is not None and view.is_view and value not in self.fixed:
-            value = view.operands[0]
+        while isinstance(value, OpResult) and _is_view(value.operation) and value not in self.fixed:
+            value = value.operation.operands[0]
         if producer(value, Cluster) is None or value in self.targets:
             return False
         self.targets[value] = output
@@ -152,6 +152,10 @@ def buffer_type(value: Value, space: str) -> BufferType:
     kind = tensor(value)
     assert space == "arena" or space == "global"
     return BufferType(kind.dtype, kind.dims, "arena" if space == "arena" else "global")
+
+
+def _is_view(operation: Operation) -> bool:
+    return isinstance(operation, Movement) and operation.is_view
 
 
 def _outlined(value: Value, name: str) -> GraphFunc:

@@ -263,7 +263,9 @@ class Nest:
         return Access(buffer, AccessMap((*indices, Dim.constant(0))))
 
     @contextmanager
-    def _over_tile(self, reads: Sequence[_Planned], *, everything: bool) -> Iterator[tuple[dict[str, Dim], list[Value]]]:
+    def _over_tile(
+        self, reads: Sequence[_Planned], *, everything: bool
+    ) -> Iterator[tuple[dict[str, Dim], list[Value]]]:
         """Opens all register loops, loading on the way in; gives the renaming and the reads' values."""
         with self._deeper(reads, 0, {}, everything) as rename:
             yield rename, [r.loaded[max(r.loaded)] for r in reads]
@@ -276,9 +278,10 @@ class Nest:
         if depth == len(self.tile):
             yield rename
             return
-        with self._tile(self.tile[depth : depth + 1]) as more, self._deeper(
-            reads, depth + 1, {**rename, **more}, everything
-        ) as full:
+        with (
+            self._tile(self.tile[depth : depth + 1]) as more,
+            self._deeper(reads, depth + 1, {**rename, **more}, everything) as full,
+        ):
             yield full
 
     # ---- map and reduce ----------------------------------------------------------------------------------
@@ -293,7 +296,9 @@ class Nest:
 
     def _reduce(self, op: Reduce) -> None:
         extents = (*(a.extent for a in self.tile), Dim.constant(self.lanes.count))
-        state = [self.builder.add(Alloc(BufferType(e.dtype, extents, "register")), "acc").result for e in op.accumulators]
+        state = [
+            self.builder.add(Alloc(BufferType(e.dtype, extents, "register")), "acc").result for e in op.accumulators
+        ]
         with self._over_tile((), everything=True) as (rename, _):
             start = write_region(self.builder, op.init, [], rename, self.lanes, self.facts)
             self._keep(state, start, rename)

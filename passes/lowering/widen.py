@@ -39,7 +39,9 @@ def write_region(
     for operation in region.block.body:
         before = builder.location
         builder.location = operation.location
-        values[operation.result] = _widened(builder, operation, [values[o] for o in operation.operands], rename, lanes, facts)
+        values[operation.result] = _widened(
+            builder, operation, [values[o] for o in operation.operands], rename, lanes, facts
+        )
         builder.location = before
     return [values[o] for o in region.block.terminator.operands]
 

@@ -1,0 +1,43 @@
+"""Arrays in files and options that name them: `NAME=FILE.npy`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headrace.ir.errors import OptionError
+
+Array = np.ndarray[Any, Any]
+
+
+def read_named(options: Sequence[str]) -> dict[str, Array]:
+    """The arrays behind `--input NAME=FILE.npy` options.  Raises OptionError."""
+    return {name: read_array(Path(file)) for name, file in (_split(option) for option in options)}
+
+
+def named_paths(options: Sequence[str]) -> dict[str, Path]:
+    """The paths behind `--output NAME=FILE.npy` options.  Raises OptionError."""
+    return {name: Path(file) for name, file in (_split(option) for option in options)}
+
+
+def read_array(path: Path) -> Array:
+    """One `.npy` file.  Raises OptionError if it is none."""
+    try:
+        array = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise OptionError(f"{path}: no such file") from None
+    except (OSError, ValueError, EOFError) as error:
+        raise OptionError(f"{path}: not a .npy file: {error}") from None
+    if not isinstance(array, np.ndarray):
+        raise OptionError(f"{path}: an archive of arrays; expected one array in a .npy file")
+    return array
+
+
+def _split(option: str) -> tuple[str, str]:
+    name, equals, file = option.rpartition("=")
+    if not equals or not name or not file:
+        raise OptionError(f"{option!r}: expected NAME=FILE.npy")
+    return name, file

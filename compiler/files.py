@@ -1,0 +1,50 @@
+"""Files that are complete or not there: written beside the target, then renamed over it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from headrace.ir.errors import OptionError
+
+
+def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Calls `write` on a new file beside `path`, then puts it in place.
+
+    Raises OptionError if the file cannot be written; then nothing is left, and what was there before stays.
+    """
+    beside: str | None = None
+    try:
+        descriptor, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with os.fdopen(descriptor, "wb") as file:
+            write(file)
+        os.chmod(beside, 0o666 & ~_umask())
+        os.replace(beside, path)
+        beside = None
+    except OSError as error:
+        raise OptionError(f"{path}: cannot be written: {(error.strerror or str(error)).lower()}") from None
+    finally:
+        if beside is not None:
+            os.unlink(beside)
+
+
+def write_text(path: Path, text: str) -> None:
+    """A text file in UTF-8.  Raises OptionError."""
+    write_whole(path, lambda file: file.write(text.encode()))
+
+
+def write_array(path: Path, array: np.ndarray[Any, Any]) -> None:
+    """A `.npy` file.  Raises OptionError."""
+    write_whole(path, lambda file: np.lib.format.write_array(file, array, allow_pickle=False))
+
+
+def _umask() -> int:
+    """The process's mask for new files; reading it means setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
