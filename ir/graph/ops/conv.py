@@ -3,7 +3,7 @@
     %y = graph.conv %x, %w, %b {strides = [1, 1], dilations = [1, 1], before = [1, 1], after = [1, 1], groups = 1}
         : f32[n, 64, 56, 56]
 
-%x is [batch, channels, spatial...], %w [features, channels / groups, kernel...], %b [features] or left out.
+    %x is [batch, channels, spatial...], %w [features, channels / groups, kernel...], %b [features] or left out.
 Feature m reads the channels of its group, m floordiv (features / groups); padding counts as 0.
 """
 

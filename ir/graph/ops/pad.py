@@ -1,6 +1,6 @@
 """graph.pad: a constant around a tensor; a negative number cuts off instead.
 
-%y = graph.pad %x {before = [0, 1], after = [0, 1], value = 0.0} : f32[n, 66]
+    %y = graph.pad %x {before = [0, 1], after = [0, 1], value = 0.0} : f32[n, 66]
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ class Pad(Pull):
 
 @onnx_import("Pad", since=2)
 def _pad_2(node: OnnxNode) -> Sequence[Value]:
-    pads = tuple(Dim.constant(n) for n in node.attribute("pads", ()))
-    return [_padded(node, pads, tuple(range(node.tensor(0).rank)), node.attribute("value", 0.0))]
+    pads: tuple[int, ...] = node.attribute("pads", ())
+    return [_padded(node, tuple(Dim.constant(n) for n in pads), tuple(range(node.tensor(0).rank)), node.attribute("value", 0.0))]
 
 
 @onnx_import("Pad", since=11)

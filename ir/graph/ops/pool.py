@@ -3,7 +3,7 @@
     %y = graph.max_pool %x {kernel = [2, 2], strides = [2, 2], dilations = [1, 1], before = [0, 0],
         after = [0, 0], ceil = false} : f32[n, 64, 28, 28]
 
-%x is [batch, channels, spatial...].  Padding is never the largest; the mean counts it where
+    %x is [batch, channels, spatial...].  Padding is never the largest; the mean counts it where
 `count_include_pad`, as 0.  With `ceil` a last window may hang over the end.
 """
 
@@ -56,9 +56,13 @@ class Pool(Reducing):
     @property
     def windows(self) -> list[Window]:
         """The windows along each spatial dim."""
-        dims, kernel = tensor(self.x).dims[2:], [Dim.constant(k) for k in self.kernel]
-        parts = zip(dims, kernel, self.strides, self.dilations, self.before, self.after, strict=True)
-        return [Window(*part, ceil=self.ceil) for part in parts]
+        dims = tensor(self.x).dims[2:]
+        return [
+            Window(d, Dim.constant(k), stride, dilation, before, after, self.ceil)
+            for d, k, stride, dilation, before, after in zip(
+                dims, self.kernel, self.strides, self.dilations, self.before, self.after, strict=True
+            )
+        ]
 
     def reduction_axes(self) -> tuple[tuple[str, Dim], ...]:
         return tuple((f"k{i}", Dim.constant(k)) for i, k in enumerate(self.kernel))

@@ -110,7 +110,8 @@ class Evaluator(PullBuilder):
         if array.size == 0:
             return self.given(np.asarray(np.full(inside.shape, otherwise or 0, array.dtype)))
         clipped = [np.clip(p, 0, n - 1) for p, n in zip(places, array.shape, strict=True)]
-        return self.given(np.asarray(np.where(inside, array[tuple(clipped)], otherwise).astype(array.dtype)))
+        found: Any = array[tuple(clipped)]
+        return self.given(np.where(inside, found, otherwise).astype(array.dtype))
 
     def run(self, values: Sequence[Value]) -> list[Array]:
         with np.errstate(all="ignore"):
@@ -141,7 +142,8 @@ def pulled(operation: GraphOp, values: dict[str, int], operands: dict[Value, Arr
     kind = static(tensor(operation.result), values)
     shape = [d.value for d in kind.dims]
     index = tuple(Dim.symbol(f"i{a}") for a in range(len(shape)))
-    grids = values | dict(zip((f"i{a}" for a in range(len(shape))), np.indices(shape, sparse=True), strict=True))
+    names = [f"i{a}" for a in range(len(shape))]
+    grids: dict[str, Any] = values | dict(zip(names, np.indices(shape, sparse=True), strict=True))
     builder = Evaluator(operands, grids)
     if isinstance(operation, Pull):
         (found,) = builder.run([operation.pull(builder, index)])
