@@ -1,0 +1,233 @@
+"""graph.cluster: group operations into clusters, each of which becomes one kernel.
+
+Before:
+    %0 = graph.matmul %x, %w : f32[n, 10]
+    %1 = graph.add %0, %b : f32[n, 10]
+    %y = graph.relu %1 : f32[n, 10]
+After:
+    %y = graph.cluster inputs(%x, %w, %b) {
+    ^(%2: f32[n, 64], %3: f32[64, 10], %4: f32[10]):
+      %0 = graph.matmul %2, %3 : f32[n, 10]
+      %1 = graph.add %0, %4 : f32[n, 10]
+      %5 = graph.relu %1 : f32[n, 10]
+      graph.yield %5
+    } : f32[n, 10]
+
+Needs: every operation is a `Pull` or a `Reducing` one (`graph.decompose`).  Leaves: every operation on tensors in
+a cluster, but for two kinds.  *Views* (reshape) stay outside: their operand lies in memory, and other dims on the
+same memory cost nothing.  What depends on constants only stays outside too, as code that is evaluated when the
+artefact is written; unless its bits would depend on the machine that compiles (`GraphOp.folds`), or it makes many
+elements from few.  Refuses: an operation that is neither pulling nor reducing.
+
+A cluster has one result.  It is built from its last operation upwards, operations being visited from the end of
+the function to its start.  An operation is taken into the clusters that read it if all its users are in clusters
+and the rules below allow it in each; otherwise it starts a cluster of its own, and its result lies in memory.
+
+  Movement (transpose, slice, expand)  is taken by every reader: reading at another place costs no more than
+      reading the copy.  Where a reader pads, it may only reorder dims, so that outside stays outside.
+  Any other operation                  is taken by one cluster only, which must read it at one index only: nothing
+      is computed twice.  A reader that pads takes none.
+  Reducing (matmul, conv, reduce_sum)  is taken if the cluster has none yet and reads it at the very index of its
+      own result: what follows is the epilogue.
+  Pulling (add, exp, concat)           is taken if its element is asked for no more often than it has elements: in
+      an epilogue or a chain this forbids to compute a small operand anew for each element it is broadcast to
+      (but for one cheap operation); before a reduction it forbids what matmul and convolution do, and allows
+      what a sum over all elements does.
+
+No cycle can arise: every path out of a cluster leads through its one result, and the cluster stands where its
+last operation stood, when all its inputs are there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+from headrace.ir.core import Block, Location, Operation, Region, Value
+from headrace.ir.dims import Dim, Facts
+from headrace.ir.errors import PassError
+from headrace.ir.graph.families import DataDims, GraphOp, Index, Movement, Pull, Reducing, tensor
+from headrace.ir.graph.lazy import lazy_values
+from headrace.ir.graph.ops.cluster import Cluster as ClusterOp
+from headrace.ir.graph.ops.func import GraphFunc, Yield
+from headrace.ir.graph.reads import OperandRead, permutes, probe_index, pulled_reads, reduced_reads, scalar_operations
+from headrace.ir.kernel.ops import convert, scalar
+from headrace.ir.module import Module
+from headrace.ir.pass_base import Pass, PassContext
+from headrace.ir.rewrite import Builder, Rewriter
+
+# A movement may be read at a few places by one cluster; each place is an access of the kernel.
+MOST_PLACES = 4
+FREE = (convert.Constant, convert.Index, convert.Holds)
+CHEAP = (
+    scalar.Neg, scalar.Abs, scalar.Not, scalar.Add, scalar.Sub, scalar.Mul, scalar.Min, scalar.Max, scalar.And,
+    scalar.Or, scalar.Xor, scalar.Compare, scalar.Select, convert.Cast,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Cluster(Pass):
+    """`max_ops`: operations in one cluster at most."""
+
+    max_ops: int = 64
+
+    summary = "group operations into clusters that become one kernel each"
+
+    def run(self, module: Module, rewriter: Rewriter, context: PassContext) -> None:
+        for function in module.functions(GraphFunc):
+            if function.parameters:  # without any it stands for a constant
+                clusters = _Grouping(function, self.max_ops).clusters()
+                for cluster in clusters:
+                    _write(cluster, rewriter)
+                _erase(clusters, rewriter)
+
+
+@dataclass(frozen=True, slots=True)
+class _Site:
+    """Where a cluster reads a value: in the step of its reduction or once per result element, and at what index."""
+
+    in_step: bool
+    index: Index
+    otherwise: float | int | bool | None
+
+
+class _Cluster:
+    """A cluster in the making: its operations, and the sites at which these read each value."""
+
+    def __init__(self, output: GraphOp) -> None:
+        self.output = output
+        self.index = probe_index(tensor(output.result).rank)
+        self.root: Reducing | None = None
+        self.operations: dict[Operation, None] = {}
+        self.sites: dict[Value, dict[_Site, None]] = {output.result: {_Site(False, self.index, None): None}}
+        self.add(output)
+
+    def add(self, operation: GraphOp) -> None:
+        """Takes an operation whose result is read at known sites; what it reads in turn becomes known."""
+        self.operations[operation] = None
+        if isinstance(operation, Reducing):
+            self.root = operation
+            step, finish = reduced_reads(operation, self.index, self._reduced(operation))
+            self._note(step, in_step=True)
+            self._note(finish, in_step=False)
+        elif isinstance(operation, Pull):
+            for site in self.sites[operation.result]:
+                self._note(pulled_reads(operation, site.index), site.in_step, site.otherwise)
+
+    def _note(self, reads: Sequence[OperandRead], in_step: bool, otherwise: float | int | bool | None = None) -> None:
+        for read in reads:
+            site = _Site(in_step, read.index, otherwise if read.otherwise is None else read.otherwise)
+            self.sites.setdefault(read.operand, {})[site] = None
+
+    @staticmethod
+    def _reduced(root: Reducing) -> Index:
+        return tuple(Dim.symbol(f"_over{i}") for i in range(len(root.reduction_axes())))
+
+    def evaluations(self, site: _Site) -> Dim:
+        """How often the kernel comes by."""
+        once = tensor(self.output.result).elements
+        if not site.in_step or self.root is None:
+            return once
+        return once * prod((extent for _, extent in self.root.reduction_axes()), start=Dim.constant(1))
+
+
+class _Grouping:
+    """The clusters of one function."""
+
+    def __init__(self, function: GraphFunc, max_ops: int) -> None:
+        self.block = function.block
+        self.facts: Facts = function.known
+        self.max_ops = max_ops
+        self.lazy = lazy_values(function.block)
+        self.homes: dict[Operation, list[_Cluster]] = {}
+
+    def clusters(self) -> list[_Cluster]:
+        """In program order."""
+        found: list[_Cluster] = []
+        for operation in reversed(self.block.body):
+            if not self._needs_kernel(operation):
+                continue
+            assert isinstance(operation, GraphOp)
+            takers = self._takers(operation)
+            for cluster in takers:
+                cluster.add(operation)
+            if not takers:
+                takers = [_Cluster(operation)]
+                found.extend(takers)
+            self.homes[operation] = takers
+        return found[::-1]
+
+    def _needs_kernel(self, operation: Operation) -> bool:
+        if operation.regions or all(r in self.lazy for r in operation.results):
+            return False
+        if isinstance(operation, Movement) and operation.is_view:
+            return False
+        if not isinstance(operation, Pull | Reducing):
+            raise PassError(f"graph.cluster: {operation.name} (node {operation.location}) has no kernel form")
+        return True
+
+    def _takers(self, operation: GraphOp) -> list[_Cluster]:
+        """The clusters that take the operation in; empty if it has to have a cluster of its own."""
+        value = operation.result
+        readers: dict[_Cluster, None] = {}
+        for user in value.users:
+            if user not in self.homes:
+                return []
+            readers.update(dict.fromkeys(self.homes[user]))
+        for user, number in value.uses:
+            if isinstance(user, DataDims) and number > 0:
+                return []  # the host reads the dims from memory
+        whole = all(self._fits(operation, cluster) for cluster in readers)
+        alone = len(readers) == 1 or isinstance(operation, Movement)
+        return list(readers) if whole and alone else []
+
+    def _fits(self, operation: GraphOp, cluster: _Cluster) -> bool:
+        sites = list(cluster.sites.get(operation.result, ()))
+        if not sites or len(cluster.operations) >= self.max_ops or isinstance(operation, DataDims):
+            return False
+        if isinstance(operation, Movement):
+            outside_stays = all(s.otherwise is None for s in sites) or permutes(operation)
+            return outside_stays and len(sites) <= MOST_PLACES
+        if len(sites) > 1 or sites[0].otherwise is not None:
+            return False
+        if isinstance(operation, Reducing):
+            at_home = sites[0] == _Site(False, cluster.index, None)
+            same_dims = tensor(operation.result).dims == tensor(cluster.output.result).dims
+            return cluster.root is None and at_home and same_dims
+        assert isinstance(operation, Pull)
+        once = self.facts.less_equal(cluster.evaluations(sites[0]), tensor(operation.result).elements)
+        return once is True or (not sites[0].in_step and _is_cheap(operation))
+
+
+def _is_cheap(operation: Pull) -> bool:
+    """Whether an element costs at most one quick instruction."""
+    work = [o for o in scalar_operations(operation) if not isinstance(o, FREE)]
+    return len(work) <= 1 and all(isinstance(o, CHEAP) for o in work)
+
+
+def _write(cluster: _Cluster, rewriter: Rewriter) -> None:
+    """Inserts the operation for a cluster; the originals stay, without users outside."""
+    block = cluster.output.parent
+    assert block is not None
+    operations = sorted(cluster.operations, key=block.operations.index)
+    made = {r for o in operations for r in o.results}
+    inputs = list(dict.fromkeys(v for o in operations for v in o.operands if v not in made))
+    body = Block([v.type for v in inputs], [v.hint for v in inputs])
+    copies: dict[Value, Value] = dict(zip(inputs, body.arguments, strict=True))
+    builder = Builder(body)
+    for operation in operations:
+        builder.add(operation.clone(copies))
+    builder.add(Yield((copies[cluster.output.result],)))
+    new = ClusterOp(tuple(inputs), Region(body))
+    new.location = Location.fused(o.location for o in operations)
+    rewriter.before(cluster.output).add(new, cluster.output.result.hint)
+    rewriter.replace_uses(cluster.output.result, new.result)
+
+
+def _erase(clusters: Sequence[_Cluster], rewriter: Rewriter) -> None:
+    """Removes the originals, users first."""
+    for cluster in reversed(clusters):
+        for operation in cluster.operations:  # from the last upwards, as they were taken
+            if operation.parent is not None and not operation.results[0].uses:
+                rewriter.erase(operation)
