@@ -1,0 +1,66 @@
+"""Names of types and literals in C.  In: element types and Python numbers.  Out: C text."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from headrace.ir.errors import CodegenError
+from headrace.ir.types import DType
+
+_NAMES = {
+    "f64": "double",
+    "f32": "float",
+    "i64": "int64_t",
+    "i32": "int32_t",
+    "i16": "int16_t",
+    "i8": "int8_t",
+    "u64": "uint64_t",
+    "u32": "uint32_t",
+    "u16": "uint16_t",
+    "u8": "uint8_t",
+    "bool": "bool",
+}
+_KEYWORDS = frozenset(
+    "auto break case char const continue default do double else enum extern float for goto if inline int long register "
+    "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while bool true "
+    "false main int32_t int64_t buffers scalars scratch begin end task".split()
+)
+
+
+def c_type(dtype: DType) -> str:
+    """Raises CodegenError for an element type that C11 does not have."""
+    if dtype.name not in _NAMES:
+        raise CodegenError(f"element type {dtype} has no C11 type; expected one of {', '.join(_NAMES)}")
+    return _NAMES[dtype.name]
+
+
+def unsigned(dtype: DType) -> str:
+    """The unsigned type in which arithmetic of this integer type wraps without undefined behaviour."""
+    return "uint64_t" if dtype.bits == 64 else "uint32_t"
+
+
+def literal(value: float | int | bool, dtype: DType) -> str:
+    """A constant expression of exactly that value."""
+    if dtype.kind == "bool":
+        return "true" if value else "false"
+    if dtype.is_integer:
+        number = int(value)
+        if dtype.kind == "int" and number == -(1 << (dtype.bits - 1)):
+            return f"INT{dtype.bits}_MIN"
+        return (
+            f"UINT64_C({number})" if dtype.name == "u64" else f"INT64_C({number})" if dtype.bits == 64 else str(number)
+        )
+    number = float(dtype.numpy.type(value))
+    suffix = "f" if dtype.bits == 32 else ""
+    if math.isnan(number):
+        return "NAN"
+    if math.isinf(number):
+        return "-INFINITY" if number < 0 else "INFINITY"
+    return f"{number.hex()}{suffix}"
+
+
+def identifier(wish: str) -> str:
+    """A C identifier: other characters become `_`, keywords and the ABI's own names get one behind."""
+    name = re.sub(r"\W", "_", wish)
+    return f"{name}_" if name in _KEYWORDS or name.startswith("hr_") or name[:1].isdigit() else name
