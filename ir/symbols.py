@@ -38,7 +38,7 @@ def formulas(value: Any) -> Iterator[Dim]:
 
 def axes_of(operation: Operation) -> list[Axis]:
     """The axes that an operation declares."""
-    found = []
+    found: list[Axis] = []
     for value in operation.attributes.values():
         found.extend(v for v in (value if isinstance(value, tuple) else (value,)) if isinstance(v, Axis))
     return found
@@ -50,7 +50,8 @@ def check_symbols(function: Function) -> None:
         known = set(function.attributes["scalars"])
         where = "an axis around it or a scalar of the kernel"
     else:
-        known = {s for p in function.parameters for d in formulas(p.type) for s in d.symbols} | set(function.known.symbols)
+        known = {s for p in function.parameters for d in formulas(p.type) for s in d.symbols}
+        known |= set(function.known.symbols)
         where = "a symbol of a parameter's type, of the facts or of a program.read above"
     _Checker(where, set(known)).block(function, function.block, known)
 

@@ -14,7 +14,7 @@ function, the operation and its ONNX node.  Checked are
 from __future__ import annotations
 
 from headrace.ir.access import SymbolRef
-from headrace.ir.core import Block, BlockArgument, Operation, OpResult, Value
+from headrace.ir.core import Block, Operation, Value
 from headrace.ir.declare import declaration_of, segments_of
 from headrace.ir.errors import VerifyError, nearest
 from headrace.ir.module import Function, Module
@@ -64,7 +64,7 @@ def _check_operands(operation: Operation, visible: set[Value]) -> None:
 
 
 def _why_invisible(operation: Operation, value: Value) -> str:
-    block = value.block if isinstance(value, BlockArgument) else value.operation.parent  # type: ignore[attr-defined]
+    block = value.owner if isinstance(value.owner, Block) else value.owner.parent
     if block is None:
         return "the result of an operation that was removed"
     above = [a.parent for a in operation.ancestors()]
@@ -116,10 +116,11 @@ def _check_local(operation: Operation) -> None:
         value = operation.attributes.get(field.name)
         if not matches(value, field.hint):
             raise operation.fail(f"{field.name} is {value!r}, expected {describe(field.hint)}")
-    if sum(segments_of(operation)) != len(operation.operands):
-        raise operation.fail(f"has {len(operation.operands)} operands, but its groups say {sum(segments_of(operation))}")
+    expected = sum(segments_of(operation))
+    if expected != len(operation.operands):
+        raise operation.fail(f"has {len(operation.operands)} operands, but its groups say {expected}")
     for number, result in enumerate(operation.results):
-        if not isinstance(result, OpResult) or result.operation is not operation or result.index != number:
+        if result.operation is not operation or result.index != number:
             raise operation.fail(f"result {number}{_name(result)} belongs to another operation")
         _check_uses(operation, result)
     try:

@@ -37,7 +37,7 @@ def write_container(file: BinaryIO, refs: Iterable[ConstantRef], store: Constant
     for ref, offset in zip(ordered, offsets, strict=True):
         file.write(bytes(offset - at))
         content = np.ascontiguousarray(store.array(ref)).reshape(-1).view(np.uint8)
-        file.write(memoryview(content))
+        file.write(content.data)
         at = offset + content.size
 
 

@@ -53,7 +53,7 @@ def parse_type(text: str, path: str = "<text>") -> Type:
     """The type that `text` describes: `f32[n, 3]`, `buffer<f32[6, 64], register>`, `vector<16xf32>`."""
     node = parse_type_syntax(text, path).parts[0]
     assert isinstance(node, Node)
-    return ValueReader(path, ConstantStore()).type(node)
+    return ValueReader(path, ConstantStore()).read_type(node)
 
 
 class _Parser:
@@ -105,7 +105,7 @@ class _Parser:
             message = f"{node.name} has {_count(len(operation.results), 'result')}, found {len(node.results)} names"
             raise error_at(self.path, node.name, message)
         if node.types:
-            found = [self.values.type(t) for t in node.types]
+            found = [self.values.read_type(t) for t in node.types]
             wanted = [r.type for r in operation.results]
             if found != wanted:
                 message = f"{node.name} gives {_listed(wanted)}, found {_listed(found)}"
@@ -172,7 +172,7 @@ class _Parser:
         if node.indices is None:
             raise error_at(self.path, node.name, f"{field.name}: expected an index behind {node.name}, like [i, j]")
         otherwise = None if node.otherwise is None else self.values.number(node.otherwise)
-        return Access(value, AccessMap(tuple(self.values.dim(i) for i in node.indices), otherwise))
+        return Access(value, AccessMap(tuple(self.values.read_dim(i) for i in node.indices), otherwise))
 
     def attributes(self, declaration: Declaration, nodes: tuple[AttributeNode, ...]) -> dict[str, Any]:
         apart = axes_field(declaration)
@@ -217,7 +217,7 @@ class _Parser:
 
     def region(self, node: RegionNode) -> Region:
         parameters: tuple[ParameterNode, ...] = node.parameters or ()
-        block = Block([self.values.type(p.type) for p in parameters])
+        block = Block([self.values.read_type(p.type) for p in parameters])
         self.scopes.append({})
         for parameter, argument in zip(parameters, block.arguments, strict=True):
             self.define(parameter.name, argument)

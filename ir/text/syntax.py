@@ -6,7 +6,7 @@ Nothing here knows an operation or a type; see `headrace.ir.text.parser` for the
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -278,14 +278,14 @@ _WORDS = {
 }
 
 
-def _wanted(terminals: set[str] | tuple[str, ...]) -> str:
+def _wanted(terminals: Iterable[str]) -> str:
     words = sorted({_WORDS[t] for t in terminals})
     return " or ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
 
 
-_ESCAPED = re.compile(r"^[A-Za-z_][\w.]*$")
+_PLAIN = re.compile(r"[A-Za-z_][\w.]*\Z", re.ASCII)
 
 
 def is_plain_name(name: str) -> bool:
     """Whether a function's name needs no quotes in text."""
-    return _ESCAPED.match(name) is not None and name.isascii()
+    return _PLAIN.match(name) is not None

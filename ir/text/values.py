@@ -130,7 +130,7 @@ def matches(value: Any, hint: Any) -> bool:
     arguments = typing.get_args(hint)
     match typing.get_origin(hint):
         case typing.Literal:
-            return value in arguments
+            return any(value == a for a in arguments)
         case typing.Union | pytypes.UnionType:
             return any(matches(value, a) for a in arguments)
         case origin if origin is tuple:
@@ -138,9 +138,10 @@ def matches(value: Any, hint: Any) -> bool:
                 return False
             if arguments[-1] is Ellipsis:
                 return all(matches(v, arguments[0]) for v in value)
-            return len(value) == len(arguments) and all(map(matches, value, arguments))
+            return len(value) == len(arguments) and all(matches(v, a) for v, a in zip(value, arguments, strict=True))
     if hint in (bool, int, float, str):
         return type(value) is hint
+    assert isinstance(hint, type), f"no field may be declared {hint}"
     return isinstance(value, hint)
 
 
@@ -183,7 +184,7 @@ class ValueReader:
             message = f"{name}: found {spell(error.node)}, expected {describe(error.hint)}"
             raise error_at(self.path, first_token(error.node) or name, message) from None
 
-    def type(self, node: Node) -> Type:
+    def read_type(self, node: Node) -> Type:
         """A type.  Raises ParseError."""
         try:
             return self._type(node)
@@ -192,7 +193,7 @@ class ValueReader:
             hint = nearest(token, sorted([*DTYPES, "token"]))
             raise error_at(self.path, token, f"found {str(token)!r}, expected a type{hint}") from None
 
-    def dim(self, node: Expr) -> Dim:
+    def read_dim(self, node: Expr) -> Dim:
         """A formula.  Raises ParseError for what is none, and where its arithmetic is impossible."""
         try:
             return self._dim(node)
@@ -309,7 +310,7 @@ class ValueReader:
     def axis(self, node: Node) -> Axis:
         """`i: parallel n`"""
         name, kind, extent = node.parts
-        return Axis(str(name), str(kind), self.dim(extent))
+        return Axis(str(name), str(kind), self.read_dim(extent))
 
     def _constant(self, node: Expr) -> ConstantRef:
         if not isinstance(node, Node) or node.kind not in ("stored", "dense"):
@@ -341,7 +342,7 @@ class ValueReader:
         return ref
 
     def _constant_type(self, node: Node) -> TensorType:
-        kind = self.type(node)
+        kind = self.read_type(node)
         if not isinstance(kind, TensorType) or not kind.is_static:
             raise IRError(f"a constant is of type {kind}, expected a tensor type with constant dims")
         return kind
@@ -373,7 +374,7 @@ class ValueReader:
                     raise _Mismatch(node, VectorType)
                 return VectorType(DTYPES[dtype], int(lanes))
             case "tensor_type":
-                return TensorType(self._element(parts[0], node), tuple(map(self.dim, parts[1:])))
+                return TensorType(self._element(parts[0], node), tuple(map(self.read_dim, parts[1:])))
         assert node.kind == "buffer_type", node.kind
         strides, space = parts[-2:]
         assert isinstance(strides, Node) and isinstance(space, Node)
@@ -382,9 +383,9 @@ class ValueReader:
             raise error_at(self.path, _token(space), f"space is {name}, expected one of {', '.join(SPACES)}")
         return BufferType(
             self._element(parts[0], node),
-            tuple(map(self.dim, parts[1:-2])),
+            tuple(map(self.read_dim, parts[1:-2])),
             typing.cast(Any, name),
-            tuple(map(self.dim, strides.parts[1:])) if strides.parts else None,
+            tuple(map(self.read_dim, strides.parts[1:])) if strides.parts else None,
         )
 
     def _element(self, name: Expr, node: Node) -> DType:
