@@ -22,9 +22,54 @@ _NAMES = {
     "bool": "bool",
 }
 _KEYWORDS = frozenset(
-    "auto break case char const continue default do double else enum extern float for goto if inline int long register "
-    "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while bool true "
-    "false main int32_t int64_t buffers scalars scratch begin end task".split()
+    [
+        "auto",
+        "break",
+        "case",
+        "char",
+        "const",
+        "continue",
+        "default",
+        "do",
+        "double",
+        "else",
+        "enum",
+        "extern",
+        "float",
+        "for",
+        "goto",
+        "if",
+        "inline",
+        "int",
+        "long",
+        "register",
+        "restrict",
+        "return",
+        "short",
+        "signed",
+        "sizeof",
+        "static",
+        "struct",
+        "switch",
+        "typedef",
+        "union",
+        "unsigned",
+        "void",
+        "volatile",
+        "while",
+        "bool",
+        "true",
+        "false",
+        "main",
+        "int32_t",
+        "int64_t",
+        "buffers",
+        "scalars",
+        "scratch",
+        "begin",
+        "end",
+        "task",
+    ]
 )
 
 
@@ -58,6 +103,14 @@ def literal(value: float | int | bool, dtype: DType) -> str:
     if math.isinf(number):
         return "-INFINITY" if number < 0 else "INFINITY"
     return f"{number.hex()}{suffix}"
+
+
+def _integer(number: int, dtype: DType) -> str:
+    if dtype.kind == "int" and number == -(1 << (dtype.bits - 1)):
+        return f"INT{dtype.bits}_MIN"  # the digits alone would be the negative of a number out of range
+    if dtype.bits == 64:
+        return f"{'U' if dtype.kind == 'uint' else ''}INT64_C({number})"
+    return str(number)
 
 
 def identifier(wish: str) -> str:
