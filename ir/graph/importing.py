@@ -105,8 +105,12 @@ class OnnxNode(Protocol):
         """Whether a formula is proven to be >= 0."""
         ...
 
-    def symbol(self, wish: str) -> str:
-        """A name that no dim symbol has yet."""
+    def simplify(self, value: Dim) -> Dim:
+        """An equal formula, shorter by what is known of its symbols."""
+        ...
+
+    def symbol(self, wish: str, lowest: int) -> str:
+        """A new symbol for an integer that is data and at least `lowest`."""
         ...
 
     def add(self, operation: Operation) -> Value:

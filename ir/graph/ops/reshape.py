@@ -82,7 +82,7 @@ def _reshape(node: OnnxNode) -> Sequence[Value]:
     shape = node.tensor(1)
     if shape.rank != 1 or not shape.is_static:
         raise node.unsupported(f"the shape is {shape}, so the rank of the result is data")
-    symbols = tuple(node.symbol(f"{node.name}_{i}") for i in range(shape.dims[0].value))
+    symbols = tuple(node.symbol(f"{node.name}_{i}", -1) for i in range(shape.dims[0].value))
     return [node.add(ReshapeDynamic(x, node.operand(1), symbols, allow_zero))]
 
 

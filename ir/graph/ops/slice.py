@@ -140,7 +140,8 @@ def _sliced(
         raise node.fail("a step is 0, expected another number")
     begins, sizes, strides = [ZERO] * kind.rank, list(kind.dims), [1] * kind.rank
     for axis, start, end, step in zip(places, starts, ends, steps, strict=True):
-        begins[axis], sizes[axis] = _bounds(node, start, end, step, kind.dims[axis])
+        first, size = _bounds(node, start, end, step, kind.dims[axis])
+        begins[axis], sizes[axis] = node.simplify(first), node.simplify(size)
         strides[axis] = step
     if sizes == list(kind.dims) and all(s == 1 for s in strides):
         return x

@@ -1,0 +1,414 @@
+"""Imports a model.  In: its file, and shapes that override what it declares for inputs.  Out: a module.
+
+Nodes are imported in an order in which every value comes before its use.  An operator is imported by the
+function or the declaration that `headrace.ir.graph.importing` finds for it; else by its function body, the
+model's own or ONNX's.  What cannot be imported is collected, and its outputs are unknown to the nodes below,
+which are then only asked whether they are known at all.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, TensorProto
+
+from headrace.compiler.frontends.onnx import schema as onnx_schema
+from headrace.compiler.frontends.onnx.inputs import Shapes, Symbols, input_types
+from headrace.compiler.frontends.onnx.node import Node, NodeUnsupported, plain_attribute
+from headrace.compiler.frontends.onnx.reading import Model, canonical_domain, opset_versions, read_model
+from headrace.compiler.frontends.onnx.state import State
+from headrace.compiler.frontends.onnx.tensors import array_of
+from headrace.ir.core import Value
+from headrace.ir.errors import DimError, ModelError, UnsupportedModelError, VerifyError, nearest
+from headrace.ir.graph.families import ElementTypeError, tensor
+from headrace.ir.graph.importing import Importer, importers
+from headrace.ir.module import Module
+from headrace.ir.types import TensorType
+
+DEEPEST_CALL = 32  # functions within functions
+
+
+def import_model(path: str | Path, shapes: Shapes | None = None) -> Module:
+    """The model as a module with one `graph.func @main`.
+
+    Raises ModelError for a file that is no right model, UnsupportedModelError for what we lack (all nodes at
+    once), OptionError for a shape that does not fit.
+    """
+    model = read_model(Path(path))
+    symbols = Symbols()
+    types = input_types(model.name, model.proto.graph, shapes or {}, symbols)
+    state = State(model.name, model.digest, symbols)
+    return _Import(model, state).run(types)
+
+
+@dataclass
+class _Scope:
+    """Names and what they stand for; None for the output of a node that cannot be imported."""
+
+    opsets: Mapping[str, int]
+    values: dict[str, Value | None] = field(default_factory=dict)
+    constants: dict[str, TensorProto] = field(default_factory=dict)  # made when first used
+    attributes: Mapping[str, AttributeProto] = field(default_factory=dict)  # of the function call
+    above: _Scope | None = None
+    caller: str | None = None  # the node that is located, inside of a function
+    depth: int = 0
+
+    def scopes(self) -> Iterable[_Scope]:
+        scope: _Scope | None = self
+        while scope is not None:
+            yield scope
+            scope = scope.above
+
+    @property
+    def names(self) -> list[str]:
+        return [n for s in self.scopes() for n in (*s.values, *s.constants)]
+
+    def holds(self, name: str) -> bool:
+        return any(name in s.values or name in s.constants for s in self.scopes())
+
+
+class _Import:
+    """One model on its way into a state."""
+
+    def __init__(self, model: Model, state: State) -> None:
+        self.model = model
+        self.state = state
+        self.problems: list[str] = []
+        self.functions = {(canonical_domain(f.domain), f.name): f for f in model.proto.functions}
+        self.importers: dict[tuple[str, str], list[Importer]] = {}
+        for importer in importers():
+            self.importers.setdefault((importer.op_type, importer.domain), []).append(importer)
+
+    def run(self, types: Mapping[str, TensorType]) -> Module:
+        graph, file = self.model.proto.graph, self.model.name
+        scope = _Scope(self.model.opsets)
+        self._add_initializers(graph, scope)
+        for name, kind in types.items():
+            if name in scope.values:
+                raise ModelError(f"{file}: input {name!r} is declared twice")
+            scope.values[name] = self.state.block.add_argument(kind, name)
+        self._check_outputs(graph)
+        self._nodes(graph.node, scope)
+        results = [self._result(o.name, scope) for o in graph.output]
+        if self.problems:
+            count = f"{len(self.problems)} nodes" if len(self.problems) > 1 else "a node"
+            raise UnsupportedModelError(f"{file}: {count} cannot be compiled: {'; '.join(self.problems)}")
+        outputs = tuple(o.name for o in graph.output)
+        return self.state.finish([r for r in results if r is not None], tuple(types), outputs)
+
+    def _add_initializers(self, graph: GraphProto, scope: _Scope) -> None:
+        for initializer in graph.initializer:
+            if initializer.name in scope.constants:
+                raise ModelError(f"{self.model.name}: initializer {initializer.name!r} is there twice")
+            scope.constants[initializer.name] = initializer
+        if graph.sparse_initializer:
+            name = graph.sparse_initializer[0].values.name
+            raise UnsupportedModelError(f"{self.model.name}: initializer {name!r}: sparse, expected a dense tensor")
+
+    def _check_outputs(self, graph: GraphProto) -> None:
+        names = [o.name for o in graph.output]
+        if not names:
+            raise ModelError(f"{self.model.name}: the graph has no outputs")
+        twice = [n for i, n in enumerate(names) if n in names[:i]]
+        if twice:
+            raise ModelError(f"{self.model.name}: output {twice[0]!r} is declared twice")
+
+    def _result(self, name: str, scope: _Scope) -> Value | None:
+        if not scope.holds(name):
+            raise ModelError(f"{self.model.name}: output {name!r}: no node makes it{nearest(name, scope.names)}")
+        return self._value(name, scope)
+
+    def _value(self, name: str, scope: _Scope) -> Value | None:
+        """What a name stands for; a constant is made when it is first asked for."""
+        for place in scope.scopes():
+            if name in place.values:
+                return place.values[name]
+            if name in place.constants:
+                array = self._array(place.constants[name], f"{self.model.name}: initializer {name!r}")
+                place.values[name] = value = self.state.add_constant(array)
+                value.hint = name
+                return value
+        raise AssertionError(name)
+
+    def _array(self, proto: TensorProto, place: str) -> Any:
+        return array_of(proto, place, self.model.folder)
+
+    # ---- nodes ------------------------------------------------------------------------------------------------
+
+    def _nodes(self, nodes: Sequence[NodeProto], scope: _Scope) -> None:
+        names = [n.name or f"{n.op_type}_{i}" for i, n in enumerate(nodes)]
+        for number in _order(self.model.name, nodes, names, scope):
+            self._node(nodes[number], scope.caller or names[number], scope)
+
+    def _node(self, node: NodeProto, name: str, scope: _Scope) -> None:
+        self.state.at(name)
+        inputs = [self._value(i, scope) if i else None for i in node.input]
+        found: Sequence[Value | None]
+        try:
+            if any(i and v is None for i, v in zip(node.input, inputs, strict=True)):
+                self._must_be_known(node, scope)
+                found = [None] * len(node.output)
+            else:
+                found = self._imported(node, name, inputs, scope)
+        except (NodeUnsupported, ElementTypeError, UnsupportedModelError) as error:
+            if scope.depth:
+                raise NodeUnsupported(f"its function body needs {node.op_type}: {error}") from None
+            kinds = [tensor(v) if v is not None else None for v in inputs]
+            self.problems.append(_described(node, name, kinds, scope, str(error)))
+            found = [None] * len(node.output)
+        except (VerifyError, DimError) as error:
+            raise ModelError(f"{self.model.name}: node {name!r}: {_without_place(str(error))}") from None
+        for output, value in zip(node.output, found, strict=False):
+            if output:
+                scope.values[output] = value
+                if value is not None and value.hint is None:
+                    value.hint = output
+
+    def _imported(
+        self, node: NodeProto, name: str, inputs: Sequence[Value | None], scope: _Scope
+    ) -> Sequence[Value | None]:
+        domain = canonical_domain(node.domain)
+        attributes = self._attributes(node, name, scope)
+        local = self.functions.get((domain, node.op_type))
+        if local is not None:
+            return self._call(local, node, name, inputs, attributes, scope)
+        schema = onnx_schema.schema_of(node.op_type, domain, self._opset(node, name, scope))
+        kinds = [tensor(v) if v is not None else None for v in inputs]
+        if schema is not None:
+            wrong = onnx_schema.mistake(schema, node, kinds)
+            if wrong is not None:
+                raise ModelError(f"{self.model.name}: node {name!r}: {wrong}")
+        if (node.op_type, domain) == ("If", ""):
+            return self._branch(node, inputs, scope)
+        opset = self._opset(node, name, scope)
+        importer = self._importer(node.op_type, domain, opset)
+        if importer is not None:
+            plain = {k: self._plain(a, name) for k, a in attributes.items()}
+            found = importer.run(Node(self.state, name, node.op_type, opset, inputs, node.output, plain))
+            if len(found) < max((i + 1 for i, o in enumerate(node.output) if o), default=0):
+                raise NodeUnsupported(f"output {len(found)} is used, expected at most {len(found)} outputs")
+            return found
+        body = None if schema is None else onnx_schema.function_body(schema, node, kinds)
+        if body is None:
+            raise NodeUnsupported(self._unknown(node.op_type, domain, opset))
+        return self._call(body, node, name, inputs, attributes, scope)
+
+    def _opset(self, node: NodeProto, name: str, scope: _Scope) -> int:
+        domain = canonical_domain(node.domain)
+        if domain not in scope.opsets:
+            raise ModelError(f"{self.model.name}: node {name!r}: the model imports no opset of domain {domain!r}")
+        return scope.opsets[domain]
+
+    def _importer(self, op_type: str, domain: str, opset: int) -> Importer | None:
+        fitting = [i for i in self.importers.get((op_type, domain), ()) if i.since <= opset]
+        return fitting[-1] if fitting else None
+
+    def _must_be_known(self, node: NodeProto, scope: _Scope) -> None:
+        """Raises NodeUnsupported for a node, some of whose inputs are unknown, that could not be imported anyway."""
+        domain = canonical_domain(node.domain)
+        opset = scope.opsets.get(domain, 1)
+        if (domain, node.op_type) in self.functions or (node.op_type, domain) == ("If", ""):
+            return
+        schema = onnx_schema.schema_of(node.op_type, domain, opset)
+        known = schema is not None and onnx_schema.has_function(schema)
+        if not known and self._importer(node.op_type, domain, opset) is None:
+            raise NodeUnsupported(self._unknown(node.op_type, domain, opset))
+
+    def _unknown(self, op_type: str, domain: str, opset: int) -> str:
+        versions = [i.since for i in self.importers.get((op_type, domain), ())]
+        if versions:
+            return f"known from opset {versions[0]} on"
+        if onnx_schema.schema_of(op_type, domain, opset) is None:
+            return f"no such operator{onnx_schema.similar(op_type, domain)}"
+        return "nothing here computes it"
+
+    # ---- attributes, functions, branches ------------------------------------------------------------------------
+
+    def _attributes(self, node: NodeProto, name: str, scope: _Scope) -> dict[str, AttributeProto]:
+        """The attributes by name; those that refer to the function's own are looked up there."""
+        found = {}
+        for attribute in node.attribute:
+            if not attribute.ref_attr_name:
+                found[attribute.name] = attribute
+            elif attribute.ref_attr_name in scope.attributes:
+                copy = AttributeProto()
+                copy.CopyFrom(scope.attributes[attribute.ref_attr_name])
+                copy.name = attribute.name
+                found[attribute.name] = copy
+        return found
+
+    def _plain(self, attribute: AttributeProto, name: str) -> Any:
+        place = f"{self.model.name}: node {name!r}"
+        try:
+            found = plain_attribute(attribute)
+        except UnicodeDecodeError:
+            raise ModelError(f"{place}: attribute {attribute.name!r} is no text in UTF-8") from None
+        except ValueError as error:
+            raise NodeUnsupported(str(error)) from None
+        if isinstance(found, TensorProto):
+            return self._array(found, f"{place}: attribute {attribute.name!r}")
+        return found
+
+    def _call(
+        self,
+        function: FunctionProto,
+        node: NodeProto,
+        name: str,
+        inputs: Sequence[Value | None],
+        attributes: Mapping[str, AttributeProto],
+        scope: _Scope,
+    ) -> Sequence[Value | None]:
+        """The outputs of a function's body on the inputs."""
+        if scope.depth >= DEEPEST_CALL:
+            raise ModelError(f"{self.model.name}: node {name!r}: function {function.name!r} calls itself")
+        if len(inputs) > len(function.input) or len(node.output) > len(function.output):
+            raise ModelError(
+                f"{self.model.name}: node {name!r}: {len(inputs)} inputs and {len(node.output)} outputs, but function "
+                f"{function.name!r} has {len(function.input)} and {len(function.output)}"
+            )
+        defaults = {a.name: a for a in function.attribute_proto}
+        inner = _Scope(
+            dict(scope.opsets) | opset_versions(function.opset_import),
+            attributes=defaults | _schema_defaults(function, scope) | dict(attributes),
+            caller=name,
+            depth=scope.depth + 1,
+        )
+        given = [*inputs, *[None] * (len(function.input) - len(inputs))]
+        left_out = {f for f, v in zip(function.input, given, strict=True) if v is None}
+        inner.values.update((f, v) for f, v in zip(function.input, given, strict=True) if v is not None)
+        nodes = [_without_inputs(n, left_out) for n in function.node]
+        self._nodes(nodes, inner)
+        for output in function.output[: len(node.output)]:
+            if not inner.holds(output):
+                raise ModelError(f"{self.model.name}: node {name!r}: function {function.name!r} makes no {output!r}")
+        return [self._value(o, inner) for o in function.output[: len(node.output)]]
+
+    def _branch(self, node: NodeProto, inputs: Sequence[Value | None], scope: _Scope) -> Sequence[Value | None]:
+        """The outputs of the branch that is taken, where that is known while compiling."""
+        condition = inputs[0]
+        assert condition is not None
+        known = self.state.integers(condition)
+        if known is None or len(known) != 1 or not known[0].is_constant:
+            raise NodeUnsupported("the condition is data, expected one that is known while compiling")
+        wanted = "then_branch" if known[0].value else "else_branch"
+        graph = next(a.g for a in node.attribute if a.name == wanted)
+        inner = _Scope(scope.opsets, attributes=scope.attributes, above=scope, caller=scope.caller, depth=scope.depth)
+        self._add_initializers(graph, inner)
+        self._nodes(graph.node, inner)
+        return [self._result(o.name, inner) for o in graph.output]
+
+
+def _without_inputs(node: NodeProto, names: set[str]) -> NodeProto:
+    """The node with inputs of those names left out."""
+    if not names.intersection(node.input):
+        return node
+    copy = NodeProto()
+    copy.CopyFrom(node)
+    del copy.input[:]
+    copy.input.extend("" if i in names else i for i in node.input)
+    return copy
+
+
+def _schema_defaults(function: FunctionProto, scope: _Scope) -> dict[str, AttributeProto]:
+    """The defaults of the operator that a function is the body of, if it is one."""
+    domain = canonical_domain(function.domain)
+    schema = onnx_schema.schema_of(function.name, domain, scope.opsets.get(domain, 1))
+    if schema is None:
+        return {}
+    defaults = {name: a.default_value for name, a in schema.attributes.items() if not a.required}
+    return {name: a for name, a in defaults.items() if a.name}
+
+
+def _order(file: str, nodes: Sequence[NodeProto], names: Sequence[str], scope: _Scope) -> list[int]:
+    """Numbers of the nodes so that each comes after those whose outputs it takes; the model's order where it may.
+
+    Raises ModelError for an output that is made twice, an input that nothing makes, and a cycle.
+    """
+    makers: dict[str, int] = {}
+    for number, node in enumerate(nodes):
+        for output in node.output:
+            if not output:
+                continue
+            if output in makers:
+                raise ModelError(
+                    f"{file}: node {names[number]!r}: output {output!r} is made by node {names[makers[output]]!r} too"
+                )
+            if scope.holds(output) and (output in scope.values or output in scope.constants):
+                raise ModelError(f"{file}: node {names[number]!r}: output {output!r} is an input or initializer too")
+            makers[output] = number
+    waits: list[set[int]] = []
+    users: dict[int, list[int]] = {}
+    for number, node in enumerate(nodes):
+        before = set()
+        for name in (*node.input, *_captured(node)):
+            if not name or (name not in makers and scope.holds(name)):
+                continue
+            if name not in makers:
+                known = [*scope.names, *makers]
+                raise ModelError(f"{file}: node {names[number]!r}: input {name!r}: nothing makes it{nearest(name, known)}")
+            before.add(makers[name])
+        waits.append(before)
+        for maker in sorted(before):
+            users.setdefault(maker, []).append(number)
+    return _sorted(file, waits, users, names)
+
+
+def _sorted(file: str, waits: list[set[int]], users: Mapping[int, list[int]], names: Sequence[str]) -> list[int]:
+    ready = [n for n, before in enumerate(waits) if not before]
+    heapq.heapify(ready)
+    found = []
+    while ready:
+        number = heapq.heappop(ready)
+        found.append(number)
+        for user in users.get(number, ()):
+            waits[user].discard(number)
+            if not waits[user]:
+                heapq.heappush(ready, user)
+    if len(found) < len(waits):
+        circle = _circle({n: before for n, before in enumerate(waits) if before})
+        raise ModelError(f"{file}: node {names[circle[0]]!r}: a cycle: {' -> '.join(repr(names[n]) for n in circle)}")
+    return found
+
+
+def _circle(waits: Mapping[int, set[int]]) -> list[int]:
+    """Nodes that wait for one another, the first one again at the end, each before its user."""
+    path = [min(waits)]
+    while True:
+        before = min(n for n in waits[path[-1]] if n in waits)
+        if before in path:
+            circle = [*path[path.index(before) :], before][::-1]
+            first = circle.index(min(circle))
+            return [*circle[first:-1], *circle[: first + 1]]
+        path.append(before)
+
+
+def _captured(node: NodeProto) -> list[str]:
+    """Names that the branches of a node take from around it."""
+    found: list[str] = []
+    for attribute in node.attribute:
+        if attribute.type == AttributeProto.AttributeType.GRAPH:
+            inside = {i.name for i in (*attribute.g.input, *attribute.g.initializer)}
+            inside |= {o for n in attribute.g.node for o in n.output}
+            taken = [i for n in attribute.g.node for i in (*n.input, *_captured(n))]
+            taken += [o.name for o in attribute.g.output]
+            found += [t for t in taken if t and t not in inside]
+    return found
+
+
+def _described(node: NodeProto, name: str, kinds: Sequence[TensorType | None], scope: _Scope, reason: str) -> str:
+    """`node 'a' (NonMaxSuppression, opset 13, of f32[1, 8, 4]): nothing here computes it`."""
+    domain = canonical_domain(node.domain)
+    operator = f"{domain}.{node.op_type}" if domain else node.op_type
+    shown = ", ".join(str(k) for k, i in zip(kinds, node.input, strict=True) if k is not None and i)
+    opset = f"opset {scope.opsets.get(domain, 'unknown')}"
+    return f"node {name!r} ({operator}, {opset}{f', of {shown}' if shown else ''}): {reason}"
+
+
+def _without_place(message: str) -> str:
+    """The message of an operation about itself, without the operation's name."""
+    place, _, rest = message.partition(": ")
+    return rest if place.startswith("graph.") and rest else message

@@ -1,0 +1,100 @@
+"""What grows while a model is imported: the function's operations, its constants, what is known of integers.
+
+In: operations, one after the other.  Out: a module with `graph.func @main`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from headrace.compiler.frontends.onnx.inputs import Symbols
+from headrace.ir.access import SymbolRef
+from headrace.ir.core import Block, Location, Operation, Region, Value, producer
+from headrace.ir.dims import Dim, Facts
+from headrace.ir.graph.families import GraphOp, tensor
+from headrace.ir.graph.ops.constant import Constant
+from headrace.ir.graph.ops.func import GraphFunc, Return
+from headrace.ir.graph.shape_values import MOST_ELEMENTS, may_be_shape
+from headrace.ir.module import Module
+from headrace.ir.rewrite import Builder
+
+Array = np.ndarray[Any, Any]
+
+
+class State:
+    """The function under construction and what is known about it."""
+
+    def __init__(self, file: str, digest: str, symbols: Symbols) -> None:
+        self.file = file
+        self.module = Module(Region(), source=digest)
+        self.block = Block()
+        self.builder = Builder(self.block)
+        self.facts = Facts()
+        self._fact_lines: list[str] = []
+        self._symbols = symbols
+        self._integers: dict[Value, tuple[Dim, ...]] = {}
+        self._constants: dict[Value, Array | None] = {}
+
+    def at(self, node: str) -> None:
+        """What is added from now on computes that node."""
+        self.builder.location = Location((node,))
+
+    def add(self, operation: Operation) -> Value:
+        """Appends an operation, and follows its integers if it makes some."""
+        value = self.builder.add(operation).result
+        if not may_be_shape(value):
+            return value
+        if isinstance(operation, GraphOp):
+            found = operation.shape_values([self._integers.get(o) for o in operation.operands])
+            if found is not None and found[0] is not None:
+                self._integers[value] = tuple(self.facts.simplify(d) for d in found[0])
+        return value
+
+    def add_constant(self, array: Array) -> Value:
+        """Appends a constant."""
+        value = self.builder.add(Constant(self.module.constants.add(array))).result
+        if may_be_shape(value):
+            self._integers[value] = tuple(Dim.constant(int(n)) for n in array.reshape(-1))
+        return value
+
+    def integers(self, value: Value) -> tuple[Dim, ...] | None:
+        """The elements of a small integer tensor as formulas, where they are known."""
+        return self._integers.get(value)
+
+    def constant(self, value: Value) -> Array | None:
+        """The array behind a value that is a constant, or small and computed from constants alone."""
+        if value not in self._constants:
+            self._constants[value] = self._evaluated(value)
+        return self._constants[value]
+
+    def _evaluated(self, value: Value) -> Array | None:
+        constant = producer(value, Constant)
+        if constant is not None:
+            return self.module.constants.array(constant.value)
+        operation = value.owner
+        kind = tensor(value)
+        if not isinstance(operation, GraphOp) or not operation.folds or len(operation.results) != 1:
+            return None
+        if not kind.is_static or kind.elements.value > MOST_ELEMENTS or not operation.operands:
+            return None
+        operands = [self.constant(o) for o in operation.operands]
+        known = [o for o in operands if o is not None]
+        return np.asarray(operation.reference(*known)) if len(known) == len(operands) else None
+
+    def symbol(self, wish: str, lowest: int) -> str:
+        """A new symbol for an integer that is data, with the fact that it is at least `lowest`."""
+        name = self._symbols.fresh(wish)
+        self._fact_lines.append(f"{name} in [{lowest}, inf]")
+        self.facts = Facts.parse(self._fact_lines)
+        return name
+
+    def finish(self, results: list[Value], inputs: tuple[str, ...], outputs: tuple[str, ...]) -> Module:
+        """The module, with the function that returns `results`."""
+        self.builder.location = Location()
+        self.builder.add(Return(tuple(results)))
+        region = Region(self.block)
+        function = GraphFunc(SymbolRef("main"), region, tuple(self._fact_lines), inputs, outputs)
+        Builder(self.module.block).add(function)
+        return self.module
