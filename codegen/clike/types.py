@@ -96,13 +96,13 @@ def literal(value: float | int | bool, dtype: DType) -> str:
         return (
             f"UINT64_C({number})" if dtype.name == "u64" else f"INT64_C({number})" if dtype.bits == 64 else str(number)
         )
-    number = float(dtype.numpy.type(value))
+    rounded = float(dtype.numpy.type(value))
     suffix = "f" if dtype.bits == 32 else ""
-    if math.isnan(number):
+    if math.isnan(rounded):
         return "NAN"
-    if math.isinf(number):
-        return "-INFINITY" if number < 0 else "INFINITY"
-    return f"{number.hex()}{suffix}"
+    if math.isinf(rounded):
+        return "-INFINITY" if rounded < 0 else "INFINITY"
+    return f"{rounded.hex()}{suffix}"
 
 
 def _integer(number: int, dtype: DType) -> str:
