@@ -6,7 +6,7 @@ Both are written under another name first and then moved, so that nobody sees ha
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,8 +24,8 @@ def constants_path(path: Path) -> Path:
     return path.with_name(path.name + ".constants")
 
 
-def save_hir(module: Module, path: str | os.PathLike[str]) -> None:
-    """Writes a module's text, and those of its constants beside it that are too big for the text.
+def save_hir(module: Module, path: str | os.PathLike[str], comments: Sequence[str] = ()) -> None:
+    """Writes a module's text, `comments` above it, and those of its constants beside it that are too big.
 
     Constants that the store lacks are in the text only, by digest.  Raises OSError if a file cannot be written.
     """
@@ -36,7 +36,8 @@ def save_hir(module: Module, path: str | os.PathLike[str]) -> None:
         _write(constants_path(target), lambda file: write_container(file, refs, store))
     else:
         constants_path(target).unlink(missing_ok=True)
-    _write(target, lambda file: file.write(print_op(module).encode()))
+    text = "".join(f"// {line}\n" for line in comments) + print_op(module)
+    _write(target, lambda file: file.write(text.encode()))
 
 
 def load_hir(path: str | os.PathLike[str]) -> Module:

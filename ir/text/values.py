@@ -256,7 +256,7 @@ class ValueReader:
 
     def _bool(self, node: Expr) -> bool:
         if node in ("true", "false"):
-            return node == "true"
+            return bool(node == "true")
         raise _Mismatch(node, bool)
 
     def _none(self, node: Expr) -> None:
