@@ -180,10 +180,10 @@ def broadcast_index(index: Index, shape: tuple[Dim, ...], result: tuple[Dim, ...
 
     found = []
     for i, d, r in zip(index[len(index) - len(shape) :], shape, result[len(result) - len(shape) :], strict=True):
-        if d.is_constant and d.value == 1:
-            found.append(Dim.constant(0))
+        if d == r:
+            found.append(i)
         else:
-            found.append(i if d == r else dim_min(i, d - 1))
+            found.append(Dim.constant(0) if d == 1 else dim_min(i, d - 1))
     return tuple(found)
 
 
