@@ -348,8 +348,8 @@ def _order(file: str, nodes: Sequence[NodeProto], names: Sequence[str], scope: _
             if not name or (name not in makers and scope.holds(name)):
                 continue
             if name not in makers:
-                known = [*scope.names, *makers]
-                raise ModelError(f"{file}: node {names[number]!r}: input {name!r}: nothing makes it{nearest(name, known)}")
+                alike = nearest(name, [*scope.names, *makers])
+                raise ModelError(f"{file}: node {names[number]!r}: input {name!r}: nothing makes it{alike}")
             before.add(makers[name])
         waits.append(before)
         for maker in sorted(before):

@@ -14,7 +14,7 @@ from onnx import AttributeProto, FunctionProto, NodeProto, defs
 from headrace.ir.errors import nearest
 from headrace.ir.types import DType, TensorType
 
-Schema = defs.OpSchema
+Schema = Any  # onnx.defs.OpSchema, whose type stub lacks what concerns functions
 _NAMES = {"f64": "double", "f32": "float", "f16": "float16", "bf16": "bfloat16", "bool": "bool"}
 
 
@@ -46,7 +46,7 @@ def _wrong_count(schema: Schema, node: NodeProto) -> str | None:
             return f"{count} {what}, expected {expected}"
     for number, name in enumerate(node.input):
         formal = schema.inputs[min(number, len(schema.inputs) - 1)]
-        if not name and formal.option == Schema.FormalParameterOption.Single:
+        if not name and formal.option == defs.OpSchema.FormalParameterOption.Single:
             return f"input {number} ({formal.name!r}) is left out"
     return None
 
@@ -107,10 +107,11 @@ def function_body(schema: Schema, node: NodeProto, inputs: Sequence[TensorType |
 
 
 def has_function(schema: Schema) -> bool:
-    return schema.has_function or schema.has_context_dependent_function
+    return bool(schema.has_function or schema.has_context_dependent_function)
 
 
 def _type_proto(kind: TensorType) -> bytes:
     number = onnx.helper.np_dtype_to_tensor_dtype(kind.dtype.numpy)
     shape: list[Any] = [d.value if d.is_constant else str(d) for d in kind.dims]
-    return onnx.helper.make_tensor_type_proto(number, shape).SerializeToString()
+    content: bytes = onnx.helper.make_tensor_type_proto(number, shape).SerializeToString()
+    return content

@@ -31,7 +31,7 @@ def element_type(number: int) -> DType | None:
 def type_name(number: int) -> str:
     """What ONNX calls an element type."""
     try:
-        return str(TensorProto.DataType.Name(number)).lower()  # type: ignore[arg-type]
+        return str(TensorProto.DataType.Name(number)).lower()
     except ValueError:
         return f"number {number}"
 

@@ -62,8 +62,9 @@ class Pad(Pull):
 
 @onnx_import("Pad", since=2)
 def _pad_2(node: OnnxNode) -> Sequence[Value]:
-    pads: tuple[int, ...] = node.attribute("pads", ())
-    return [_padded(node, tuple(Dim.constant(n) for n in pads), tuple(range(node.tensor(0).rank)), node.attribute("value", 0.0))]
+    numbers: tuple[int, ...] = node.attribute("pads", ())
+    pads = tuple(Dim.constant(n) for n in numbers)
+    return [_padded(node, pads, tuple(range(node.tensor(0).rank)), node.attribute("value", 0.0))]
 
 
 @onnx_import("Pad", since=11)

@@ -110,7 +110,8 @@ def _resolved(node: OnnxNode, wanted: tuple[Dim, ...], allow_zero: bool) -> list
 @onnx_import("Flatten")
 def _flatten(node: OnnxNode) -> Sequence[Value]:
     x, kind = node.operand(0), node.tensor(0)
-    axis = node.axis(node.attribute("axis", 1), kind.rank + 1)
+    axis = node.attribute("axis", 1)
+    axis = kind.rank if axis == kind.rank else node.axis(axis, kind.rank)
     rows = prod(kind.dims[:axis], start=ONE)
     return [reshaped(node, x, [rows, prod(kind.dims[axis:], start=ONE)])]
 
