@@ -90,9 +90,7 @@ class Session:
         places: tuple[Any, ...] = self._lent
         if outputs:
             _refuse_unknown("output", outputs, self.outputs)
-            places = tuple(
-                _place(port, outputs[port.name]) if port.name in outputs else None for port in self.outputs
-            )
+            places = tuple(_place(port, outputs[port.name]) if port.name in outputs else None for port in self.outputs)
         try:
             results = self._face.run(arrays, places)
         except _face.Error as error:
