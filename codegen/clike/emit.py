@@ -6,6 +6,7 @@ asynchronous copy), raises CodegenError: only what a CPU runs has a place in pla
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -48,34 +49,34 @@ class _Function:
 
     def text(self) -> str:
         function = self.function
+        given = {}  # the declaration of each scalar and parameter, by its name
         for place, symbol in enumerate(function.scalars):
-            self.symbols[symbol] = self._unique(symbol)
-            self._line(f"const int64_t {self.symbols[symbol]} = scalars[{place}];")
+            name = self.symbols[symbol] = self._unique(symbol)
+            given[name] = f"    const int64_t {name} = scalars[{place}];"
         for place, parameter in enumerate(function.parameters):
-            self.names[parameter] = self._unique(parameter.hint or f"p{place}")
-            kind = c_type(element_dtype(parameter.type))
+            name = self.names[parameter] = self._unique(parameter.hint or f"p{place}")
             constness = "" if parameter in function.written else "const "
-            self._line(f"{constness}{kind} *const {self.names[parameter]} = buffers[{place}];")
+            kind = c_type(element_dtype(parameter.type))
+            given[name] = f"    {constness}{kind} *const {name} = buffers[{place}];"
         self._body()
-        unused = ["scalars"] * (not function.scalars) + ["scratch"] * (not self.scratch)
-        voids = [f"    (void){name};" for name in unused]
-        head = f"int32_t {identifier(function.function_name)}({PARAMETERS});\n"
-        head += f"int32_t {identifier(function.function_name)}({PARAMETERS}) {{"
-        return "\n".join([head, *voids, *self.lines, "    return 0;", "}", ""])
+        words = set(re.findall(r"\w+", "\n".join(self.lines)))
+        declared = [line for name, line in given.items() if name in words]
+        opening = "\n".join(declared)
+        unused = [f"    (void){p};" for p in ("buffers", "scalars") if p not in opening]
+        unused += ["    (void)scratch;"] * ("scratch" not in words)
+        head = f"int32_t {identifier(function.function_name)}({PARAMETERS})"
+        return "\n".join([f"{head};", f"{head} {{", *unused, *declared, *self.lines, "    return 0;", "}", ""])
 
     def _body(self) -> None:
         axes = task_axes(self.function)
-        block = self.function.block
+        self._line("for (int64_t task = begin; task < end; task++) {")
+        self.depth += 1
         if axes:
-            self._line("for (int64_t task = begin; task < end; task++) {")
-            self.depth += 1
             self._decode(axes)
-            (outer,) = block.operations
+            (outer,) = self.function.block.operations
             self._block(outer.regions[0].block)
         else:
-            self._line("for (int64_t task = begin; task < end; task++) {")
-            self.depth += 1
-            self._block(block)
+            self._block(self.function.block)
         self.depth -= 1
         self._line("}")
 

@@ -90,12 +90,7 @@ def literal(value: float | int | bool, dtype: DType) -> str:
     if dtype.kind == "bool":
         return "true" if value else "false"
     if dtype.is_integer:
-        number = int(value)
-        if dtype.kind == "int" and number == -(1 << (dtype.bits - 1)):
-            return f"INT{dtype.bits}_MIN"
-        return (
-            f"UINT64_C({number})" if dtype.name == "u64" else f"INT64_C({number})" if dtype.bits == 64 else str(number)
-        )
+        return _integer(int(value), dtype)
     rounded = float(dtype.numpy.type(value))
     suffix = "f" if dtype.bits == 32 else ""
     if math.isnan(rounded):
