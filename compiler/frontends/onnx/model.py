@@ -185,16 +185,18 @@ class _Import:
         if (node.op_type, domain) == ("If", ""):
             return self._branch(node, inputs, scope)
         opset = self._opset(node, name, scope)
+        reason: Exception = NodeUnsupported(self._unknown(node.op_type, domain, opset))
         importer = self._importer(node.op_type, domain, opset)
         if importer is not None:
             plain = {k: self._plain(a, name) for k, a in attributes.items()}
-            found = importer.run(Node(self.state, name, node.op_type, opset, inputs, node.output, plain))
-            if len(found) < max((i + 1 for i, o in enumerate(node.output) if o), default=0):
-                raise NodeUnsupported(f"output {len(found)} is used, expected at most {len(found)} outputs")
-            return found
+            view = Node(self.state, name, node.op_type, opset, inputs, node.output, plain)
+            try:
+                return _enough(importer.run(view), view.output_count)
+            except (NodeUnsupported, ElementTypeError) as error:
+                reason = error  # but its function body may do
         body = None if schema is None else onnx_schema.function_body(schema, node, kinds)
         if body is None:
-            raise NodeUnsupported(self._unknown(node.op_type, domain, opset))
+            raise reason
         return self._call(body, node, name, inputs, attributes, scope)
 
     def _opset(self, node: NodeProto, name: str, scope: _Scope) -> int:
@@ -300,6 +302,13 @@ class _Import:
         self._add_initializers(graph, inner)
         self._nodes(graph.node, inner)
         return [self._result(o.name, inner) for o in graph.output]
+
+
+def _enough(values: Sequence[Value], wanted: int) -> Sequence[Value]:
+    """The values, if there are as many as outputs that are used."""
+    if len(values) < wanted:
+        raise NodeUnsupported(f"output {len(values)} is used, expected at most {len(values)} outputs")
+    return values
 
 
 def _without_inputs(node: NodeProto, names: set[str]) -> NodeProto:

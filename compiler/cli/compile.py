@@ -1,0 +1,43 @@
+"""headrace compile: from a model to a `.hrm` file."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from headrace.compiler.cli._options import hooks_of, pass_options, shape_options
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The file to write.")
+@click.option("--target", default="host", show_default=True, metavar="NAME,...", help="What to generate code for.")
+@click.option("--emit", type=click.Choice(["hrm", "c"]), default="hrm", show_default=True, help="What to write.")
+@shape_options
+@pass_options
+def command(
+    model: Path,
+    output: Path,
+    target: str,
+    emit: str,
+    shapes: dict[str, list[int | str]],
+    pipeline: str | None,
+    print_ir_after: tuple[str, ...],
+    verify_each: str,
+    timings: bool,
+) -> None:
+    """Compile MODEL, an ONNX file or a .hir file."""
+    from headrace.compiler.driver import compile, emit_c_text
+    from headrace.compiler.progress import progress
+
+    with progress(f"compiling {model.name}") as observe, hooks_of(print_ir_after, verify_each, output, observe) as hooks:
+        stage = compile if emit == "hrm" else emit_c_text
+        report = stage(model, output=output, target=target, shapes=shapes or None, pipeline=pipeline, hooks=hooks)
+    if timings:
+        for timing in report.passes:
+            print(f"{timing.seconds * 1e3:9.2f} ms  {timing.step}", file=sys.stderr)
+        for name, seconds in report.stages:
+            print(f"{seconds * 1e3:9.2f} ms  ({name})", file=sys.stderr)
+    click.echo(f"{output}: {report.kernels} kernels for {', '.join(report.targets)}, {report.artefact_bytes:,} bytes")
