@@ -56,7 +56,9 @@ def pass_options(command: F) -> F:
             type=click.Choice(VERIFY),
             help="Verify after each pass; `semantic` also compares what is computed.",
         ),
-        click.option("--print-ir-after", multiple=True, metavar="PASS", help="Print the IR after a pass, or after all."),
+        click.option(
+            "--print-ir-after", multiple=True, metavar="PASS", help="Print the IR after a pass, or after all."
+        ),
         click.option("--pipeline", metavar="FILE|TEXT", help="The passes to run, instead of the target's own."),
     ):
         command = option(command)

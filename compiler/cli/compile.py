@@ -32,7 +32,10 @@ def command(
     from headrace.compiler.driver import compile, emit_c_text
     from headrace.compiler.progress import progress
 
-    with progress(f"compiling {model.name}") as observe, hooks_of(print_ir_after, verify_each, output, observe) as hooks:
+    with (
+        progress(f"compiling {model.name}") as observe,
+        hooks_of(print_ir_after, verify_each, output, observe) as hooks,
+    ):
         stage = compile if emit == "hrm" else emit_c_text
         report = stage(model, output=output, target=target, shapes=shapes or None, pipeline=pipeline, hooks=hooks)
     if timings:

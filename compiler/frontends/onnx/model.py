@@ -284,10 +284,12 @@ class _Import:
         inner.values.update((f, v) for f, v in zip(function.input, given, strict=True) if v is not None)
         nodes = [_without_inputs(n, left_out) for n in function.node]
         self._nodes(nodes, inner)
-        for output in function.output[: len(node.output)]:
-            if not inner.holds(output):
-                raise ModelError(f"{self.model.name}: node {name!r}: function {function.name!r} makes no {output!r}")
-        return [self._value(o, inner) for o in function.output[: len(node.output)]]
+        found: list[Value | None] = []
+        for formal, output in zip(function.output, node.output, strict=False):
+            if output and not inner.holds(formal):
+                raise ModelError(f"{self.model.name}: node {name!r}: function {function.name!r} makes no {formal!r}")
+            found.append(self._value(formal, inner) if output else None)
+        return found
 
     def _branch(self, node: NodeProto, inputs: Sequence[Value | None], scope: _Scope) -> Sequence[Value | None]:
         """The outputs of the branch that is taken, where that is known while compiling."""
