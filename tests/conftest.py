@@ -1,8 +1,9 @@
-"""What all tests share: how hypothesis draws, and what happens when an outside tool is missing."""
+"""What all tests share: how hypothesis draws, missing outside tools, and `.hir` files as tests."""
 
 import os
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -30,3 +31,12 @@ def require_tool() -> Callable[[str], str]:
         return path
 
     return find
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """A `.hir` file is a test; see hir/hir_runner.py."""
+    if file_path.suffix != ".hir":
+        return None
+    from hir_runner import HirFile  # imported late: tests without .hir files need none of what it imports
+
+    return HirFile.from_parent(parent, path=file_path)

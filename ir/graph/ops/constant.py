@@ -1,6 +1,8 @@
 """graph.constant: a tensor known at compile time; its elements lie in the constants store.
 
-    %w = graph.constant {value = #3f5a0c...} : f32[64, 3, 3, 3]
+    %b = graph.constant {value = dense<[1.0, 2.0]> : f32[2]} : f32[2]
+
+More than 16 elements stand in the text as digest and type, `#3f5a...: f32[64, 3, 3, 3]`.
 """
 
 from __future__ import annotations

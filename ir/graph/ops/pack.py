@@ -1,6 +1,6 @@
 """graph.pack: cut one dim into panels, the panel number first, the place in the panel last.
 
-    %p = graph.pack %w {dim = 1, by = 64} : f32[48, 768, 64]       from f32[768, 3072]
+    %p = graph.pack %w {dim = 1, by = 64} : f32[48, 768, 64]       // from f32[768, 3072]
 
     %p[q, ..., r] = %w[..., q*by + r, ...], or 0 where q*by + r is outside
 

@@ -1,9 +1,14 @@
 """Loops, conditions, barriers and terminators of the kernel dialect.
 
-    kernel.parallel (j: task 48, i: task m) { ... }     iterations independent; `task`, `grid` and `thread` as kinds
-    kernel.for (k: sequential 768) { ... }              in order; `unroll` as kind: the emitter expands it fully
-    kernel.if {where = [m - 1 - i]} { ... } else { ... }    runs the first region if each formula is >= 0
-    kernel.barrier                                      all threads of the workgroup have arrived
+    kernel.parallel (j: task 48, i: task m) {    // iterations independent; `task`, `grid` and `thread` as kinds
+      kernel.for (k: sequential 768) {           // in order; `unroll` as kind: the emitter expands it fully
+        kernel.if {where = [m - 1 - i]} {        // runs the first region if each formula is >= 0
+          kernel.barrier                         // all threads of the workgroup have arrived
+        } else {
+          kernel.barrier
+        }
+      }
+    }
 
 Axes run from 0 in steps of 1 and are named uniquely within the function.
 """

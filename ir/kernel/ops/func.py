@@ -1,6 +1,6 @@
 """kernel.func: one kernel.
 
-    kernel.func @relu(%x: buffer<f32[n]>, %y: buffer<f32[n]>) {outputs = 1, facts = [], scalars = ["n"]} {
+    kernel.func @relu(%x: buffer<f32[n]>, %y: buffer<f32[n]>) {outputs = 1, scalars = ["n"]} {
       kernel.map (i: parallel n) reads(%x[i]) writes(%y[i]) {
       ^(%a: f32):
         %b = kernel.constant {value = 0.0, type = f32} : f32

@@ -2,9 +2,9 @@
 
     %t = kernel.alloc {type = buffer<f32[6, 64], register>} : buffer<f32[6, 64], register>
     %a = kernel.load %x[i, k] : f32
-    %v = kernel.load %w[k, j*16] {lanes = 16} : vector<16xf32>           lane l reads [k, j*16 + l]
+    %v = kernel.load %w[k, j*16] {lanes = 16} : vector<16xf32>           // lane l reads [k, j*16 + l]
     %m = kernel.load %x[i, j] mask(%p) {lanes = 16, otherwise = 0.0} : vector<16xf32>
-    kernel.store %v, %y[i, j] mask(%p) {lanes = 16}
+    kernel.store %v, %y[i, j] mask(%p)
     %k = kernel.copy_async %x[i, 0], %s[0, 0] {count = 32} : token
     kernel.wait tokens(%k)
 

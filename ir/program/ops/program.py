@@ -1,7 +1,7 @@
 """program.func and its operations: the host's part of a model.
 
     program.func @main(%x: buffer<f32[batch, 784]>, %y: buffer<f32[batch, 10]>)
-        {outputs = 1, facts = [], input_names = ["x"], output_names = ["y"]} {
+        {outputs = 1, input_names = ["x"], output_names = ["y"]} {
       %w = program.constant {value = @w0, type = buffer<f32[784, 10]>} : buffer<f32[784, 10]>
       %t = program.alloc {type = buffer<f32[batch, 10], arena>, offset = 0} : buffer<f32[batch, 10], arena>
       program.launch buffers(%x, %w, %t) {kernel = @matmul, scalars = [batch]}
