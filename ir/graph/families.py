@@ -29,7 +29,7 @@ from headrace.ir.dims import Dim
 from headrace.ir.errors import VerifyError
 from headrace.ir.kernel.build import ScalarBuilder
 from headrace.ir.rewrite import Builder
-from headrace.ir.types import DType, TensorType, Type
+from headrace.ir.types import F32, DType, TensorType, Type
 
 Array = np.ndarray[Any, Any]
 Index = tuple[Dim, ...]
@@ -44,6 +44,11 @@ def tensor(value: Value) -> TensorType:
 
 class ElementTypeError(VerifyError):
     """The operation has no meaning here for that element type; a model with it may be right all the same."""
+
+
+def accumulator(dtype: DType) -> DType:
+    """The element type in which many elements are summed up: 16-bit floats as f32, others as they are."""
+    return F32 if dtype.is_float and dtype.bits == 16 else dtype
 
 
 class PullBuilder(ScalarBuilder):

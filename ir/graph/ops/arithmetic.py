@@ -1,4 +1,4 @@
-"""graph.add, sub, mul, div, min, max, neg, abs: arithmetic element by element, operands broadcast.
+"""graph.add, sub, mul, div, rem, mod, min, max, neg, abs: arithmetic element by element, operands broadcast.
 
     %y = graph.add %a, %b : f32[n, 64]
 
@@ -161,6 +161,56 @@ class Max(Arithmetic):
         return np.maximum(*operands)
 
 
+@op("graph.rem")
+class Rem(Arithmetic):
+    """What the quotient cut towards zero leaves, for integers; it has the sign of a, and is 0 where b is 0."""
+
+    a: Value
+    b: Value
+    dtypes = ("int", "uint")
+
+    def formula(self, a: Dim, b: Dim) -> Dim | None:
+        positive = b.is_constant and b.value > 0 and Facts().less_equal(0, a) is True
+        return a % b if positive else None
+
+    def scalar(self, b: ScalarBuilder, *xs: Value) -> Value:
+        return b.rem(*xs)
+
+    def reference(self, *operands: Array) -> Array:
+        lhs, rhs = np.broadcast_arrays(*operands)
+        return np.where(rhs == 0, np.zeros_like(lhs), np.fmod(lhs, np.where(rhs == 0, np.ones_like(rhs), rhs)))
+
+    @classmethod
+    def sample(cls, sampler: Sampler) -> Rem:
+        return cls(*broadcast_operands(sampler, 2, I32))
+
+
+@op("graph.mod")
+class Mod(Arithmetic):
+    """What the quotient rounded down leaves, for integers; it has the sign of b, and is 0 where b is 0."""
+
+    a: Value
+    b: Value
+    dtypes = ("int", "uint")
+
+    def formula(self, a: Dim, b: Dim) -> Dim | None:
+        return a % b if b.is_constant and b.value > 0 else None
+
+    def scalar(self, b: ScalarBuilder, *xs: Value) -> Value:
+        lhs, rhs = xs
+        zero, left = b.constant(0, lhs), b.rem(lhs, rhs)
+        apart = b.compare("ne", b.compare("lt", left, zero), b.compare("lt", rhs, zero))
+        return b.select(b.bit_and(b.compare("ne", left, zero), apart), b.add(left, rhs), left)
+
+    def reference(self, *operands: Array) -> Array:
+        lhs, rhs = np.broadcast_arrays(*operands)
+        return np.where(rhs == 0, np.zeros_like(lhs), np.mod(lhs, np.where(rhs == 0, np.ones_like(rhs), rhs)))
+
+    @classmethod
+    def sample(cls, sampler: Sampler) -> Mod:
+        return cls(*broadcast_operands(sampler, 2, I32))
+
+
 @op("graph.neg", onnx=[OnnxForm("Neg", since=6)])
 class Neg(Elementwise):
     """Minus x; the sign bit flipped for floats, wrapping for integers."""
@@ -220,3 +270,9 @@ def _folded(node: OnnxNode) -> Sequence[Value]:
 def _mean(node: OnnxNode) -> Sequence[Value]:
     total, *_ = _folded(node)
     return [node.add(Div(total, node.add_constant(np.array(node.input_count, tensor(total).dtype.numpy))))]
+
+
+@onnx_import("Mod", since=10)
+def _mod(node: OnnxNode) -> Sequence[Value]:
+    kind = Rem if node.attribute("fmod", 0) else Mod
+    return [node.add(build(kind, node.operand(0), node.operand(1)))]

@@ -17,7 +17,17 @@ import numpy as np
 from headrace.ir.core import Value
 from headrace.ir.declare import op
 from headrace.ir.dims import Dim
-from headrace.ir.graph.families import Array, DimCheck, Index, PullBuilder, Reducing, Sampler, must_be_equal, tensor
+from headrace.ir.graph.families import (
+    Array,
+    DimCheck,
+    Index,
+    PullBuilder,
+    Reducing,
+    Sampler,
+    accumulator,
+    must_be_equal,
+    tensor,
+)
 from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.sampling import chance, pick
 from headrace.ir.graph.windows import Window, numpy_windows, window_error, windows_of
@@ -90,7 +100,7 @@ class Conv(Reducing):
         return (("c", w.dims[1]), *((f"k{i}", k) for i, k in enumerate(w.dims[2:])))
 
     def init(self, b: ScalarBuilder) -> Sequence[Value]:
-        return [b.constant(0, tensor(self.x).dtype)]
+        return [b.constant(0, accumulator(tensor(self.x).dtype))]
 
     def step(self, b: PullBuilder, index: Index, reduced: Index, state: Sequence[Value]) -> Sequence[Value]:
         batch, feature, *windows = index
@@ -102,16 +112,20 @@ class Conv(Reducing):
         at = (batch, channel, *(window.place(o, k) for window, o, k in parts))
         inside = all(window.stays_inside for window in self.windows)
         x = b.read(self.x, at, None if inside else 0.0)
-        return [b.muladd(x, b.read(self.w, (feature, *reduced)), state[0])]
+        wide = accumulator(w.dtype)
+        return [b.muladd(b.cast(x, wide), b.cast(b.read(self.w, (feature, *reduced)), wide), state[0])]
 
     def combine(self, b: ScalarBuilder, left: Sequence[Value], right: Sequence[Value]) -> Sequence[Value]:
         return [b.add(left[0], right[0])]
 
     def finish(self, b: PullBuilder, index: Index, state: Sequence[Value]) -> Value:
-        return state[0] if self.b is None else b.add(state[0], b.read(self.b, index[1:2]))
+        found = state[0]
+        if self.b is not None:
+            found = b.add(found, b.cast(b.read(self.b, index[1:2]), accumulator(tensor(self.x).dtype)))
+        return b.cast(found, tensor(self.x).dtype)
 
     def reference(self, *operands: Array) -> Array:
-        x, w = operands[:2]
+        x, w, *bias = (o.astype(accumulator(tensor(self.x).dtype).numpy) for o in operands)
         outs = [window.out.value for window in self.windows]
         batch, features = x.shape[0], w.shape[0]
         found = np.zeros((batch, self.groups, features // self.groups, int(np.prod(outs))), x.dtype)
@@ -120,7 +134,8 @@ class Conv(Reducing):
             at_place: tuple[Any, ...] = (slice(None), slice(None), *k)
             found += np.matmul(w[at_place].reshape(1, self.groups, -1, w.shape[1]), columns)
         y = found.reshape(batch, features, *outs)
-        return y if self.b is None else y + operands[2].reshape(-1, *[1] * len(outs))
+        y = y + bias[0].reshape(-1, *[1] * len(outs)) if bias else y
+        return y.astype(operands[0].dtype)
 
     @classmethod
     def sample(cls, sampler: Sampler) -> Conv:

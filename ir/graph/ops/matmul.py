@@ -21,6 +21,7 @@ from headrace.ir.graph.families import (
     PullBuilder,
     Reducing,
     Sampler,
+    accumulator,
     broadcast_dims,
     broadcast_index,
     tensor,
@@ -55,7 +56,7 @@ class MatMul(Reducing):
         return (("k", tensor(self.a).dims[-1]),)
 
     def init(self, b: ScalarBuilder) -> Sequence[Value]:
-        return [b.constant(0, tensor(self.a).dtype)]
+        return [b.constant(0, accumulator(tensor(self.a).dtype))]
 
     def step(self, b: PullBuilder, index: Index, reduced: Index, state: Sequence[Value]) -> Sequence[Value]:
         left, right = tensor(self.a), tensor(self.b)
@@ -66,13 +67,18 @@ class MatMul(Reducing):
         column = index[len(index) - columns :] if columns else ()
         at_left = (*broadcast_index(batch, left.dims[:-2], whole), *row, *reduced)
         at_right = (*broadcast_index(batch, right.dims[:-2], whole), *reduced, *column)
-        return [b.muladd(b.read(self.a, at_left), b.read(self.b, at_right), state[0])]
+        wide = accumulator(left.dtype)
+        return [b.muladd(b.cast(b.read(self.a, at_left), wide), b.cast(b.read(self.b, at_right), wide), state[0])]
 
     def combine(self, b: ScalarBuilder, left: Sequence[Value], right: Sequence[Value]) -> Sequence[Value]:
         return [b.add(left[0], right[0])]
 
+    def finish(self, b: PullBuilder, index: Index, state: Sequence[Value]) -> Value:
+        return b.cast(state[0], tensor(self.a).dtype)
+
     def reference(self, *operands: Array) -> Array:
-        return np.matmul(*operands)
+        wide = accumulator(tensor(self.a).dtype).numpy
+        return np.asarray(np.matmul(*(o.astype(wide) for o in operands))).astype(operands[0].dtype)
 
     @classmethod
     def sample(cls, sampler: Sampler) -> MatMul:

@@ -18,7 +18,7 @@ import numpy as np
 from headrace.ir.core import Value
 from headrace.ir.declare import op
 from headrace.ir.dims import Dim
-from headrace.ir.graph.families import Array, Index, PullBuilder, Reducing, Sampler, tensor
+from headrace.ir.graph.families import Array, Index, PullBuilder, Reducing, Sampler, accumulator, tensor
 from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.linear import ONE
 from headrace.ir.graph.ops.reduce import lowest
@@ -146,10 +146,11 @@ class AveragePool(Pool):
         return super().infer()
 
     def init(self, b: ScalarBuilder) -> Sequence[Value]:
-        return [b.constant(0, tensor(self.x).dtype)]
+        return [b.constant(0, accumulator(tensor(self.x).dtype))]
 
     def step(self, b: PullBuilder, index: Index, reduced: Index, state: Sequence[Value]) -> Sequence[Value]:
-        return [b.add(state[0], self.element(b, index, reduced, 0.0))]
+        element = self.element(b, index, reduced, 0.0)
+        return [b.add(state[0], b.cast(element, accumulator(tensor(self.x).dtype)))]
 
     def combine(self, b: ScalarBuilder, left: Sequence[Value], right: Sequence[Value]) -> Sequence[Value]:
         return [b.add(left[0], right[0])]
@@ -157,12 +158,13 @@ class AveragePool(Pool):
     def finish(self, b: PullBuilder, index: Index, state: Sequence[Value]) -> Value:
         parts = zip(self.windows, index[2:], strict=True)
         count = prod((window.count(o, self.count_include_pad) for window, o in parts), start=ONE)
+        dtype = tensor(self.x).dtype
         if count.is_constant:
-            return b.div(state[0], b.constant(count.value, state[0]))
-        return b.div(state[0], b.cast(b.index(count), tensor(self.x).dtype))
+            return b.cast(b.div(state[0], b.constant(count.value, state[0])), dtype)
+        return b.cast(b.div(state[0], b.cast(b.index(count), accumulator(dtype))), dtype)
 
     def reference(self, *operands: Array) -> Array:
-        (x,) = operands
+        x = operands[0].astype(accumulator(tensor(self.x).dtype).numpy)
         found = np.zeros([d.value for d in tensor(self.result).dims], x.dtype)
         for _, part in numpy_windows(x, self.windows, 0):
             found = found + part
@@ -171,7 +173,7 @@ class AveragePool(Pool):
             along = [window.count(Dim.constant(o), self.count_include_pad).value for o in range(window.out.value)]
             count = count[..., None] * np.array(along, x.dtype)
         with np.errstate(all="ignore"):
-            return np.asarray(found / count)
+            return np.asarray(found / count).astype(operands[0].dtype)
 
 
 @onnx_import("MaxPool")

@@ -17,7 +17,7 @@ import numpy as np
 from headrace.ir.core import Value
 from headrace.ir.declare import op
 from headrace.ir.dims import Dim
-from headrace.ir.graph.families import Array, Index, PullBuilder, Reducing, Sampler, tensor
+from headrace.ir.graph.families import Array, Index, PullBuilder, Reducing, Sampler, accumulator, tensor
 from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.linear import ONE
 from headrace.ir.graph.sampling import chance, pick
@@ -66,7 +66,7 @@ class Reduce(Reducing):
     def init(self, b: ScalarBuilder) -> Sequence[Value]:
         dtype = tensor(self.x).dtype
         first = {"max": lowest(dtype), "min": highest(dtype), "prod": 1}.get(self.kind, 0)
-        return [b.constant(first, dtype)]
+        return [b.constant(first, accumulator(dtype))]
 
     def step(self, b: PullBuilder, index: Index, reduced: Index, state: Sequence[Value]) -> Sequence[Value]:
         outer, inner = iter(index), iter(reduced)
@@ -78,7 +78,7 @@ class Reduce(Reducing):
                     next(outer)
             else:
                 at.append(next(outer))
-        return self.combine(b, state, [b.read(self.x, tuple(at))])
+        return self.combine(b, state, [b.cast(b.read(self.x, tuple(at)), accumulator(tensor(self.x).dtype))])
 
     def combine(self, b: ScalarBuilder, left: Sequence[Value], right: Sequence[Value]) -> Sequence[Value]:
         is_bool = tensor(self.x).dtype.kind == "bool"
@@ -94,13 +94,14 @@ class Reduce(Reducing):
         return [joined]
 
     def finish(self, b: PullBuilder, index: Index, state: Sequence[Value]) -> Value:
-        if self.kind != "mean":
-            return state[0]
-        count = b.index(prod(self._extents, start=ONE))
-        return b.div(state[0], b.cast(count, tensor(self.x).dtype))
+        dtype, found = tensor(self.x).dtype, state[0]
+        if self.kind == "mean":
+            found = b.div(found, b.cast(b.index(prod(self._extents, start=ONE)), accumulator(dtype)))
+        return b.cast(found, dtype)
 
     def reference(self, *operands: Array) -> Array:
-        x, dtype = operands[0], tensor(self.x).dtype
+        dtype = tensor(self.x).dtype
+        x = operands[0].astype(accumulator(dtype).numpy)
         found: Any
         match self.kind:
             case "sum" | "mean":
@@ -115,7 +116,7 @@ class Reduce(Reducing):
             with np.errstate(all="ignore"):
                 found = found / x.dtype.type(prod(x.shape[a] for a in self.axes))
             found = np.trunc(found) if dtype.is_integer else found
-        return np.asarray(found).astype(x.dtype)
+        return np.asarray(found).astype(dtype.numpy)
 
     @classmethod
     def sample(cls, sampler: Sampler) -> Reduce:
