@@ -6,7 +6,9 @@
     ├── IRError
     │   ├── ParseError          text that is no .hir (file, line, column)
     │   ├── VerifyError         an operation that breaks its declaration
-    │   └── DimError            an impossible integer formula
+    │   ├── DimError            an impossible integer formula
+    │   └── ExecutionError      an interpreter met what the IR forbids, or a check of the program failed
+    │       └── KernelFault     a kernel touched memory that it must not touch: bounds, order, undefined content
     ├── PassError               an unknown pass, a wrong option, a pass that cannot go on
     ├── SemanticError           a pass changed what the program computes
     ├── CodegenError            the code generator refused or died
@@ -49,6 +51,14 @@ class VerifyError(IRError):
 
 class DimError(IRError):
     """An integer formula that cannot be: division by zero, contradicting facts, bad syntax."""
+
+
+class ExecutionError(IRError):
+    """An interpreter met what the IR forbids, or a check that the program itself makes did not hold."""
+
+
+class KernelFault(ExecutionError):
+    """A kernel touched memory that it must not touch; the message names operation, buffer, element and axes."""
 
 
 class PassError(HeadraceError):

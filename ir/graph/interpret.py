@@ -1,0 +1,113 @@
+"""The reference interpreter of the graph dialect: each operation's `reference` on numpy arrays.
+
+In: a graph.func, arrays for its parameters.  Out: arrays of its results.  The symbols of its types are bound
+from the arrays' shapes, or from the data that an operation says they are; every result must have the shape and
+element type that its type says, so that an error of inference is seen here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from headrace.ir.bind import bind, check_shape
+from headrace.ir.constants import ConstantStore
+from headrace.ir.core import Block, Operation, Value
+from headrace.ir.errors import ExecutionError
+from headrace.ir.graph.families import DataDims, GraphOp, tensor
+from headrace.ir.graph.numbers import with_numbers
+from headrace.ir.graph.ops.cluster import Cluster
+from headrace.ir.graph.ops.constant import Constant
+from headrace.ir.graph.ops.func import GraphFunc
+from headrace.ir.module import module_of
+from headrace.ir.types import DType
+
+Array = np.ndarray[Any, Any]
+
+
+def run_graph(
+    function: GraphFunc, inputs: Sequence[Array], symbols: Mapping[str, int] | None = None, *, wide: bool = False
+) -> list[Array]:
+    """The results.  `wide`: all floats as float64.  Raises ExecutionError."""
+    name = f"@{function.function_name}"
+    if len(inputs) != len(function.parameters):
+        raise ExecutionError(f"{name}: {len(inputs)} inputs, expected {len(function.parameters)}")
+    shaped = [(f"input {p.index}", p.type, a.shape) for p, a in zip(function.parameters, inputs, strict=True)]
+    known = bind(name, shaped, function.known, symbols or {})
+    run = _Run(name, module_of(function).constants, known, wide)
+    values: dict[Value, Array] = {}
+    for parameter, array in zip(function.parameters, inputs, strict=True):
+        if array.dtype != tensor(parameter).dtype.numpy and not (wide and tensor(parameter).dtype.is_float):
+            raise ExecutionError(
+                f"{name}: input {parameter.index} has elements {array.dtype}, expected {tensor(parameter).dtype}"
+            )
+        values[parameter] = run.held(array, tensor(parameter).dtype)
+    with np.errstate(all="ignore"):
+        return run.block(function.block, values)
+
+
+class _Run:
+    """One call: what is known while it lasts."""
+
+    def __init__(self, name: str, constants: ConstantStore, symbols: dict[str, int], wide: bool) -> None:
+        self.name = name
+        self.constants = constants
+        self.symbols = symbols
+        self.wide = wide
+
+    def held(self, array: Array, dtype: DType) -> Array:
+        """An array as the run holds it."""
+        return array.astype(np.float64) if self.wide and dtype.is_float else array
+
+    def block(self, block: Block, values: dict[Value, Array]) -> list[Array]:
+        """Runs the operations; the terminator's operands."""
+        for operation in block.body:
+            results = self.operation(operation, [values[o] for o in operation.operands])
+            for result, array in zip(operation.results, results, strict=True):
+                self.check(operation, result, array)
+                values[result] = array
+        return [values[o] for o in block.terminator.operands]
+
+    def operation(self, operation: Operation, operands: Sequence[Array]) -> Sequence[Array]:
+        match operation:
+            case Constant():
+                return [self.held(self.constants.array(operation.value), operation.value.dtype)]
+            case Cluster():
+                body = operation.body.block
+                return self.block(body, dict(zip(body.arguments, operands, strict=True)))
+            case GraphOp():
+                return self.reference(operation, operands)
+        raise ExecutionError(f"{self.place(operation)}: the interpreter does not know {operation.name}")
+
+    def reference(self, operation: GraphOp, operands: Sequence[Array]) -> Sequence[Array]:
+        if isinstance(operation, DataDims):
+            self.read_dims(operation, operands)
+        for check in operation.checks():
+            if int(check.formula.evaluate(self.symbols)) < 0:
+                raise ExecutionError(f"{self.place(operation)}: {check.message}")
+        found = with_numbers(operation, self.symbols).reference(*operands)
+        arrays = found if isinstance(found, tuple) else (found,)
+        return [self.held(np.asarray(a), tensor(r).dtype) for a, r in zip(arrays, operation.results, strict=True)]
+
+    def read_dims(self, operation: DataDims, operands: Sequence[Array]) -> None:
+        for read in operation.dim_reads():
+            number = int(operands[operation.operands.index(read.operand)].reshape(-1)[read.element])
+            if number < read.lower:
+                place = self.place(operation)
+                raise ExecutionError(f"{place}: {read.symbol} is {number}, expected at least {read.lower}")
+            self.symbols[read.symbol] = number
+
+    def check(self, operation: Operation, result: Value, array: Array) -> None:
+        """The array must be what the type says."""
+        kind = tensor(result)
+        check_shape(f"{self.place(operation)}: the result", kind, array.shape, self.symbols)
+        expected = np.dtype(np.float64) if self.wide and kind.dtype.is_float else kind.dtype.numpy
+        if array.dtype != expected:
+            place = self.place(operation)
+            raise ExecutionError(f"{place}: the result has elements {array.dtype}, expected {kind.dtype}")
+
+    def place(self, operation: Operation) -> str:
+        nodes = f" (node {operation.location})" if operation.location.nodes else ""
+        return f"{self.name}: {operation.name}{nodes}"
