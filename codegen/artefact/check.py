@@ -129,5 +129,6 @@ def _check_launch(place: str, variant: Variant, launch: Launch, buffers: list[Bu
 def _check_use(place: str, buffers: list[Buffer], index: int, written: bool) -> None:
     if not 0 <= index < len(buffers):
         raise ArtefactError(f"{place}: uses buffer {index}, there are {len(buffers)} so far")
-    if written and buffers[index].base.kind in ("input", "constant"):
-        raise ArtefactError(f"{place}: writes to buffer {index}, which lies in an {buffers[index].base.kind}")
+    base = buffers[index].base
+    if written and base.kind in ("input", "constant"):
+        raise ArtefactError(f"{place}: writes to buffer {index}, which lies in {base.kind} {base.index}")

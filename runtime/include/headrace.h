@@ -82,7 +82,7 @@ typedef struct hr_value {
     uint64_t bytes;
 } hr_value;
 
-/* One dim of an input or output: its size, or -1 and a text such as "batch" or "2*seq". */
+/* One dim of an input or output: its size, or -1 and a text such as "batch" or "seq*2". */
 typedef struct hr_dim {
     int64_t size;
     const char *text;

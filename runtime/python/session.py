@@ -40,7 +40,7 @@ _BF16 = _DTYPES["bf16"]
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """One input or output: a dim is its size, or a text such as "batch" or "2*seq"."""
+    """One input or output: a dim is its size, or a text such as "batch" or "seq*2"."""
 
     name: str
     dtype: np.dtype[Any]

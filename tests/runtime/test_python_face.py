@@ -1,0 +1,392 @@
+"""headrace.runtime.python: load, run, and what it says when something is wrong."""
+
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+
+import ml_dtypes
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headrace.codegen.artefact.model import Port, Segment, Signature
+from headrace.ir.dims import Dim, as_dim, dim_max, dim_min
+from headrace.ir.errors import DimError
+from headrace.ir.types import DTYPES
+from headrace.runtime import python as hr
+
+
+@pytest.fixture
+def session(maker):
+    return hr.load(maker.write(maker.scale_squares()), threads=2)
+
+
+def _x(batch):
+    return np.linspace(-1, 1, batch * 32, dtype=np.float32).reshape(batch, 32)
+
+
+def _y(x):
+    return ((x * np.arange(32, dtype=np.float32)) ** 2).sum(1)
+
+
+@pytest.mark.parametrize("batch", [1, 3, 64, 0])
+def test_a_symbolic_batch(session, batch):
+    y = session.run({"x": _x(batch)})["y"]
+    assert y.shape == (batch,)
+    assert y.dtype == np.float32
+    np.testing.assert_allclose(y, _y(_x(batch)), rtol=1e-5)
+
+
+def test_description(session):
+    assert [(p.name, p.dtype, p.shape) for p in session.inputs] == [("x", np.dtype(np.float32), ("batch", 32))]
+    assert [(p.name, p.dtype, p.shape) for p in session.outputs] == [("y", np.dtype(np.float32), ("batch",))]
+    assert (session.target, session.threads) == ("x86-64", 2)
+    assert repr(session) == "<Session for x86-64: x -> y>"
+
+
+def test_into_the_callers_memory(session):
+    y = np.zeros(5, np.float32)
+    result = session.run({"x": _x(5)}, outputs={"y": y})
+    assert result["y"] is y
+    np.testing.assert_allclose(y, _y(_x(5)), rtol=1e-5)
+
+
+def test_results_of_two_runs_are_two_arrays(session):
+    first = session.run({"x": _x(4)})["y"]
+    kept = first.copy()
+    session.run({"x": _x(4) * 2})
+    np.testing.assert_array_equal(first, kept)
+    first[0] = 7  # writable
+
+
+@pytest.mark.parametrize("change", [lambda x: x.T.copy().T, lambda x: np.repeat(x, 2, 0)[::2], memoryview, bytearray])
+def test_arrays_of_every_layout_and_kind(change, session):
+    x = _x(3)
+    given_ = change(x)
+    if isinstance(given_, bytearray):
+        with pytest.raises(hr.InputError, match=r"^input 'x': is uint8, expected float32$"):
+            session.run({"x": given_})
+        return
+    np.testing.assert_allclose(session.run({"x": given_})["y"], _y(x), rtol=1e-5)
+
+
+def test_an_array_by_dlpack(session):
+    class Foreign:
+        def __init__(self, array):
+            self._array = array
+
+        def __dlpack__(self, **more):
+            return self._array.__dlpack__(**more)
+
+        def __dlpack_device__(self):
+            return self._array.__dlpack_device__()
+
+    np.testing.assert_allclose(session.run({"x": Foreign(_x(3))})["y"], _y(_x(3)), rtol=1e-5)
+
+
+WRONG = {
+    "input 'x' is missing; given: none": {},
+    "input 'x' is missing; given: 'X'": {"X": _x(1)},
+    "there is no input 'xx'; did you mean 'x'?": {"x": _x(1), "xx": _x(1)},
+    "there is no input 'mask'; the model has 'x'": {"x": _x(1), "mask": _x(1)},
+    "input 'x': is float64, expected float32": {"x": _x(1).astype(np.float64)},
+    "input 'x': is >f4, expected float32": {"x": _x(1).astype(">f4")},
+    "input 'x': has 1 dims, expected 2": {"x": _x(1)[0]},
+    "input 'x': dim 1 is 31, expected 32": {"x": _x(2)[:, 1:].copy()},
+    "input 'x': is a list, expected an array of float32": {"x": [1.0]},
+}
+
+
+@pytest.mark.parametrize("message", WRONG)
+def test_wrong_inputs(message, session):
+    with pytest.raises(hr.InputError) as caught:
+        session.run(WRONG[message])
+    assert str(caught.value) == message
+
+
+WRONG_OUTPUTS = {
+    "there is no output 'z'; the model has 'y'": {"z": np.zeros(2, np.float32)},
+    "output 'y': is int32, expected float32": {"y": np.zeros(2, np.int32)},
+    "output 'y': dim 0 is given as 3, the result has 2": {"y": np.zeros(3, np.float32)},
+    "output 'y': is given 2 dims, the result has 1": {"y": np.zeros((2, 1), np.float32)},
+    "output 'y': must be writable and C-contiguous": {"y": np.zeros(4, np.float32)[::2]},
+    "output 'y': is a str, expected an array of float32": {"y": "y"},
+}
+
+
+@pytest.mark.parametrize("message", WRONG_OUTPUTS)
+def test_wrong_outputs(message, session):
+    with pytest.raises(hr.InputError) as caught:
+        session.run({"x": _x(2)}, outputs=WRONG_OUTPUTS[message])
+    assert str(caught.value) == message
+
+
+def test_an_output_that_lies_in_an_input(session):
+    x = _x(2)
+    with pytest.raises(hr.InputError, match=r"^output 'y': its memory overlaps that of input 'x'$"):
+        session.run({"x": x}, outputs={"y": x.reshape(-1)[:2]})
+
+
+def test_a_symbol_must_have_one_value(maker):
+    signature = Signature(
+        (Port("a", DTYPES["i32"], (as_dim("n"), as_dim("n"))), Port("b", DTYPES["i32"], (as_dim("2*n + 1"),))), ()
+    )
+    session = hr.load(maker.write(maker.artefact(signature, (Segment(),), ())))
+    session.run({"a": np.zeros((2, 2), np.int32), "b": np.zeros(5, np.int32)})
+    with pytest.raises(hr.InputError, match=r"^input 'a': dim 1 is 3, expected 2 \(n\)$"):
+        session.run({"a": np.zeros((2, 3), np.int32), "b": np.zeros(5, np.int32)})
+    with pytest.raises(hr.InputError, match=r"^input 'b': dim 0 is 4, expected 5 \(2\*n \+ 1\)$"):
+        session.run({"a": np.zeros((2, 2), np.int32), "b": np.zeros(4, np.int32)})
+
+
+def test_checks_and_error_sites_name_the_node(maker):
+    session = hr.load(maker.write(maker.gather()), threads=4)
+    x = np.arange(5, dtype=np.float32)
+    index = np.array([4, 0, 0, 2, 1])
+    np.testing.assert_array_equal(session.run({"x": x, "index": index})["y"], x[index])
+    with pytest.raises(hr.InputError, match=r"^node 'Gather_3': index is out of range$"):
+        session.run({"x": x, "index": np.array([0, 0, 0, 5])})
+    with pytest.raises(hr.InputError, match=r"^node 'Gather_3': at most 8 indices are possible$"):
+        session.run({"x": x, "index": np.zeros(9, np.int64)})
+    np.testing.assert_array_equal(session.run({"x": x, "index": index})["y"], x[index])
+
+
+def test_a_size_that_is_read_from_data(maker):
+    session = hr.load(maker.write(maker.compact()))
+    for x in ([1, -1, 2, 0, 3], [-1, -1], [], [5], [1, -1, 2, 0, 3]):
+        x = np.array(x, np.float32)
+        np.testing.assert_array_equal(session.run({"x": x})["y"], x[x > 0])
+    out = np.zeros(2, np.float32)
+    session.run({"x": np.array([3, -1, 4], np.float32)}, outputs={"y": out})
+    np.testing.assert_array_equal(out, [3, 4])
+    with pytest.raises(hr.InputError, match=r"^.*m\.hrm: its sizes depend on the values of inputs$"):
+        session.memory_needed({"x": (3,)})
+
+
+def test_a_value_that_is_read_must_be_in_bounds(maker):
+    artefact = maker.compact()
+    variant = artefact.variants[0]
+    first, second = variant.program.segments
+    narrow = replace(first, reads=(replace(first.reads[0], high=as_dim(2)),))
+    program = replace(variant.program, segments=(narrow, second))
+    session = hr.load(maker.write(replace(artefact, variants=(replace(variant, program=program),))))
+    with pytest.raises(hr.InputError, match=r"^node 'Compress_1': the number of elements: is 3, expected 0 to 2$"):
+        session.run({"x": np.ones(3, np.float32)})
+
+
+def test_guarded_launches(maker):
+    session = hr.load(maker.write(maker.guarded()), threads=3)
+    for n in (0, 1, 15, 16, 1000):
+        x = np.arange(n, dtype=np.int32)
+        np.testing.assert_array_equal(session.run({"x": x})["y"], x + 1)
+
+
+@pytest.mark.parametrize("name", list(DTYPES))
+def test_every_dtype_goes_in_and_out(name, maker):
+    """A copy from input to output, of two dims and of none."""
+    from headrace.codegen.artefact.model import Base, Buffer, Copy
+
+    dtype = DTYPES[name]
+    ports = tuple(Port(n, dtype, shape) for n, shape in (("a", (as_dim("n"), as_dim(3))), ("b", ())))
+    sizes = (as_dim("n") * 3 * dtype.bytes, as_dim(dtype.bytes))
+    buffers = tuple(Buffer(Base(kind, i), as_dim(0), sizes[i]) for kind in ("input", "output") for i in (0, 1))
+    signature = Signature(ports, tuple(replace(p, name=p.name + "_out") for p in ports))
+    segment = Segment(buffers=buffers, steps=(Copy(0, 2), Copy(1, 3)))
+    session = hr.load(maker.write(maker.artefact(signature, (segment,), ())))
+    a = np.arange(6).reshape(2, 3).astype(dtype.numpy)
+    b = np.array(1).astype(dtype.numpy)
+    result = session.run({"a": a, "b": b}, outputs={"b_out": (out := np.zeros((), dtype.numpy))})
+    assert result["a_out"].dtype == dtype.numpy
+    np.testing.assert_array_equal(result["a_out"], a)
+    assert out == b
+
+
+def test_bf16_arrays_are_of_ml_dtypes(maker):
+    assert DTYPES["bf16"].numpy == np.dtype(ml_dtypes.bfloat16)
+
+
+def test_busy_is_an_error_of_its_own(maker):
+    """Runs that take a while, from two threads at once: some are refused, all others are right."""
+    session = hr.load(maker.write(maker.scale_squares()), threads=1)
+    x = _x(200_000)
+    refused, wrong = [], []
+
+    def run_often():
+        for _ in range(5):
+            try:
+                y = session.run({"x": x})["y"]
+                if not np.allclose(y, _y(x), rtol=1e-4):
+                    wrong.append(y)
+            except hr.BusyError as error:
+                refused.append(str(error))
+
+    threads = [threading.Thread(target=run_often) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert refused
+    assert refused[0].endswith("this session is running; one run at a time")
+    assert not wrong
+
+
+def test_memory_needed(session):
+    assert session.memory_needed({"x": (0, 32)}) == 0
+    # An arena of batch * 128 bytes, and a page of scratch for each of two threads.
+    assert session.memory_needed({"x": (1000, 32)}) == 128_000 + 2 * 4096
+    with pytest.raises(hr.InputError, match=r"^input 'x': dim 1 is 31, expected 32$"):
+        session.memory_needed({"x": (1, 31)})
+    with pytest.raises(hr.InputError, match=r"^there is no input 'y'; the model has 'x'$"):
+        session.memory_needed({"y": (1, 31)})
+
+
+def test_verify(maker):
+    path = maker.write(maker.scale_squares())
+    data = bytearray(path.read_bytes())
+    from headrace.codegen.artefact.reader import read
+
+    region = next(r for r in read(path).regions if r.owner == "constants")
+    data[region.offset + 9] ^= 1
+    path.write_bytes(data)
+    session = hr.load(path)
+    with pytest.raises(hr.DamagedError, match=r"constant 0 \(w\) has changed: its hash is not the one stated$"):
+        session.verify()
+
+
+# ---- loading ---------------------------------------------------------------------------------------------------------
+
+
+def test_files_that_are_no_models(tmp_path, maker):
+    with pytest.raises(hr.LoadError, match=r"none\.hrm: cannot be opened: No such file or directory$"):
+        hr.load(tmp_path / "none.hrm")
+    with pytest.raises(hr.LoadError, match=r"is not a file$"):
+        hr.load(tmp_path)
+    path = tmp_path / "m.hrm"
+    path.write_bytes(b"")
+    with pytest.raises(hr.DamagedError, match=r"m\.hrm: is no compiled model: 0 bytes are less than a header$"):
+        hr.load(path)
+    path.write_text("import this\n" * 20)
+    with pytest.raises(hr.DamagedError, match=r"m\.hrm: is no compiled model: it does not start like one$"):
+        hr.load(path)
+    data = bytearray(maker.write(maker.scale_squares()).read_bytes())
+    path.write_bytes(data[:-1])
+    with pytest.raises(hr.DamagedError, match=r"the file is cut off or damaged$"):
+        hr.load(path)
+    data[8] = 9
+    path.write_bytes(data)
+    with pytest.raises(hr.VersionError, match=r"m\.hrm: is of format 9, this library \(.*\) reads format 1$"):
+        hr.load(path)
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1025])
+def test_wrong_threads(threads, tmp_path):
+    with pytest.raises(hr.InputError, match=rf"^threads is {threads}, expected 1 to 1024$"):
+        hr.load(tmp_path, threads=threads)
+
+
+def test_values_that_are_no_tensors_are_refused(maker):
+    artefact = maker.scale_squares()
+    inputs = (replace(artefact.signature.inputs[0], kind="sequence"),)
+    path = maker.write(replace(artefact, signature=replace(artefact.signature, inputs=inputs)))
+    with pytest.raises(
+        hr.UnsupportedError, match=r"input 'x' is a sequence; this version of the runtime runs tensors only$"
+    ):
+        hr.load(path)
+
+
+def test_variants_are_picked_by_what_the_cpu_has(maker, monkeypatch):
+    artefact = maker.scale_squares()
+    segments, kernels = artefact.variants[0].program.segments, artefact.variants[0].kernels
+    presets = ("x86-64", "x86-64-v3", "x86-64-v2")
+    every = maker.artefact(artefact.signature, segments, kernels, artefact.constants, presets)
+    path = maker.write(every, "every.hrm")
+    for limit in ("x86-64", "x86-64-v2"):
+        monkeypatch.setenv("HEADRACE_CPU", limit)
+        session = hr.load(path)
+        assert session.target == limit
+        np.testing.assert_allclose(session.run({"x": _x(3)})["y"], _y(_x(3)), rtol=1e-5)
+    only = maker.artefact(artefact.signature, segments, kernels, artefact.constants, ("x86-64-v3",))
+    only = replace(
+        only, variants=(*only.variants, replace(only.variants[0], preset="aarch64", machine="aarch64", features=()))
+    )
+    path = maker.write(only, "only.hrm")
+    with pytest.raises(
+        hr.UnsupportedError,
+        match=r"only\.hrm: no target in it runs on this machine: x86-64-v3 needs avx, aarch64 is for aarch64$",
+    ):
+        hr.load(path)
+    monkeypatch.setenv("HEADRACE_CPU", "x86-64-v9")
+    with pytest.raises(
+        hr.InputError, match=r"^HEADRACE_CPU is 'x86-64-v9', expected one of x86-64, x86-64-v2, x86-64-v3, x86-64-v4$"
+    ):
+        hr.load(path)
+
+
+def test_the_face_imports_nothing_of_the_compiler():
+    code = (
+        "import sys, headrace.runtime.python as hr\n"
+        "known = {'headrace', 'headrace.runtime'}\n"
+        "print([m for m in sys.modules if m.split('.')[0] in ('llvmlite', 'onnx', 'lark', 'networkx')"
+        " or m.startswith('headrace') and m not in known and not m.startswith('headrace.runtime.')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+# ---- formulas --------------------------------------------------------------------------------------------------------
+
+
+def _formulas(leaves):
+    return st.recursive(
+        leaves,
+        lambda inner: st.one_of(
+            st.tuples(inner, inner).map(lambda p: p[0] + p[1]),
+            st.tuples(inner, inner).map(lambda p: p[0] * p[1]),
+            st.tuples(inner, inner).map(lambda p: dim_min(*p)),
+            st.tuples(inner, inner).map(lambda p: dim_max(*p)),
+            st.tuples(inner, st.integers(1, 9)).map(lambda p: p[0] // p[1]),
+            st.tuples(inner, inner).map(lambda p: p[0] % dim_max(1, p[1])),
+        ),
+        max_leaves=12,
+    )
+
+
+FORMULAS = _formulas(st.one_of(st.sampled_from([Dim.symbol("n"), Dim.symbol("m")]), st.integers(-9, 9).map(as_dim)))
+
+
+@given(formula=FORMULAS, n=st.integers(0, 40), m=st.integers(0, 40))
+def test_formulas_mean_the_same_in_c_and_in_python(formula, n, m, blob, tmp_path_factory):
+    """The arena's size is the formula, made positive: what memory_needed says is what Dim.evaluate says."""
+    from headrace.codegen.artefact.model import Artefact, Program, Variant
+    from headrace.codegen.artefact.writer import write
+
+    path = tmp_path_factory.getbasetemp() / "formula.hrm"
+    arena = dim_max(formula, -1 * formula)
+    signature = Signature((Port("x", DTYPES["u8"], (as_dim("n"), as_dim("m"))),), ())
+    program = Program((Segment(arena=arena),))
+    write(Artefact(signature, (Variant("x86-64", "x86-64", (), program, (), blob.image),)), path)
+    session = hr.load(path, threads=1)
+    try:
+        expected = arena.evaluate({"n": n, "m": m})
+    except DimError:
+        return
+    if abs(expected) < 2**40:
+        assert session.memory_needed({"x": (n, m)}) == expected
+
+
+@pytest.mark.parametrize(
+    ("formula", "shape", "message"),
+    [
+        ("n*n*n", 2**31, r"the shapes lead to 4611686018427387904 \* 2147483648, which does not fit 64 bits"),
+        ("8 floordiv (n - 3)", 3, r"the shapes lead to 8 / 0, which is no number"),
+        ("8 mod (n - 3)", 1, r"the shapes lead to 8 mod -2, which is no number"),
+        ("n - 5", 2, r"the arena would be -3 bytes"),
+    ],
+)
+def test_formulas_that_lead_nowhere(formula, shape, message, maker):
+    signature = Signature((Port("x", DTYPES["u8"], (as_dim("n"),)),), ())
+    session = hr.load(maker.write(maker.artefact(signature, (Segment(arena=as_dim(formula)),), ())))
+    with pytest.raises(hr.HeadraceRuntimeError, match=rf"m\.hrm: {message}$"):
+        session.memory_needed({"x": (shape,)})
