@@ -175,7 +175,7 @@ def _node(kind: str) -> Callable[..., Node]:
 
 # The rules that stay what they are.
 _NODES = """
-    axis named_type vector_type tensor_type buffer_type strides space lone_type stored dense list
+    axis named_type vector_type tensor_type buffer_type strides dense_strides space lone_type stored dense list
     add subtract multiply floordiv modulo negative call
 """
 for _kind in _NODES.split():

@@ -385,7 +385,7 @@ class ValueReader:
             self._element(parts[0], node),
             tuple(map(self.read_dim, parts[1:-2])),
             typing.cast(Any, name),
-            tuple(map(self.read_dim, strides.parts[1:])) if strides.parts else None,
+            None if strides.kind == "dense_strides" else tuple(map(self.read_dim, strides.parts)),
         )
 
     def _element(self, name: Expr, node: Node) -> DType:

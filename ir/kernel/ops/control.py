@@ -2,7 +2,7 @@
 
     kernel.parallel (j: task 48, i: task m) {    // iterations independent; `task`, `grid` and `thread` as kinds
       kernel.for (k: sequential 768) {           // in order; `unroll` as kind: the emitter expands it fully
-        kernel.if {where = [m - 1 - i]} {        // runs the first region if each formula is >= 0
+        kernel.if {where = [-i + m - 1]} {       // runs the first region if each formula is >= 0
           kernel.barrier                         // all threads of the workgroup have arrived
         } else {
           kernel.barrier
