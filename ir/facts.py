@@ -26,6 +26,7 @@ class TargetFacts:
     has_fma: bool  # a fused multiply-add for f32 in hardware
     l1_bytes: int
     l2_bytes: int
+    converts_f16: bool = False  # f16 to f32 and back in hardware
     emitter: str = "llvm"  # the folder of codegen/ or plug-in that turns loops into bytes
 
     def lanes(self, element_bytes: int) -> int:
