@@ -104,7 +104,7 @@ class Maker:
     def squares_kernel(self) -> Kernel:
         return self.kernel("squares", (("rows*n*4", False), ("rows*4", True)), ("n", "rows"), scratch=as_dim("n*4"))
 
-    def scale_squares(self) -> Artefact:
+    def scale_squares(self, machine: Machine = "x86-64") -> Artefact:
         """y[batch] = sum over j of (x[batch, n] * w[n])^2, n = 32."""
         x, w, t, y = (
             buffer("input", 0, "batch*128"),
@@ -118,7 +118,17 @@ class Maker:
         )
         segment = Segment((), (x, w, t, y), as_dim("batch*128"), steps)
         signature = Signature((port("x", "batch", 32),), (port("y", "batch"),))
-        return self.artefact(signature, (segment,), (self.scale_kernel, self.squares_kernel), (weights(32),))
+        return self.artefact(
+            signature, (segment,), (self.scale_kernel, self.squares_kernel), (weights(32),), (machine,), machine
+        )
+
+    def scale(self) -> Artefact:
+        """y[batch, 32] = x[batch, 32] * w[32], which a classifier could be: the class is where y is largest."""
+        buffers = (buffer("input", 0, "batch*128"), buffer("constant", 0, 128), buffer("output", 0, "batch*128"))
+        launch = Launch(0, (0, 1, 2), dims(32, "batch"), as_dim("batch"))
+        signature = Signature((port("x", "batch", 32),), (port("y", "batch", 32),))
+        segment = Segment((), buffers, steps=(launch,))
+        return self.artefact(signature, (segment,), (self.scale_kernel,), (weights(32),))
 
     def gather(self) -> Artefact:
         """y[k] = x[index[k]], with a check that k <= 8 and a launch that names its node."""
@@ -193,6 +203,11 @@ def buffer(kind: str, index: int, size: int | str, offset: int | str = 0) -> Buf
 
 def weights(n: int) -> Constant:
     return Constant(4 * n, lambda: np.arange(n, dtype=np.float32).tobytes(), "w")
+
+
+@pytest.fixture
+def aarch64_maker(aarch64_blob: Blob, tmp_path: Path) -> Maker:
+    return Maker(aarch64_blob, tmp_path)
 
 
 @pytest.fixture
