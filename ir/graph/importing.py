@@ -109,8 +109,8 @@ class OnnxNode(Protocol):
         """An equal formula, shorter by what is known of its symbols."""
         ...
 
-    def symbol(self, wish: str, lowest: int) -> str:
-        """A new symbol for an integer that is data and at least `lowest`."""
+    def symbol(self, wish: str) -> str:
+        """A new symbol for a dim that is data."""
         ...
 
     def add(self, operation: Operation) -> Value:

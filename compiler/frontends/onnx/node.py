@@ -107,8 +107,8 @@ class Node:
     def simplify(self, value: Dim) -> Dim:
         return self._state.facts.simplify(value)
 
-    def symbol(self, wish: str, lowest: int) -> str:
-        return self._state.symbol(wish, lowest)
+    def symbol(self, wish: str) -> str:
+        return self._state.symbol(wish)
 
     def add(self, operation: Operation) -> Value:
         return self._state.add(operation)

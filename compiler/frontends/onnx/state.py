@@ -83,11 +83,10 @@ class State:
         known = [o for o in operands if o is not None]
         return np.asarray(operation.reference(*known)) if len(known) == len(operands) else None
 
-    def symbol(self, wish: str, lowest: int) -> str:
-        """A new symbol for an integer that is data, with the fact that it is at least `lowest`."""
+    def symbol(self, wish: str) -> str:
+        """A new symbol for a dim that is data.  A line of facts declares it, since no input's type mentions it."""
         name = self._symbols.fresh(wish)
-        self._fact_lines.append(f"{name} in [{lowest}, inf]")
-        self.facts = Facts.parse(self._fact_lines)
+        self._fact_lines.append(f"{name} in [0, inf]")
         return name
 
     def finish(self, results: list[Value], inputs: tuple[str, ...], outputs: tuple[str, ...]) -> Module:

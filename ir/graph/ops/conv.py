@@ -29,6 +29,7 @@ from headrace.ir.graph.families import (
     tensor,
 )
 from headrace.ir.graph.importing import OnnxNode, onnx_import
+from headrace.ir.graph.references import widened
 from headrace.ir.graph.sampling import chance, pick
 from headrace.ir.graph.windows import Window, numpy_windows, window_error, windows_of
 from headrace.ir.kernel.build import ScalarBuilder
@@ -125,7 +126,7 @@ class Conv(Reducing):
         return b.cast(found, tensor(self.x).dtype)
 
     def reference(self, *operands: Array) -> Array:
-        x, w, *bias = (o.astype(accumulator(tensor(self.x).dtype).numpy) for o in operands)
+        x, w, *bias = (widened(o) for o in operands)
         outs = [window.out.value for window in self.windows]
         batch, features = x.shape[0], w.shape[0]
         found = np.zeros((batch, self.groups, features // self.groups, int(np.prod(outs))), x.dtype)

@@ -124,5 +124,5 @@ def _expand(node: OnnxNode) -> Sequence[Value]:
     shape = node.tensor(1)
     if shape.rank != 1 or not shape.is_static:
         raise node.unsupported(f"the shape is {shape}, so the rank of the result is data")
-    symbols = tuple(node.symbol(f"{node.name}_{i}", 0) for i in range(shape.dims[0].value))
+    symbols = tuple(node.symbol(f"{node.name}_{i}") for i in range(shape.dims[0].value))
     return [node.add(ExpandDynamic(x, node.operand(1), symbols))]

@@ -45,15 +45,14 @@ def _gather(node: OnnxNode) -> Sequence[Value]:
 
 
 def _counted(node: OnnxNode, index: Dim, dim: Dim) -> Dim:
-    """An index from the front."""
-    if index.is_constant and index.value < 0:
-        index = index + dim
-    beyond = index - dim
-    if (beyond.is_constant and beyond.value >= 0) or (index.is_constant and index.value < 0):
+    """An index from the front; that it lies inside of the dim is for the slice to check."""
+    from_front = index + dim if index.is_constant and index.value < 0 else index
+    beyond = from_front - dim
+    if (beyond.is_constant and beyond.value >= 0) or (from_front.is_constant and from_front.value < 0):
         raise node.fail(f"index {index} is outside of the dim of {dim}")
     if not index.is_constant and not node.is_nonnegative(index):
         raise node.unsupported(f"the index {index} may be negative or not")
-    return index
+    return from_front
 
 
 def _even_step(places: Sequence[Dim]) -> int | None:

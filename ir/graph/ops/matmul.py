@@ -26,6 +26,7 @@ from headrace.ir.graph.families import (
     broadcast_index,
     tensor,
 )
+from headrace.ir.graph.references import widened
 from headrace.ir.kernel.build import ScalarBuilder
 from headrace.ir.types import F32, TensorType, Type
 
@@ -77,8 +78,7 @@ class MatMul(Reducing):
         return b.cast(state[0], tensor(self.a).dtype)
 
     def reference(self, *operands: Array) -> Array:
-        wide = accumulator(tensor(self.a).dtype).numpy
-        return np.asarray(np.matmul(*(o.astype(wide) for o in operands))).astype(operands[0].dtype)
+        return np.asarray(np.matmul(*(widened(o) for o in operands))).astype(operands[0].dtype)
 
     @classmethod
     def sample(cls, sampler: Sampler) -> MatMul:

@@ -15,7 +15,16 @@ import numpy as np
 
 from headrace.ir.core import Value
 from headrace.ir.declare import op
-from headrace.ir.graph.families import Array, DimCheck, GraphOp, Sampler, broadcast_dims, must_be_equal, tensor
+from headrace.ir.graph.families import (
+    Array,
+    DimCheck,
+    GraphOp,
+    Sampler,
+    broadcast_checks,
+    broadcast_dims,
+    must_be_equal,
+    tensor,
+)
 from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.linear import ONE
 from headrace.ir.graph.ops.arithmetic import Add, Div, Mul, Sub
@@ -105,16 +114,25 @@ class LayerNorm(GraphOp):
             raise self.wrong_dtype(x.dtype, ("float",))
         if not 0 <= self.axis < x.rank:
             raise self.fail(f"axis is {self.axis} for {x}, expected 0 to {x.rank - 1}")
+        dims = x.dims
         for kind in kinds[1:]:
             if kind.dtype != x.dtype:
                 raise self.wrong_dtype(kind.dtype, (x.dtype.name,))
             try:
-                fits = broadcast_dims([x.dims, kind.dims]) == x.dims
+                dims = broadcast_dims([dims, kind.dims])
             except ValueError:
-                fits = False
-            if not fits:
-                raise self.fail(f"scale or bias is {kind}, which does not broadcast to {x}")
-        return [x]
+                raise self.fail(f"scale or bias is {kind}, which does not broadcast to {x}") from None
+        apart = [a - b for a, b in zip(x.dims, dims, strict=False)]
+        if len(dims) > x.rank or any(d.is_constant and d.value for d in apart):
+            raise self.fail(f"scale or bias is {kinds[-1]}, which does not broadcast to {x}")
+        return [x.with_dims(dims)]
+
+    def checks(self) -> Sequence[DimCheck]:
+        x, result = tensor(self.x).dims, tensor(self.result).dims
+        found = list(broadcast_checks([tensor(o).dims for o in self.operands[1:]], result))
+        for d, r in zip(x, result, strict=True):
+            found += must_be_equal(d, r, f"scale and bias would make the dim {d} of {self.x.type} larger")
+        return tuple(dict.fromkeys(found))
 
     @property
     def _axes(self) -> tuple[int, ...]:

@@ -22,6 +22,7 @@ from headrace.ir.graph.families import Array, Index, PullBuilder, Reducing, Samp
 from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.linear import ONE
 from headrace.ir.graph.ops.reduce import lowest
+from headrace.ir.graph.references import widened
 from headrace.ir.graph.sampling import build, chance, pick
 from headrace.ir.graph.windows import Window, numpy_windows, window_error, windows_of
 from headrace.ir.kernel.build import ScalarBuilder
@@ -164,7 +165,7 @@ class AveragePool(Pool):
         return b.cast(b.div(state[0], b.cast(b.index(count), accumulator(dtype))), dtype)
 
     def reference(self, *operands: Array) -> Array:
-        x = operands[0].astype(accumulator(tensor(self.x).dtype).numpy)
+        x = widened(operands[0])
         found = np.zeros([d.value for d in tensor(self.result).dims], x.dtype)
         for _, part in numpy_windows(x, self.windows, 0):
             found = found + part

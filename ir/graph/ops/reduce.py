@@ -20,6 +20,7 @@ from headrace.ir.dims import Dim
 from headrace.ir.graph.families import Array, Index, PullBuilder, Reducing, Sampler, accumulator, tensor
 from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.linear import ONE
+from headrace.ir.graph.references import widened
 from headrace.ir.graph.sampling import chance, pick
 from headrace.ir.kernel.build import ScalarBuilder
 from headrace.ir.types import F32, DType, TensorType, Type
@@ -101,7 +102,7 @@ class Reduce(Reducing):
 
     def reference(self, *operands: Array) -> Array:
         dtype = tensor(self.x).dtype
-        x = operands[0].astype(accumulator(dtype).numpy)
+        x = widened(operands[0])
         found: Any
         match self.kind:
             case "sum" | "mean":
@@ -116,7 +117,7 @@ class Reduce(Reducing):
             with np.errstate(all="ignore"):
                 found = found / x.dtype.type(prod(x.shape[a] for a in self.axes))
             found = np.trunc(found) if dtype.is_integer else found
-        return np.asarray(found).astype(dtype.numpy)
+        return np.asarray(found).astype(operands[0].dtype)
 
     @classmethod
     def sample(cls, sampler: Sampler) -> Reduce:

@@ -11,13 +11,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
+import numpy as np
+
 from headrace.ir.core import Value
 from headrace.ir.declare import op
 from headrace.ir.dims import Dim
 from headrace.ir.graph.families import Array, DimCheck, Index, Known, Movement, Sampler, must_be_equal, tensor
 from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.linear import ONE, ZERO, reshaped_index
+from headrace.ir.graph.ops.arithmetic import Div
+from headrace.ir.graph.ops.compare import Compare
+from headrace.ir.graph.ops.formulas import Formulas
+from headrace.ir.graph.ops.reduce import Reduce
 from headrace.ir.graph.ops.reshape_dynamic import ReshapeDynamic
+from headrace.ir.graph.ops.where import Where
 from headrace.ir.graph.sampling import pick, some
 from headrace.ir.types import Type
 
@@ -82,8 +89,22 @@ def _reshape(node: OnnxNode) -> Sequence[Value]:
     shape = node.tensor(1)
     if shape.rank != 1 or not shape.is_static:
         raise node.unsupported(f"the shape is {shape}, so the rank of the result is data")
-    symbols = tuple(node.symbol(f"{node.name}_{i}", -1) for i in range(shape.dims[0].value))
-    return [node.add(ReshapeDynamic(x, node.operand(1), symbols, allow_zero))]
+    symbols = tuple(node.symbol(f"{node.name}_{i}") for i in range(shape.dims[0].value))
+    return [node.add(ReshapeDynamic(x, _resolved_data(node, allow_zero), symbols))]
+
+
+def _resolved_data(node: OnnxNode, allow_zero: bool) -> Value:
+    """The dims that a shape stands for, computed by the program: see graph.reshape_dynamic."""
+    shape, x = node.operand(1), node.tensor(0)
+    count = node.tensor(1).dims[0].value
+    zero, one, rest = (node.add_constant(np.array(n, np.int64)) for n in (0, 1, -1))
+    if not allow_zero:
+        dims = (*x.dims, *[ZERO] * count)[:count]
+        shape = node.add(Where(node.add(Compare(shape, zero, "eq")), node.add(Formulas(dims, (count,))), shape))
+    is_rest = node.add(Compare(shape, rest, "eq"))
+    others = node.add(Reduce(node.add(Where(is_rest, one, shape)), "prod", (0,), True))
+    left = node.add(Div(node.add(Formulas((x.elements,), (1,))), others))
+    return node.add(Where(is_rest, left, shape))
 
 
 def _resolved(node: OnnxNode, wanted: tuple[Dim, ...], allow_zero: bool) -> list[Dim]:

@@ -94,8 +94,8 @@ class LogSoftmax(OverAxes):
 @onnx_import("Softmax", "LogSoftmax")
 def _flattening(node: OnnxNode) -> Sequence[Value]:
     rank = node.tensor(0).rank
-    axis = node.axis(node.attribute("axis", 1), rank + 1)
-    return [_softmax(node, tuple(range(axis, rank)))]
+    axis = node.attribute("axis", 1)
+    return [_softmax(node, () if axis == rank else tuple(range(node.axis(axis, rank), rank)))]
 
 
 @onnx_import("Softmax", "LogSoftmax", since=13)

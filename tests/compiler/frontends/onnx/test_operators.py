@@ -1,0 +1,241 @@
+"""One-node models against ONNX Runtime, over opsets, with fixed and with symbolic dims."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper
+
+Array = np.ndarray[Any, Any]
+RNG = np.random.default_rng(7)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A node: its inputs that vary, those that are constants of the model, its attributes, and opsets to try."""
+
+    op_type: str
+    inputs: list[Array | None]
+    attributes: dict[str, Any] = field(default_factory=dict)
+    opsets: tuple[int, ...] = (13, 17)
+    constants: dict[int, Array] = field(default_factory=dict)
+    outputs: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.op_type}-{'-'.join(self.attributes)}-{len(self.inputs)}"
+
+
+def f32(*shape: int, low: float = -2.0) -> Array:
+    return RNG.uniform(low, 2, shape).astype(np.float32)
+
+
+def ints(*values: int) -> Array:
+    return np.array(values, np.int64)
+
+
+ODD = np.array([0.0, -0.0, np.nan, np.inf, -np.inf, 0.5, 1.5, 2.5, -0.5, -1.5, 3.7, -3.7, 1e30], np.float32)
+WHOLE = np.array([[7, -7, 5, 0], [-8, 8, 3, 1]], np.int32)
+BOOLS = np.array([True, False, True]), np.array([[True], [False]])
+
+
+def unary() -> Iterator[Case]:
+    for name in ("Relu", "Exp", "Tanh", "Sigmoid", "Neg", "Abs", "Floor", "Ceil", "Reciprocal", "Identity"):
+        yield Case(name, [ODD], opsets=(7, 13))
+    for name in ("Sqrt", "Log"):
+        yield Case(name, [ODD], opsets=(7, 13))
+    yield Case("Erf", [ODD], opsets=(9, 13))
+    yield Case("Round", [ODD], opsets=(11,))
+    yield Case("Neg", [WHOLE])
+    yield Case("Abs", [WHOLE])
+    yield Case("LeakyRelu", [f32(2, 3)], {"alpha": 0.2}, (7, 16))
+    yield Case("LeakyRelu", [f32(2, 3)], {}, (7, 16))
+    for name in ("Elu", "Selu", "Softplus", "Softsign", "HardSigmoid", "HardSwish", "Celu", "ThresholdedRelu"):
+        yield Case(name, [f32(3, 4)], opsets=(22,))
+    for approximate in ("none", "tanh"):
+        yield Case("Gelu", [f32(3, 4)], {"approximate": approximate}, (20,))
+    yield Case("Dropout", [f32(2, 2)], {}, (7, 12, 13))
+    yield Case("Not", [BOOLS[0]])
+
+
+def binary() -> Iterator[Case]:
+    for name in ("Add", "Sub", "Mul", "Div"):
+        yield Case(name, [f32(2, 1, 4), f32(3, 1)], opsets=(7, 14))
+        yield Case(name, [WHOLE, np.array([[2, -2, 3, 3], [3, 3, -2, 5]], np.int32)], opsets=(7, 14))
+    for name in ("Min", "Max", "Sum", "Mean"):
+        yield Case(name, [f32(2, 3), f32(3), f32(1, 3)], opsets=(8, 13))
+        yield Case(name, [f32(2, 3)], opsets=(8, 13))
+    for name in ("Less", "Greater", "Equal"):
+        yield Case(name, [f32(2, 3), f32(3)], opsets=(11, 13))
+        yield Case(name, [WHOLE, WHOLE[::-1]], opsets=(11, 13))
+    for name in ("LessOrEqual", "GreaterOrEqual"):
+        yield Case(name, [WHOLE, WHOLE[::-1]], opsets=(12, 16))
+    yield Case("Equal", [BOOLS[0], BOOLS[1]])
+    for name in ("And", "Or", "Xor"):
+        yield Case(name, list(BOOLS), opsets=(7, 13))
+    yield Case("Where", [BOOLS[1], f32(2, 3), f32(3)], opsets=(9, 16))
+    for exponent in (2.0, 3.0, -1.0, -2.0, 0.5, 0.0, 1.7):
+        yield Case("Pow", [f32(2, 3, low=0.1), None], {}, (7, 13), {1: np.array(exponent, np.float32)})
+    yield Case("Pow", [np.array([-2, -2, -8, 0, 0, 1, 4], np.float32), np.array([2, 3, 0.5, 2, 0, 9, 0.5], np.float32)])
+    yield Case("Pow", [WHOLE, None], {}, (13,), {1: np.array(3, np.int64)})
+    yield Case("Mod", [WHOLE, np.array([3, -3, 4, 5], np.int32)])
+    yield Case("Mod", [WHOLE, np.array([3, -3, 4, 5], np.int32)], {"fmod": 1})
+
+
+def types() -> Iterator[Case]:
+    yield Case("Cast", [ODD[5:-1]], {"to": TensorProto.INT32}, (9, 13))
+    yield Case("Cast", [WHOLE], {"to": TensorProto.FLOAT}, (9, 13))
+    yield Case("Cast", [WHOLE], {"to": TensorProto.BOOL}, (9, 13))
+    yield Case("Cast", [BOOLS[1]], {"to": TensorProto.INT64}, (9, 13))
+    yield Case("Clip", [f32(3, 4)], {"min": -0.5, "max": 0.75}, (7, 10))
+    yield Case("Clip", [f32(3, 4), None, None], {}, (11, 13), {1: np.float32(-0.5), 2: np.float32(0.75)})
+    yield Case("Clip", [f32(3, 4), None, None], {}, (11, 13), {2: np.float32(0.75)})
+    yield Case("Clip", [f32(3, 4), np.float32(-0.5)], {}, (11, 13))
+
+
+def contractions() -> Iterator[Case]:
+    yield Case("MatMul", [f32(2, 3), f32(3, 4)], opsets=(7, 13))
+    yield Case("MatMul", [f32(2, 1, 2, 3), f32(4, 3, 5)])
+    yield Case("MatMul", [f32(3), f32(3)])
+    yield Case("MatMul", [f32(2, 2, 3), f32(3)])
+    for a, b in ((0, 0), (1, 0), (0, 1), (1, 1)):
+        first, second = (f32(3, 2) if a else f32(2, 3)), (f32(4, 3) if b else f32(3, 4))
+        yield Case("Gemm", [first, second, f32(4)], {"transA": a, "transB": b, "alpha": 0.5, "beta": 2.0}, (7, 13))
+    yield Case("Gemm", [f32(2, 3), f32(3, 4)], {}, (11, 13))
+    yield Case("Conv", [f32(2, 3, 9), f32(4, 3, 3), f32(4)], {"pads": [1, 2]}, (7, 11))
+    yield Case("Conv", [f32(1, 4, 7, 8), f32(6, 2, 3, 2)], {"group": 2, "strides": [2, 1], "dilations": [1, 2]})
+    yield Case("Conv", [f32(1, 3, 5, 5), f32(3, 1, 3, 3), f32(3)], {"group": 3, "pads": [1, 0, 2, 1]})
+    yield Case("Conv", [f32(1, 2, 4, 5, 6), f32(3, 2, 2, 3, 2)], {"strides": [1, 2, 2]})
+    for auto in ("SAME_UPPER", "SAME_LOWER", "VALID"):
+        yield Case("Conv", [f32(1, 2, 6, 7), f32(2, 2, 3, 2)], {"auto_pad": auto, "strides": [2, 3]})
+
+
+def windows() -> Iterator[Case]:
+    for name, since in (("MaxPool", 8), ("AveragePool", 7)):
+        yield Case(name, [f32(1, 2, 6, 7)], {"kernel_shape": [2, 3], "strides": [2, 2]}, (since, 12))
+        yield Case(name, [f32(1, 2, 6, 7)], {"kernel_shape": [3, 3], "pads": [1, 1, 1, 0]}, (since, 12))
+        for auto in ("SAME_UPPER", "SAME_LOWER", "VALID"):
+            attributes = {"kernel_shape": [3, 2], "auto_pad": auto, "strides": [2, 2]}
+            yield Case(name, [f32(1, 2, 6, 7)], attributes, (since, 12))
+        for extent in range(5, 9):
+            attributes = {"kernel_shape": [3], "strides": [3], "ceil_mode": 1, "pads": [1, 1]}
+            yield Case(name, [f32(1, 2, extent)], attributes, (10, 19))
+        yield Case(name, [f32(1, 1, 4, 4, 4)], {"kernel_shape": [2, 2, 2]}, (since,))
+    yield Case("MaxPool", [f32(1, 1, 8, 8)], {"kernel_shape": [2, 2], "dilations": [2, 3]}, (10, 12))
+    yield Case("AveragePool", [f32(1, 1, 8, 8)], {"kernel_shape": [2, 2], "dilations": [2, 3]}, (19,))
+    padded = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "count_include_pad": 1}
+    yield Case("AveragePool", [f32(1, 2, 6, 7)], padded, (7, 19))
+    yield Case("AveragePool", [f32(1, 2, 6, 7)], padded | {"ceil_mode": 1, "strides": [2, 2]}, (19,))
+    yield Case("GlobalAveragePool", [f32(2, 3, 4, 5)], opsets=(7, 13))
+    yield Case("GlobalMaxPool", [f32(2, 3, 4)], opsets=(7, 13))
+
+
+def reductions() -> Iterator[Case]:
+    for name in ("ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd"):
+        yield Case(name, [f32(2, 3, 4)], {}, (7, 12))
+        yield Case(name, [f32(2, 3, 4)], {"axes": [-1, 0], "keepdims": 0}, (11, 12))
+        yield Case(name, [f32(2, 3, 4), None], {"keepdims": 0}, (18,), {1: ints(1)})
+        yield Case(name, [f32(2, 3, 4)], {"noop_with_empty_axes": 1}, (18,))
+    yield Case("ReduceSum", [f32(2, 3, 4), None], {}, (13,), {1: ints(-2)})
+    yield Case("ReduceMax", [WHOLE], {"axes": [1]}, (12,))
+    for name in ("ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceLogSum", "ReduceLogSumExp"):
+        yield Case(name, [f32(2, 3, low=0.5), None], {}, (18,), {1: ints(1)})
+    for name in ("Softmax", "LogSoftmax"):
+        for axis in (0, 1, 2, -1):
+            yield Case(name, [f32(2, 3, 4)], {"axis": axis}, (11, 13))
+        yield Case(name, [f32(2, 3, 4)], {}, (7, 13))
+    statistics = [f32(3), f32(3), f32(3), f32(3, low=0.2)]
+    yield Case("BatchNormalization", [f32(2, 3, 4, 5), *statistics], {"epsilon": 0.01}, (9, 15))
+    yield Case("BatchNormalization", [f32(2, 3), *statistics], {}, (9, 15))
+    yield Case("LayerNormalization", [f32(2, 3, 4), f32(4), f32(4)], {}, (17,))
+    yield Case("LayerNormalization", [f32(2, 3, 4), f32(3, 4)], {"axis": 1, "epsilon": 0.1}, (17,))
+
+
+def movements() -> Iterator[Case]:
+    yield Case("Transpose", [f32(2, 3, 4)], {"perm": [2, 0, 1]}, (7, 13))
+    yield Case("Transpose", [f32(2, 3, 4)], {}, (7, 13))
+    for dims in ((6, 4), (-1,), (0, -1), (2, 3, 2, 2), (0, 0, 0), (4, 3, 2)):
+        yield Case("Reshape", [f32(2, 3, 4), None], {}, (7, 13), {1: ints(*dims)})
+        yield Case("Reshape", [f32(2, 3, 4), ints(*dims)])
+    for axis in (0, 1, 2, 3):
+        yield Case("Flatten", [f32(2, 3, 4)], {"axis": axis}, (9, 13))
+    yield Case("Flatten", [f32(2, 3, 4)], {"axis": -1}, (11, 13))
+    yield Case("Squeeze", [f32(1, 3, 1)], {"axes": [0, 2]}, (7, 11))
+    yield Case("Squeeze", [f32(1, 3, 1), None], {}, (13,), {1: ints(-1)})
+    yield Case("Unsqueeze", [f32(3)], {"axes": [0, 2]}, (7, 11))
+    yield Case("Unsqueeze", [f32(3), None], {}, (13,), {1: ints(-1, 0)})
+    for dims in ((2, 3, 4), (4,), (3, 1), (5, 1, 3, 4)):
+        yield Case("Expand", [f32(3, 1), None], {}, (8, 13), {1: ints(*dims)})
+        yield Case("Expand", [f32(3, 1), ints(*dims)])
+    yield Case("Slice", [f32(5, 6)], {"starts": [1, -3], "ends": [99, -1]}, (7, 9))
+    for start, end, step in ((0, 5, 2), (-1, -99, -1), (4, 0, -2), (1, 2**63 - 1, 1), (3, 3, 1), (-99, 99, 3)):
+        constants = {1: ints(start), 2: ints(end), 3: ints(1), 4: ints(step)}
+        yield Case("Slice", [f32(3, 5), None, None, None, None], {}, (10, 13), constants)
+    yield Case("Concat", [f32(2, 3), f32(2, 1), f32(2, 4)], {"axis": -1}, (11, 13))
+    yield Case("Split", [f32(6, 3)], {"axis": 0}, (7, 11), outputs=3)
+    yield Case("Split", [f32(6, 3)], {"split": [1, 5]}, (7, 11), outputs=2)
+    yield Case("Split", [f32(6, 3), None], {}, (13,), {1: ints(2, 4)}, outputs=2)
+    yield Case("Split", [f32(7, 3)], {"num_outputs": 3}, (18,), outputs=3)
+    yield Case("Pad", [f32(2, 3)], {"pads": [1, 0, 2, 3], "value": 1.5}, (7, 10))
+    yield Case("Pad", [f32(2, 3), None, None], {}, (11, 13), {1: ints(1, 0, 2, 3), 2: np.float32(-1)})
+    yield Case("Pad", [f32(4, 3), None], {}, (11, 13), {1: ints(-1, 0, -2, 1)})
+    for indices in (np.array(1), ints(0, 2), ints(2, 0, 0), ints(-1, 1), np.array([[0, 1], [2, 3]])):
+        yield Case("Gather", [f32(2, 4), None], {"axis": 1}, (11, 13), {1: indices})
+    yield Case("Shape", [f32(2, 3, 4)], {}, (7, 13))
+    yield Case("Shape", [f32(2, 3, 4)], {"start": 1, "end": -1}, (15,))
+    yield Case("Size", [f32(2, 3, 4)])
+    yield Case("ConstantOfShape", [None], {"value": helper.make_tensor("v", TensorProto.INT64, [1], [3])}, (9, 13),
+               {0: ints(2, 3)})  # fmt: skip
+    yield Case("ConstantOfShape", [None], {}, (9,), {0: ints(2)})
+    yield Case("Range", [None, None, None], {}, (11,), {0: np.array(2), 1: np.array(9), 2: np.array(3)})
+    yield Case("Range", [None, None, None], {}, (11,), {i: np.float32(n) for i, n in enumerate((0.5, -2, -0.75))})
+
+
+CASES = [
+    (case, opset)
+    for group in (unary, binary, types, contractions, windows, reductions, movements)
+    for case in group()
+    for opset in case.opsets
+]
+
+
+def model_of(case: Case, opset: int, symbolic: bool) -> onnx.ModelProto:
+    names = [f"x{i}" if a is not None or i in case.constants else "" for i, a in enumerate(case.inputs)]
+    node = helper.make_node(case.op_type, names, [f"y{i}" for i in range(case.outputs)], "n", **case.attributes)
+    inputs = []
+    for name, array in zip(names, case.inputs, strict=True):
+        if array is not None:
+            # An operand of rank 1 may be a shape, whose length is the rank of a result.
+            fixed = not symbolic or array.ndim < 2
+            shape = array.shape if fixed else [f"{name}_{i}" for i in range(array.ndim)]
+            inputs.append(helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), shape))
+    outputs = [onnx.ValueInfoProto(name=name) for name in node.output]
+    constants = [onnx.numpy_helper.from_array(np.asarray(a), f"x{i}") for i, a in case.constants.items()]
+    graph = helper.make_graph([node], "g", inputs, outputs, constants)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+
+
+def fed(case: Case) -> dict[str, Array]:
+    return {f"x{i}": np.asarray(a) for i, a in enumerate(case.inputs) if a is not None}
+
+
+@pytest.mark.parametrize(("case", "opset"), CASES, ids=lambda v: str(v))
+def test_as_onnxruntime(
+    case: Case, opset: int, imported: Callable[..., Any], evaluate: Callable[..., list[Array]]
+) -> None:
+    model = onnx.shape_inference.infer_shapes(model_of(case, opset, symbolic=False))
+    onnxruntime.set_default_logger_severity(4)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    expected = session.run(None, fed(case))
+    for symbolic in (False, True):
+        found = evaluate(imported(model_of(case, opset, symbolic)), fed(case))
+        assert len(found) == len(expected)
+        for one, other in zip(found, expected, strict=True):
+            assert one.dtype == other.dtype
+            assert one.shape == other.shape
+            np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
