@@ -129,12 +129,21 @@ typedef struct hr_profile_event {
 
 typedef void (*hr_profile_fn)(void *context, const hr_profile_event *event);
 
+/* Threads of the caller's own, which any number of sessions may share.  `run` calls work(argument, part, parts) once for
+** each part in [0, parts), on whatever threads and in whatever order, and returns when all calls have returned. */
+typedef void (*hr_work_fn)(void *argument, uint32_t part, uint32_t parts);
+typedef struct hr_parallel {
+    void (*run)(void *context, uint32_t parts, hr_work_fn work, void *argument);
+    void *context;
+} hr_parallel;
+
 /* Set `size` to sizeof(hr_session_options). */
 typedef struct hr_session_options {
     uint32_t size;
-    uint32_t threads;      /* 0: as many as affinity mask and cgroup quota allow */
+    uint32_t threads;      /* 0: as many as affinity mask and cgroup quota allow; else how many parts at most */
     hr_profile_fn profile; /* called after each launch from the thread that called hr_run; NULL for none */
     void *profile_context;
+    hr_parallel parallel; /* used instead of threads that the session starts, where `run` is not NULL */
 } hr_session_options;
 
 /* "0.1.0".  Static. */

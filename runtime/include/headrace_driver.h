@@ -55,6 +55,12 @@ typedef struct hr_device_options {
     hr_allocator allocator;
 } hr_device_options;
 
+typedef struct hr_queue_options {
+    uint32_t size;
+    uint32_t threads;     /* how many the session may use; devices without host threads ignore it, and */
+    hr_parallel parallel; /* the caller's threads, to use instead of own ones where `run` is not NULL */
+} hr_queue_options;
+
 typedef struct hr_driver {
     uint32_t size; /* sizeof(hr_driver) */
     uint32_t abi;  /* HR_DRIVER_ABI */
@@ -72,8 +78,7 @@ typedef struct hr_driver {
     hr_status (*module_load)(void *device, const void *image, uint64_t bytes, uint64_t *module, hr_error *error);
     void (*module_unload)(void *device, uint64_t module);
 
-    /* `threads` is how many the session may use; devices without host threads ignore it. */
-    hr_status (*queue_open)(void *device, uint32_t threads, void **queue, hr_error *error);
+    hr_status (*queue_open)(void *device, const hr_queue_options *options, void **queue, hr_error *error);
     void (*queue_close)(void *queue);
 
     /* Called when a plan is made, with the most scratch that any of its launches asks for in each thread. */

@@ -16,7 +16,7 @@ import ml_dtypes
 import numpy as np
 
 from headrace.runtime import _face
-from headrace.runtime.python.errors import HeadraceRuntimeError, InputError, error_for
+from headrace.runtime.python.errors import InputError, error_for
 
 Array = np.ndarray[Any, Any]
 
@@ -160,6 +160,3 @@ def _place(port: Port, value: Any) -> Any:
     if not array.flags.c_contiguous or not array.flags.writeable:
         raise InputError(f"output {port.name!r}: must be writable and C-contiguous")
     return _buffer("output", port, array)
-
-
-__all__ = ["HeadraceRuntimeError", "Port", "Session", "load"]

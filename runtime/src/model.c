@@ -98,7 +98,8 @@ static hr_status upload_constants(hr_model *model, hr_error *error) {
     if (status)
         return status;
     model->has_constants = true;
-    if ((status = driver->queue_open(model->device, 1, &queue, error)))
+    hr_queue_options one = {.size = sizeof one, .threads = 1};
+    if ((status = driver->queue_open(model->device, &one, &queue, error)))
         return status;
     if (!(status = driver->begin(queue, error))) {
         status = driver->upload(queue, (hr_slice){model->constants_handle, 0}, section.data, section.bytes, error);

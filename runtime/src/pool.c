@@ -33,8 +33,8 @@ struct hr_pool {
     uint32_t threads; /* the owner included */
     uint32_t started; /* workers that run */
     pid_t process;    /* in which they run */
-    hr_pool_work work;
-    void *context;
+    hr_work_fn work;
+    void *argument;
     uint32_t parts;
     _Alignas(64) atomic_uint round; /* written by the owner, read by all */
     atomic_bool in_run;
@@ -94,7 +94,7 @@ static void *work_on(void *argument) {
         if (atomic_load(&pool->closing))
             return NULL;
         if (self->number < pool->parts)
-            pool->work(pool->context, self->number, pool->parts);
+            pool->work(pool->argument, self->number, pool->parts);
         if (atomic_fetch_sub(&pool->working, 1) == 1 && atomic_load(&pool->owner_sleeps)) {
             pthread_mutex_lock(&pool->lock);
             pthread_cond_signal(&pool->done);
@@ -154,6 +154,8 @@ static bool start(hr_pool *pool) {
 void hr_pool_close(hr_pool *pool) {
     if (pool->started && pool->process == getpid())
         stop(pool);
+    else if (pool->started)
+        forget_parent(pool); /* to destroy a condition that others wait for is to wait for them */
     pthread_cond_destroy(&pool->done);
     pthread_cond_destroy(&pool->wake);
     pthread_mutex_destroy(&pool->lock);
@@ -184,17 +186,13 @@ static void wait_until_done(hr_pool *pool) {
     pthread_mutex_unlock(&pool->lock);
 }
 
-bool hr_pool_run(hr_pool *pool, uint32_t parts, hr_pool_work work, void *context) {
-    if (parts < 2) {
-        work(context, 0, 1);
-        return true;
-    }
+bool hr_pool_run(hr_pool *pool, uint32_t parts, hr_work_fn work, void *argument) {
     if (!pool->started && !start(pool))
         return false;
-    pool->work = work, pool->context = context, pool->parts = parts;
+    pool->work = work, pool->argument = argument, pool->parts = parts;
     atomic_store(&pool->working, pool->started);
     next_round(pool);
-    work(context, 0, parts);
+    work(argument, 0, parts);
     wait_until_done(pool);
     return true;
 }

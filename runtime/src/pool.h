@@ -6,9 +6,6 @@
 
 typedef struct hr_pool hr_pool;
 
-/* Part `part` of `parts`; the caller's thread does part 0. */
-typedef void (*hr_pool_work)(void *context, uint32_t part, uint32_t parts);
-
 /* No thread is started before hr_pool_run wants one. */
 hr_pool *hr_pool_open(const hr_allocator *allocator, uint32_t threads);
 void hr_pool_close(hr_pool *pool);
@@ -17,8 +14,8 @@ void hr_pool_close(hr_pool *pool);
 void hr_pool_begin(hr_pool *pool);
 void hr_pool_end(hr_pool *pool);
 
-/* Does all parts and returns when they are done; `parts` is at most the pool's threads.  False where threads could
-** not be started. */
-bool hr_pool_run(hr_pool *pool, uint32_t parts, hr_pool_work work, void *context);
+/* Does all parts, part 0 in the caller's thread, and returns when they are done; `parts` is from 2 to the pool's
+** threads.  False where threads could not be started. */
+bool hr_pool_run(hr_pool *pool, uint32_t parts, hr_work_fn work, void *argument);
 
 #endif

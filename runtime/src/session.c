@@ -35,7 +35,7 @@ struct hr_session {
     hr_slice *slices; /* of each buffer */
 };
 
-static hr_status build(hr_session *session, hr_error *error) {
+static hr_status build(hr_session *session, const hr_session_options *options, hr_error *error) {
     const hr_model *model = session->model;
     uint32_t inputs = model->signature.input_count, outputs = model->signature.output_count;
     session->arenas = hr_blocks_take(&session->blocks, model->variant.program.segment_count, sizeof(memory));
@@ -52,7 +52,8 @@ static hr_status build(hr_session *session, hr_error *error) {
     if (status)
         return status;
     session->has_plan = true;
-    return model->driver->queue_open(model->device, session->threads, &session->queue, error);
+    hr_queue_options queue = {sizeof queue, session->threads, options->parallel};
+    return model->driver->queue_open(model->device, &queue, &session->queue, error);
 }
 
 hr_status hr_session_open(hr_model *model, const hr_session_options *given, hr_session **out, hr_error *error) {
@@ -75,7 +76,7 @@ hr_status hr_session_open(hr_model *model, const hr_session_options *given, hr_s
     session->profile = options.profile;
     session->profile_context = options.profile_context;
     atomic_init(&session->busy, false);
-    hr_status status = build(session, error);
+    hr_status status = build(session, &options, error);
     if (status)
         hr_session_close(session);
     else

@@ -24,6 +24,15 @@ static uint32_t rotate(uint32_t x, unsigned n) {
     return x >> n | x << (32 - n);
 }
 
+/* One round with the eight variables in the roles that the caller gives: instead of moving all of them one place on,
+** the next round is called with the roles moved. */
+static inline void one_round(uint32_t a, uint32_t b, uint32_t c, uint32_t *d, uint32_t e, uint32_t f, uint32_t g,
+                             uint32_t *h, uint32_t w) {
+    uint32_t t = *h + (rotate(e, 6) ^ rotate(e, 11) ^ rotate(e, 25)) + (g ^ (e & (f ^ g))) + w;
+    *d += t;
+    *h = t + (rotate(a, 2) ^ rotate(a, 13) ^ rotate(a, 22)) + ((a & b) | (c & (a | b)));
+}
+
 static void mix_block(uint32_t state[8], const uint8_t *block) {
     uint32_t w[64];
     for (int i = 0; i < 16; i++) {
@@ -35,19 +44,21 @@ static void mix_block(uint32_t state[8], const uint8_t *block) {
         uint32_t b = rotate(w[i - 2], 17) ^ rotate(w[i - 2], 19) ^ w[i - 2] >> 10;
         w[i] = w[i - 16] + a + w[i - 7] + b;
     }
-    uint32_t s[8];
-    memcpy(s, state, sizeof s);
-    for (int i = 0; i < 64; i++) {
-        uint32_t e = rotate(s[4], 6) ^ rotate(s[4], 11) ^ rotate(s[4], 25);
-        uint32_t a = rotate(s[0], 2) ^ rotate(s[0], 13) ^ rotate(s[0], 22);
-        uint32_t t = s[7] + e + ((s[4] & s[5]) ^ (~s[4] & s[6])) + rounds[i] + w[i];
-        uint32_t u = a + ((s[0] & s[1]) ^ (s[0] & s[2]) ^ (s[1] & s[2]));
-        memmove(s + 1, s, 7 * sizeof *s);
-        s[4] += t;
-        s[0] = t + u;
+    uint32_t a = state[0], b = state[1], c = state[2], d = state[3];
+    uint32_t e = state[4], f = state[5], g = state[6], h = state[7];
+    for (int i = 0; i < 64; i += 8) {
+        const uint32_t *r = rounds + i, *v = w + i;
+        one_round(a, b, c, &d, e, f, g, &h, r[0] + v[0]);
+        one_round(h, a, b, &c, d, e, f, &g, r[1] + v[1]);
+        one_round(g, h, a, &b, c, d, e, &f, r[2] + v[2]);
+        one_round(f, g, h, &a, b, c, d, &e, r[3] + v[3]);
+        one_round(e, f, g, &h, a, b, c, &d, r[4] + v[4]);
+        one_round(d, e, f, &g, h, a, b, &c, r[5] + v[5]);
+        one_round(c, d, e, &f, g, h, a, &b, r[6] + v[6]);
+        one_round(b, c, d, &e, f, g, h, &a, r[7] + v[7]);
     }
-    for (int i = 0; i < 8; i++)
-        state[i] += s[i];
+    state[0] += a, state[1] += b, state[2] += c, state[3] += d;
+    state[4] += e, state[5] += f, state[6] += g, state[7] += h;
 }
 
 static void add(hasher *h, const uint8_t *data, size_t bytes) {

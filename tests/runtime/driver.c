@@ -242,6 +242,26 @@ static void concurrent(const char *path) {
     printf("%d runs were refused as busy\n", atomic_load(&busy));
 }
 
+/* Threads of the caller's own: here the calling one, from the last part to the first. */
+static void run_backwards(void *context, uint32_t parts, hr_work_fn work, void *argument) {
+    *(uint32_t *)context = parts;
+    while (parts-- > 0)
+        work(argument, parts, *(uint32_t *)context);
+}
+
+static void own_threads(const char *path) {
+    hr_model *model;
+    hr_session *session;
+    uint32_t parts = 0;
+    float y[100];
+    hr_session_options options = {.size = sizeof options, .threads = 7, .parallel = {run_backwards, &parts}};
+    EXPECT(!hr_model_open(path, NULL, &model, &error) && !hr_session_open(model, &options, &session, &error));
+    EXPECT(!run_batch(session, 100, y, &error) && is_right(y, 100) && parts == 7);
+    EXPECT(!run_batch(session, 3, y, &error) && is_right(y, 3) && parts == 3);
+    hr_session_close(session);
+    hr_model_close(model);
+}
+
 /* ---- the floating-point environment ---- */
 
 static void environment(const char *path) {
@@ -432,8 +452,8 @@ static void far_unload(void *device, uint64_t module) {
     (void)device;
     munmap((void *)(uintptr_t)module, 1 << 16);
 }
-static hr_status far_queue(void *device, uint32_t threads, void **queue, hr_error *e) {
-    (void)threads, (void)e;
+static hr_status far_queue(void *device, const hr_queue_options *options, void **queue, hr_error *e) {
+    (void)options, (void)e;
     *queue = device;
     return HR_OK;
 }
@@ -603,7 +623,7 @@ int main(int count, char **arguments) {
         void (*call)(const char *path);
     } commands[] = {
         {"allocations", allocations}, {"second-run", second_run}, {"recovery", recovery},     {"same-bits", same_bits},
-        {"concurrent", concurrent},   {"environment", environment}, {"profile", profile},     {"misuse", misuse},
+        {"concurrent", concurrent}, {"own-threads", own_threads},   {"environment", environment}, {"profile", profile},     {"misuse", misuse},
         {"truncate", truncate_everywhere}, {"flip", flip_everywhere},  {"plan", open_and_plan},
     };
     for (size_t i = 0; count == 3 && i < sizeof commands / sizeof *commands; i++)

@@ -11,7 +11,18 @@ Rehash = Callable[[bytearray], None]
 
 
 @pytest.mark.parametrize(
-    "command", ["allocations", "second-run", "recovery", "same-bits", "concurrent", "profile", "misuse", "environment"]
+    "command",
+    [
+        "allocations",
+        "second-run",
+        "recovery",
+        "same-bits",
+        "concurrent",
+        "own-threads",
+        "profile",
+        "misuse",
+        "environment",
+    ],
 )
 def test_under_address_and_undefined_sanitizers(command, maker, asan):
     asan(command, maker.write(maker.scale_squares()))

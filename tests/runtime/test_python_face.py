@@ -232,6 +232,30 @@ def test_busy_is_an_error_of_its_own(maker):
     assert not wrong
 
 
+def test_a_forked_process_runs_and_ends(maker):
+    """Its parent's threads are not there; it starts its own."""
+    code = (
+        "import os, sys, numpy as np\n"
+        "from headrace.runtime.python import load\n"
+        "session = load(sys.argv[1], threads=2)\n"
+        "x = np.ones((64, 32), np.float32)\n"
+        "def run(): return session.run({'x': x})['y'][63]\n"
+        "first = run()\n"
+        "if (child := os.fork()) == 0:\n"
+        "    assert run() == first\n"
+        "    del session\n"
+        "    sys.exit(7)\n"
+        "assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7\n"
+        "if (child := os.fork()) == 0:\n"
+        "    del session\n"
+        "    sys.exit(8)\n"
+        "assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 8\n"
+        "assert run() == first\n"
+    )
+    command = [sys.executable, "-c", code, str(maker.write(maker.scale_squares()))]
+    subprocess.run(command, check=True, timeout=60)
+
+
 def test_memory_needed(session):
     assert session.memory_needed({"x": (0, 32)}) == 0
     # An arena of batch * 128 bytes, and a page of scratch for each of two threads.

@@ -1,6 +1,6 @@
 /* cpu.c: the driver of the machine itself.  Handles are addresses; modules are machine code.
 **
-** A queue is a thread pool and the scratch of its threads.  A launch is split into equal ranges of tasks, one for each
+** A queue is a thread pool, its own or the caller's, and the scratch of its threads.  A launch is split into equal ranges of tasks, one for each
 ** thread; kernels compute each task alike in whatever range it lies, so results do not depend on the split.
 ** The thread that calls gets its own floating-point environment back when the run has finished. */
 #define _GNU_SOURCE
@@ -28,7 +28,8 @@ typedef struct module {
 
 typedef struct queue {
     device *device;
-    hr_pool *pool;
+    hr_pool *pool;        /* NULL where the caller brings threads: */
+    hr_parallel parallel;
     uint32_t threads;
     uint64_t environment; /* of the thread that calls */
     char *scratch;        /* threads * scratch_each bytes */
@@ -103,13 +104,13 @@ static void cpu_module_unload(void *d, uint64_t handle) {
     give(d, m, sizeof *m, HR_ALIGN);
 }
 
-static hr_status cpu_queue_open(void *opened, uint32_t threads, void **out, hr_error *error) {
+static hr_status cpu_queue_open(void *opened, const hr_queue_options *options, void **out, hr_error *error) {
     device *d = opened;
     queue *q = take(d, sizeof *q, HR_ALIGN);
     if (!q)
         return hr_fail(error, HR_NO_MEMORY, "cpu: no memory for a queue");
-    *q = (queue){.device = d, .threads = threads, .pool = hr_pool_open(&d->allocator, threads)};
-    if (!q->pool) {
+    *q = (queue){.device = d, .threads = options->threads, .parallel = options->parallel};
+    if (!q->parallel.run && !(q->pool = hr_pool_open(&d->allocator, q->threads))) {
         give(d, q, sizeof *q, HR_ALIGN);
         return hr_fail(error, HR_NO_MEMORY, "cpu: no memory for a thread pool");
     }
@@ -126,7 +127,8 @@ static void drop_scratch(queue *q) {
 
 static void cpu_queue_close(void *opened) {
     queue *q = opened;
-    hr_pool_close(q->pool);
+    if (q->pool)
+        hr_pool_close(q->pool);
     drop_scratch(q);
     give(q->device, q, sizeof *q, HR_ALIGN);
 }
@@ -150,14 +152,16 @@ static hr_status cpu_begin(void *opened, hr_error *error) {
     queue *q = opened;
     (void)error;
     q->environment = hr_fpenv_enter();
-    hr_pool_begin(q->pool);
+    if (q->pool)
+        hr_pool_begin(q->pool);
     return HR_OK;
 }
 
 static hr_status cpu_finish(void *opened, hr_fault *fault, hr_error *error) {
     queue *q = opened;
     (void)fault, (void)error; /* every launch has waited and told its own fault */
-    hr_pool_end(q->pool);
+    if (q->pool)
+        hr_pool_end(q->pool);
     hr_fpenv_leave(q->environment);
     return HR_OK;
 }
@@ -208,6 +212,13 @@ static void run_part(void *context, uint32_t part, uint32_t parts) {
         ;
 }
 
+/* In a thread of the caller's, which gets its environment back. */
+static void run_part_as_guest(void *context, uint32_t part, uint32_t parts) {
+    uint64_t environment = hr_fpenv_enter();
+    run_part(context, part, parts);
+    hr_fpenv_leave(environment);
+}
+
 static uint32_t parts_of(const queue *q, const hr_launch *launch) {
     int64_t grain = launch->grain > 1 ? launch->grain : 1;
     int64_t most = launch->tasks / grain;
@@ -225,7 +236,12 @@ static hr_status cpu_launch(void *opened, const hr_launch *launch, hr_fault *fau
              .kernel = (kernel_fn)((uintptr_t)m->code + launch->entry),
              .buffers = buffers};
     atomic_init(&j.first, NO_SITE);
-    if (!hr_pool_run(q->pool, parts_of(q, launch), run_part, &j))
+    uint32_t parts = parts_of(q, launch);
+    if (parts > 1 && q->parallel.run)
+        q->parallel.run(q->parallel.context, parts, run_part_as_guest, &j);
+    else if (parts == 1)
+        run_part(&j, 0, 1);
+    else if (!hr_pool_run(q->pool, parts, run_part, &j))
         return hr_fail(error, HR_NO_MEMORY, "cpu: %u threads cannot be started", q->threads);
     uint64_t first = atomic_load(&j.first);
     if (first == NO_SITE)
