@@ -25,7 +25,7 @@ def constants_of(module: Module) -> ConstantSource:
     def evaluate(value: ConstantRef | SymbolRef) -> Array:
         if isinstance(value, ConstantRef):
             return module.constants.array(value)
-        (result,) = run_graph(function(value), [], module.constants)
+        (result,) = run_graph(function(value), [])
         return result
 
     return ConstantSource(key, evaluate)

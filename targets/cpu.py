@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from headrace.codegen.image import flatten
+from headrace.codegen.image.elf import read_object
+from headrace.codegen.image.flatten import flatten
 from headrace.codegen.llvm import emit_module, scratch_bytes
 from headrace.codegen.workers import Job, WorkerPool, host
 from headrace.ir.facts import Schedule, TargetFacts
@@ -69,5 +70,5 @@ def emit(functions: Sequence[KernelFunc], facts: TargetFacts) -> Emitted:
     ]
     with WorkerPool() as pool:
         objects = pool.run(jobs)
-    image = flatten(objects)
+    image = flatten([read_object(job.name, data) for job, data in zip(jobs, objects, strict=True)])
     return Emitted(image.code, dict(image.entries), {f.function_name: scratch_bytes(f) for f in functions})
