@@ -24,7 +24,8 @@ the function to its start.  An operation is taken into the clusters that read it
 and the rules below allow it in each; otherwise it starts a cluster of its own, and its result lies in memory.
 
   Movement (transpose, slice, expand)  is taken by every reader: reading at another place costs no more than
-      reading the copy.  Where a reader pads, it may only reorder dims, so that outside stays outside.
+      reading the copy.  Where a reader pads, it may only reorder dims, so that outside stays outside.  The same
+      goes for operations without operands (fill, range).
   Any other operation                  is taken by one cluster only, which must read it at one index only: nothing
       is computed twice.  A reader that pads takes none.
   Reducing (matmul, conv, reduce_sum)  is taken if the cluster has none yet and reads it at the very index of its
@@ -164,7 +165,8 @@ class _Grouping:
         if isinstance(operation, Movement) and operation.is_view:
             return False
         if not isinstance(operation, Pull | Reducing):
-            raise PassError(f"graph.cluster: {operation.name} (node {operation.location}) has no kernel form")
+            where = f"{operation.name} (node {operation.location})"
+            raise PassError(f"graph.cluster: {where} has no kernel form; graph.decompose must come before")
         return True
 
     def _takers(self, operation: GraphOp) -> list[_Cluster]:
@@ -179,16 +181,17 @@ class _Grouping:
             if isinstance(user, DataDims) and number > 0:
                 return []  # the host reads the dims from memory
         whole = all(self._fits(operation, cluster) for cluster in readers)
-        alone = len(readers) == 1 or isinstance(operation, Movement)
-        return list(readers) if whole and alone else []
+        right = len(readers) == 1 or _may_be_repeated(operation)
+        return list(readers) if whole and right else []
 
     def _fits(self, operation: GraphOp, cluster: _Cluster) -> bool:
         sites = list(cluster.sites.get(operation.result, ()))
         if not sites or len(cluster.operations) >= self.max_ops or isinstance(operation, DataDims):
             return False
-        if isinstance(operation, Movement):
-            outside_stays = all(s.otherwise is None for s in sites) or permutes(operation)
-            return outside_stays and len(sites) <= MOST_PLACES
+        if _may_be_repeated(operation):
+            inside = all(s.otherwise is None for s in sites)
+            permuted = isinstance(operation, Movement) and permutes(operation)
+            return (inside or permuted) and len(sites) <= MOST_PLACES
         if len(sites) > 1 or sites[0].otherwise is not None:
             return False
         if isinstance(operation, Reducing):
@@ -198,6 +201,11 @@ class _Grouping:
         assert isinstance(operation, Pull)
         once = self.facts.less_equal(cluster.evaluations(sites[0]), tensor(operation.result).elements)
         return once is True or (not sites[0].in_step and _is_cheap(operation))
+
+
+def _may_be_repeated(operation: GraphOp) -> bool:
+    """Whether its elements may be made in each kernel that reads them: a movement, or numbers out of nothing."""
+    return isinstance(operation, Movement) or not operation.operands
 
 
 def _is_cheap(operation: Pull) -> bool:

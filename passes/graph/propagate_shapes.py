@@ -3,11 +3,11 @@
 Before:
     %s = graph.formulas {values = [n, 3, 64], dims = [3], dtype = i64} : i64[3]
     %1 = graph.slice %s {starts = [0], sizes = [1], steps = [1]} : i64[1]
-    %2 = graph.concat(%1, %rest) {axis = 0} : i64[2]                          (%rest: the constant [-1])
-    %3 = graph.reshape_dynamic %x, %2 {symbols = ["t0", "t1"]} : f32[...]
+    %2 = graph.concat %1, %rest {axis = 0} : i64[2]                           (%rest: the constant [192])
+    %3 = graph.reshape_dynamic %x, %2 {symbols = ["d0", "d1"]} : f32[d0, d1]
     %4 = graph.slice %s {starts = [1], sizes = [2], steps = [1]} : i64[2]
 After:
-    %2 = graph.formulas {values = [n, -1], dims = [2], dtype = i64} : i64[2]
+    %2 = graph.formulas {values = [n, 192], dims = [2], dtype = i64} : i64[2]
     %3 = graph.reshape %x {dims = [n, 192]} : f32[n, 192]
     %4 = graph.constant {value = #..} : i64[2]                                 ([3, 64])
 

@@ -58,9 +58,8 @@ class PlanMemory(Pass):
 
 def arena_bytes(function: ProgramFunc) -> Dim:
     """How much memory the planned arena takes: the furthest end of any buffer."""
-    facts = function.known
     ends = [_planned(alloc) + aligned_bytes(alloc) for alloc in walk(function, Alloc)]
-    return _largest(ends, facts)
+    return _Comparison(function, ends).largest(ends)
 
 
 def aligned_bytes(alloc: Alloc) -> Dim:
@@ -116,6 +115,39 @@ def lifetimes(function: ProgramFunc) -> list[Lifetime]:
     return found
 
 
+# ---- comparisons -----------------------------------------------------------------------------------------------
+
+
+class _Comparison:
+    """Which of two formulas is proven to be no larger; asked of few pairs, and of each once."""
+
+    def __init__(self, function: ProgramFunc, dims: Sequence[Dim]) -> None:
+        self.facts: Facts = function.known
+        symbols = sorted({s for d in dims for s in d.symbols})
+        self.nominal = self.facts.smallest(symbols, dict.fromkeys(symbols, NOMINAL))
+        staggered = {s: NOMINAL * (i + 1) for i, s in enumerate(symbols)}
+        self._points = [self.facts.smallest(symbols), self.nominal, self.facts.smallest(symbols, staggered)]
+        self._known: dict[Dim, bool] = {}
+
+    def no_larger(self, left: Dim, right: Dim) -> bool:
+        """Whether left <= right for all values that the facts allow; False also where there is no proof."""
+        gap = right - left
+        if gap not in self._known:
+            # A counterexample is cheap to try; a search for a proof that there is none is not.
+            possible = all(int(gap.evaluate(point)) >= 0 for point in self._points)
+            self._known[gap] = possible and self.facts.less_equal(left, right) is True
+        return self._known[gap]
+
+    def largest(self, dims: Sequence[Dim]) -> Dim:
+        """The maximum, as a formula, without those that others provably reach."""
+        kept: list[Dim] = []
+        for dim in dict.fromkeys(dims):
+            if any(self.no_larger(dim, k) for k in kept):
+                continue
+            kept = [k for k in kept if not self.no_larger(k, dim)] + [dim]
+        return dim_max(*kept) if kept else ZERO
+
+
 # ---- offsets ---------------------------------------------------------------------------------------------------
 
 _Order = Callable[[Lifetime, int], tuple[int, ...]]
@@ -130,24 +162,19 @@ _ORDERS: tuple[_Order, ...] = (
 
 def planned_offsets(function: ProgramFunc) -> dict[Alloc, Dim]:
     """The best plan that one of the orders gives, judged at nominal dims; the first of equally good ones."""
-    facts = function.known
     lives = lifetimes(function)
-    nominal = _nominal_values(lives, facts)
-    sizes = {life.alloc: int(life.size.evaluate(nominal)) for life in lives}
-    best: dict[Alloc, Dim] = {}
-    best_bytes: int | None = None
+    compare = _Comparison(function, [life.size for life in lives])
+    sizes = {life.alloc: int(life.size.evaluate(compare.nominal)) for life in lives}
+    plans = []
     for order in _ORDERS:
         queue = sorted(lives, key=lambda life: (life.segment, *order(life, sizes[life.alloc])))
-        plan = _placed(queue, facts)
-        needed = max((int(o.evaluate(nominal)) + sizes[a] for a, o in plan.items()), default=0)
-        if best_bytes is None or needed < best_bytes:
-            best, best_bytes = plan, needed
+        plans.append(_placed(queue, compare))
+
+    def needed(plan: dict[Alloc, Dim]) -> int:
+        return max((int(offset.evaluate(compare.nominal)) + sizes[a] for a, offset in plan.items()), default=0)
+
+    best = min(plans, key=needed)
     return {life.alloc: best[life.alloc] for life in lives}
-
-
-def _nominal_values(lives: Sequence[Lifetime], facts: Facts) -> dict[str, int]:
-    symbols = sorted({s for life in lives for s in life.size.symbols})
-    return facts.smallest(symbols, dict.fromkeys(symbols, NOMINAL))
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,34 +184,31 @@ class _Placed:
     end: Dim
 
 
-def _placed(queue: Sequence[Lifetime], facts: Facts) -> dict[Alloc, Dim]:
+def _placed(queue: Sequence[Lifetime], compare: _Comparison) -> dict[Alloc, Dim]:
     placed: list[_Placed] = []
+    top = ZERO  # no buffer placed so far ends above it
     for life in queue:
-        others = [p for p in placed if p.life.meets(life)]
-        start = _lowest(life, others, facts)
-        placed.append(_Placed(life, start, start + life.size))
+        start = _lowest(life, [p for p in placed if p.life.meets(life)], compare)
+        if start is None:
+            start = top
+        end = start + life.size
+        if compare.no_larger(top, end):
+            top = end
+        elif not compare.no_larger(end, top):
+            top = top + life.size
+        placed.append(_Placed(life, start, end))
     return {p.life.alloc: p.start for p in placed}
 
 
-def _lowest(life: Lifetime, others: Sequence[_Placed], facts: Facts) -> Dim:
-    """The lowest start at which the buffer provably overlaps none of those alive with it."""
+def _lowest(life: Lifetime, others: Sequence[_Placed], compare: _Comparison) -> Dim | None:
+    """The lowest start at which the buffer provably overlaps none of those alive with it, if one is found."""
     fitting: list[Dim] = []
     for start in dict.fromkeys([ZERO, *(p.end for p in others)]):
-        lower = any(facts.less_equal(known, start) is True for known in fitting)
-        if not lower and all(_apart(start, life.size, p, facts) for p in others):
-            fitting = [known for known in fitting if facts.less_equal(start, known) is not True] + [start]
-    return fitting[0] if fitting else _largest([p.end for p in others], facts)
+        lower = any(compare.no_larger(known, start) for known in fitting)
+        if not lower and all(_apart(start, life.size, p, compare) for p in others):
+            fitting = [known for known in fitting if not compare.no_larger(start, known)] + [start]
+    return fitting[0] if fitting else None
 
 
-def _apart(start: Dim, size: Dim, other: _Placed, facts: Facts) -> bool:
-    return facts.less_equal(other.end, start) is True or facts.less_equal(start + size, other.start) is True
-
-
-def _largest(dims: Sequence[Dim], facts: Facts) -> Dim:
-    """The maximum, as a formula, without those that others provably reach."""
-    kept: list[Dim] = []
-    for dim in dict.fromkeys(dims):
-        if any(facts.less_equal(dim, k) is True for k in kept):
-            continue
-        kept = [k for k in kept if facts.less_equal(k, dim) is not True] + [dim]
-    return dim_max(*kept) if kept else ZERO
+def _apart(start: Dim, size: Dim, other: _Placed, compare: _Comparison) -> bool:
+    return compare.no_larger(other.end, start) or compare.no_larger(start + size, other.start)

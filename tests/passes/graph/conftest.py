@@ -1,19 +1,16 @@
-"""What the tests of graph passes share: parse, run passes by class, evaluate functions by the references."""
+"""What the tests of graph passes share: a module, passes to run on it, and what its function computes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pytest
 
-from headrace.ir.core import Block, Operation, Value
-from headrace.ir.graph.families import Array, GraphOp
-from headrace.ir.graph.numbers import with_numbers
-from headrace.ir.graph.ops.cluster import Cluster
+from headrace.ir.graph.families import Array
 from headrace.ir.graph.ops.constant import Constant
 from headrace.ir.graph.ops.func import GraphFunc
+from headrace.ir.interpret import interpret
 from headrace.ir.module import Module
 from headrace.ir.pass_base import Pass, PassContext
 from headrace.ir.rewrite import Rewriter
@@ -47,30 +44,8 @@ class Bench:
         return [o.name.partition(".")[2] for o in body]
 
     def evaluate(self, arrays: Sequence[Array], symbols: Mapping[str, int]) -> list[Array]:
-        """What @main returns, by the references of its operations."""
-        with np.errstate(all="ignore"):
-            return _block(self.main.block, dict(zip(self.main.parameters, arrays, strict=True)), self.module, symbols)
-
-
-def _block(block: Block, values: dict[Value, Array], module: Module, symbols: Mapping[str, int]) -> list[Array]:
-    for operation in block.body:
-        operands = [values[o] for o in operation.operands]
-        found = _results(operation, operands, module, symbols)
-        values.update(zip(operation.results, found, strict=True))
-    return [values[o] for o in block.terminator.operands]
-
-
-def _results(
-    operation: Operation, operands: list[Array], module: Module, symbols: Mapping[str, int]
-) -> list[Array]:
-    if isinstance(operation, Constant):
-        return [module.constants.array(operation.value)]
-    if isinstance(operation, Cluster):
-        inside: dict[Value, Array] = dict(zip(operation.body.block.arguments, operands, strict=True))
-        return _block(operation.body.block, inside, module, symbols)
-    assert isinstance(operation, GraphOp)
-    found = with_numbers(operation, symbols).reference(*operands)
-    return list(found) if isinstance(found, tuple) else [found]
+        """What @main returns, in its dialect's interpreter."""
+        return interpret(self.module, "main", arrays, symbols)
 
 
 MakeBench = Callable[[Module], Bench]
@@ -97,4 +72,3 @@ def bench() -> Callable[[str], Bench]:
         return Bench(module)
 
     return make
-

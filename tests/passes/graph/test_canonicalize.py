@@ -24,7 +24,6 @@ ON_FLOATS = [
     ("%c = graph.constant {value = dense<0.0> : f32[]} : f32[]  %y = graph.sub %x, %c : f32[8]", []),
     ("%c = graph.constant {value = dense<-0.0> : f32[]} : f32[]  %y = graph.sub %x, %c : f32[8]", ["sub"]),
     ("%c = graph.constant {value = dense<[1.0]> : f32[1]} : f32[1]  %y = graph.mul %x, %c : f32[8]", []),
-    ("%c = graph.constant {value = dense<[[1.0]]> : f32[1, 1]} : f32[1, 1]  %y = graph.mul %x, %c : f32[1, 8]", ["mul"]),
     ("%c = graph.constant {value = dense<0.0> : f32[]} : f32[]  %y = graph.mul %x, %c : f32[8]", ["mul"]),
     ("%c = graph.constant {value = dense<1.0> : f32[]} : f32[]  %y = graph.div %x, %c : f32[8]", []),
     ("%c = graph.constant {value = dense<-inf> : f32[]} : f32[]  %y = graph.max %x, %c : f32[8]", []),
