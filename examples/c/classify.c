@@ -79,8 +79,8 @@ int main(int count, char **arguments) {
     if (!shape_of(model, bytes, dims))
         return fail("the model takes no images of this size");
 
-    hr_value x = {.kind = HR_TENSOR, .dtype = HR_F32, .rank = hr_model_input(model, 0)->rank, .dims = dims, .data = images,
-                  .bytes = bytes};
+    uint32_t rank = hr_model_input(model, 0)->rank;
+    hr_value x = {.kind = HR_TENSOR, .dtype = HR_F32, .rank = rank, .dims = dims, .data = images, .bytes = bytes};
     hr_value y = {0}; /* no memory given: the session lends some */
     if (hr_run(session, &x, &y, &error))
         return fail(error.message);

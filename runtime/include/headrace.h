@@ -129,8 +129,8 @@ typedef struct hr_profile_event {
 
 typedef void (*hr_profile_fn)(void *context, const hr_profile_event *event);
 
-/* Threads of the caller's own, which any number of sessions may share.  `run` calls work(argument, part, parts) once for
-** each part in [0, parts), on whatever threads and in whatever order, and returns when all calls have returned. */
+/* Threads of the caller's own, which any number of sessions may share.  `run` calls work(argument, part, parts) once
+** for each part in [0, parts), on whatever threads and in whatever order, and returns when all calls have returned. */
 typedef void (*hr_work_fn)(void *argument, uint32_t part, uint32_t parts);
 typedef struct hr_parallel {
     void (*run)(void *context, uint32_t parts, hr_work_fn work, void *argument);
@@ -193,7 +193,8 @@ HR_API hr_status hr_memory_needed(hr_session *session, const hr_value *inputs, u
 
 /* Runs the model: one value for each input and each output, in the signature's order.
 ** Of each output the caller sets either `data` and `bytes` (at least what is needed), or leaves both 0: then the
-** session lends memory, valid until its next run.  Where `dims` is set, the result must have exactly these dims.
+** session lends memory, valid until its next run (set both to 0 again for that one).  Where `dims` is set, the result
+** must have exactly these dims.
 ** On HR_OK each output holds the result's kind, dtype, rank, dims and bytes; dims that the caller did not set are
 ** the session's, valid until the next run.  On any other status the outputs' memory is undefined.
 ** The second run with the same shapes allocates nothing. */

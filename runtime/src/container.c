@@ -155,8 +155,9 @@ hr_status hr_file_check(hr_file *file, hr_error *error) {
     uint64_t end = HR_HEADER_BYTES + (uint64_t)HR_ENTRY_BYTES * sections;
     for (uint32_t i = 0; i < sections; i++)
         if (!check_entry(file, i, &end))
-            return hr_fail(error, HR_DAMAGED, "%s: section %u is not where format %u has it, or the padding is not zero",
-                           file->name, i, HR_FORMAT);
+            return hr_fail(error, HR_DAMAGED,
+                           "%s: section %u is not where format %u has it, or the padding is not zero", file->name, i,
+                           HR_FORMAT);
     if (end != file->bytes)
         return hr_fail(error, HR_DAMAGED, "%s: has bytes that belong to no section", file->name);
     for (uint32_t type = HR_SECTION_CONSTANT_TABLE; type < HR_SECTION_VARIANT; type++)

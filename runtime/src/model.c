@@ -28,7 +28,8 @@ static const hr_driver *find_driver(const hr_model_options *options, const char 
 }
 
 /* Why a variant does not run here; false where it does. */
-static bool is_refused(const hr_variant *v, const hr_machine *machine, const hr_driver *driver, char *why, size_t bytes) {
+static bool is_refused(const hr_variant *v, const hr_machine *machine, const hr_driver *driver, char *why,
+                       size_t bytes) {
     if (v->machine != machine->kind) {
         snprintf(why, bytes, "%s is for %s", v->preset, hr_machine_name(v->machine));
         return true;

@@ -118,7 +118,8 @@ static hr_status formula_failed(const hr_model *model, const hr_code *code, hr_f
         return hr_fail(error, HR_SHAPE, "input '%s': dim %u is %lld, expected %lld (%s)", port->name, dim[2],
                        (long long)fault->a, (long long)fault->b, port->dims[dim[2]].text);
     }
-    static const char *const names[] = {[HR_OP_ADD] = "+", [HR_OP_MUL] = "*", [HR_OP_FLOORDIV] = "/", [HR_OP_MOD] = "mod"};
+    static const char *const names[] = {
+        [HR_OP_ADD] = "+", [HR_OP_MUL] = "*", [HR_OP_FLOORDIV] = "/", [HR_OP_MOD] = "mod"};
     return hr_fail(error, HR_SHAPE, "%s: the shapes lead to %lld %s %lld, %s", model->file.name, (long long)fault->a,
                    names[w[0]], (long long)fault->b,
                    kind == HR_FAULT_OVERFLOW ? "which does not fit 64 bits" : "which is no number");

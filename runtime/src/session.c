@@ -1,47 +1,20 @@
-/* session.c: runs a model.  In: values of the inputs.  Out: values of the outputs.
+/* session.c: a session's life and memory.  In: a model, shapes.  Out: what run.c needs for a run.
 **
 ** A session has one plan, one queue of its device, and the memory that runs need: arenas, outputs that it lends, and,
 ** where the device does not use the host's memory, a copy of each input and output.  All of it only grows, so a second
 ** run with the same shapes allocates nothing.  `busy` is the only thing that two threads may touch at once. */
-#include "plan.h"
+#include "session.h"
 #include "threads.h"
 
-#include <stdio.h>
 #include <string.h>
-#include <time.h>
-
-/* Device memory, or host memory that is lent. */
-typedef struct memory {
-    uint64_t handle;
-    uint64_t bytes;
-} memory;
-
-struct hr_session {
-    hr_model *model;
-    hr_blocks blocks;
-    atomic_bool busy;
-    uint32_t threads;
-    hr_profile_fn profile;
-    void *profile_context;
-    bool has_plan;
-    hr_plan plan;
-    void *queue;
-    memory *arenas;         /* of each segment */
-    memory *device_inputs;  /* unused where memory is the host's */
-    memory *device_outputs; /* likewise */
-    memory *lent;           /* host memory of each output that the caller gave none for */
-    uint64_t *inputs;       /* the handles of this run */
-    uint64_t *outputs;
-    hr_slice *slices; /* of each buffer */
-};
 
 static hr_status build(hr_session *session, const hr_session_options *options, hr_error *error) {
     const hr_model *model = session->model;
     uint32_t inputs = model->signature.input_count, outputs = model->signature.output_count;
-    session->arenas = hr_blocks_take(&session->blocks, model->variant.program.segment_count, sizeof(memory));
-    session->device_inputs = hr_blocks_take(&session->blocks, inputs, sizeof(memory));
-    session->device_outputs = hr_blocks_take(&session->blocks, outputs, sizeof(memory));
-    session->lent = hr_blocks_take(&session->blocks, outputs, sizeof(memory));
+    session->arenas = hr_blocks_take(&session->blocks, model->variant.program.segment_count, sizeof(hr_memory));
+    session->device_inputs = hr_blocks_take(&session->blocks, inputs, sizeof(hr_memory));
+    session->device_outputs = hr_blocks_take(&session->blocks, outputs, sizeof(hr_memory));
+    session->lent = hr_blocks_take(&session->blocks, outputs, sizeof(hr_memory));
     session->inputs = hr_blocks_take(&session->blocks, inputs, sizeof(uint64_t));
     session->outputs = hr_blocks_take(&session->blocks, outputs, sizeof(uint64_t));
     session->slices = hr_blocks_take(&session->blocks, model->variant.program.buffer_count, sizeof(hr_slice));
@@ -84,17 +57,17 @@ hr_status hr_session_open(hr_model *model, const hr_session_options *given, hr_s
     return status;
 }
 
-static void release(hr_session *session, memory *m) {
+static void release(hr_session *session, hr_memory *m) {
     if (m->bytes)
         session->model->driver->release(session->model->device, m->handle, m->bytes);
-    *m = (memory){0, 0};
+    *m = (hr_memory){0, 0};
 }
 
-static void stop_lending(hr_session *session, memory *m) {
+static void stop_lending(hr_session *session, hr_memory *m) {
     const hr_allocator *allocator = &session->blocks.allocator;
     if (m->bytes)
         allocator->give(allocator->context, (void *)(uintptr_t)m->handle, (size_t)m->bytes, HR_ALIGN);
-    *m = (memory){0, 0};
+    *m = (hr_memory){0, 0};
 }
 
 void hr_session_close(hr_session *session) {
@@ -123,19 +96,18 @@ uint32_t hr_session_threads(const hr_session *session) {
     return session->threads;
 }
 
-/* Room for `bytes` on the device.  What was there is lost when it grows. */
-static hr_status grow(hr_session *session, memory *m, uint64_t bytes, hr_error *error) {
+hr_status hr_session_grow(hr_session *session, hr_memory *m, uint64_t bytes, hr_error *error) {
     if (bytes <= m->bytes)
         return HR_OK;
     release(session, m);
     uint64_t handle;
     hr_status status = session->model->driver->alloc(session->model->device, bytes, &handle, error);
     if (!status)
-        *m = (memory){handle, bytes};
+        *m = (hr_memory){handle, bytes};
     return status;
 }
 
-static hr_status lend(hr_session *session, memory *m, uint64_t bytes, hr_error *error) {
+hr_status hr_session_lend(hr_session *session, hr_memory *m, uint64_t bytes, hr_error *error) {
     if (bytes <= m->bytes)
         return HR_OK;
     stop_lending(session, m);
@@ -144,308 +116,13 @@ static hr_status lend(hr_session *session, memory *m, uint64_t bytes, hr_error *
     if (!block)
         return hr_fail(error, HR_NO_MEMORY, "%s: no memory for an output of %llu bytes", session->model->file.name,
                        (unsigned long long)bytes);
-    *m = (memory){hr_handle_of(block), bytes};
+    *m = (hr_memory){hr_handle_of(block), bytes};
     return HR_OK;
 }
 
-/* Scratch as a driver is asked for it. */
-static uint64_t scratch_of(const hr_plan *plan, uint32_t segment) {
+uint64_t hr_session_scratch(const hr_plan *plan, uint32_t segment) {
     uint64_t bytes = plan->scratch_bytes[segment];
     return bytes > UINT64_MAX - 4096 ? bytes : (bytes + 4095) / 4096 * 4096;
-}
-
-static hr_status check_input(const hr_model *model, uint32_t i, const hr_value *value, uint64_t bytes,
-                             hr_error *error) {
-    const hr_port *port = &model->signature.inputs[i];
-    if (value->kind != HR_TENSOR)
-        return hr_fail(error, HR_INVALID, "input '%s': is of kind %u, expected a tensor", port->name, value->kind);
-    if (value->dtype != port->dtype) {
-        const char *found = hr_dtype_name(value->dtype);
-        return hr_fail(error, HR_SHAPE, "input '%s': is %s, expected %s", port->name, found ? found : "of no dtype",
-                       hr_dtype_name(port->dtype));
-    }
-    if (value->bytes != bytes)
-        return hr_fail(error, HR_INVALID, "input '%s': has %llu bytes, its dims say %llu", port->name,
-                       (unsigned long long)value->bytes, (unsigned long long)bytes);
-    if (bytes && !value->data)
-        return hr_fail(error, HR_INVALID, "input '%s': data is NULL", port->name);
-    if ((uintptr_t)value->data % hr_dtype_bytes(port->dtype))
-        return hr_fail(error, HR_INVALID, "input '%s': data is not aligned to %zu bytes", port->name,
-                       hr_dtype_bytes(port->dtype));
-    return HR_OK;
-}
-
-static hr_status take_inputs(hr_session *session, const hr_value *inputs, hr_error *error) {
-    const hr_model *model = session->model;
-    hr_status status = hr_plan_set_dims(model, &session->plan, inputs, error);
-    for (uint32_t i = 0; i < model->signature.input_count && !status; i++) {
-        uint64_t bytes = session->plan.input_bytes[i];
-        if ((status = check_input(model, i, &inputs[i], bytes, error)))
-            return status;
-        session->inputs[i] = hr_handle_of(inputs[i].data);
-        if (hr_is_host(model) || bytes == 0)
-            continue;
-        if (!(status = grow(session, &session->device_inputs[i], bytes, error))) {
-            session->inputs[i] = session->device_inputs[i].handle;
-            status = model->driver->upload(session->queue, (hr_slice){session->inputs[i], 0}, inputs[i].data, bytes, error);
-        }
-    }
-    return status;
-}
-
-static bool ranges_meet(const void *a, uint64_t a_bytes, const void *b, uint64_t b_bytes) {
-    uintptr_t x = (uintptr_t)a, y = (uintptr_t)b;
-    return a_bytes && b_bytes && x < y + b_bytes && y < x + a_bytes;
-}
-
-static hr_status check_output_dims(const hr_port *port, const hr_value *value, const int64_t *dims, hr_error *error) {
-    if (value->rank != port->rank)
-        return hr_fail(error, HR_SHAPE, "output '%s': is given %u dims, the result has %u", port->name, value->rank,
-                       port->rank);
-    for (uint32_t j = 0; j < port->rank; j++)
-        if (value->dims[j] != dims[j])
-            return hr_fail(error, HR_SHAPE, "output '%s': dim %u is given as %lld, the result has %lld", port->name, j,
-                           (long long)value->dims[j], (long long)dims[j]);
-    return HR_OK;
-}
-
-/* Settles where one output goes, once its size is known, and completes the caller's value. */
-static hr_status place_output(hr_session *session, uint32_t i, const hr_value *inputs, hr_value *value,
-                              hr_error *error) {
-    const hr_model *model = session->model;
-    const hr_port *port = &model->signature.outputs[i];
-    uint64_t bytes = session->plan.output_bytes[i];
-    hr_status status = HR_OK;
-    if (value->dims && (status = check_output_dims(port, value, session->plan.output_dims[i], error)))
-        return status;
-    if (!value->data && !value->bytes) {
-        if ((status = lend(session, &session->lent[i], bytes, error)))
-            return status;
-        value->data = (void *)(uintptr_t)session->lent[i].handle;
-    } else if (value->bytes < bytes) {
-        return hr_fail(error, HR_SHAPE, "output '%s': has room for %llu bytes, the result has %llu", port->name,
-                       (unsigned long long)value->bytes, (unsigned long long)bytes);
-    } else if (!value->data || (uintptr_t)value->data % hr_dtype_bytes(port->dtype)) {
-        return hr_fail(error, HR_INVALID, "output '%s': data is NULL or not aligned to %zu bytes", port->name,
-                       hr_dtype_bytes(port->dtype));
-    }
-    for (uint32_t j = 0; j < model->signature.input_count; j++)
-        if (ranges_meet(value->data, bytes, inputs[j].data, inputs[j].bytes))
-            return hr_fail(error, HR_INVALID, "output '%s': its memory overlaps that of input '%s'", port->name,
-                           model->signature.inputs[j].name);
-    value->kind = HR_TENSOR, value->dtype = port->dtype, value->rank = port->rank, value->reserved = 0;
-    value->dims = value->dims ? value->dims : session->plan.output_dims[i];
-    value->bytes = bytes;
-    session->outputs[i] = hr_handle_of(value->data);
-    if (!hr_is_host(model) && bytes && !(status = grow(session, &session->device_outputs[i], bytes, error)))
-        session->outputs[i] = session->device_outputs[i].handle;
-    return status;
-}
-
-static void resolve_buffers(hr_session *session, const hr_segment *segment) {
-    const hr_model *model = session->model;
-    for (uint32_t i = segment->first_buffer; i < segment->first_buffer + segment->buffer_count; i++) {
-        const hr_buffer *buffer = model->variant.program.buffers[i];
-        hr_slice slice = {0, session->plan.buffers[i].offset};
-        switch (buffer->base) {
-        case HR_BASE_INPUT:
-            slice.handle = session->inputs[buffer->index];
-            break;
-        case HR_BASE_OUTPUT:
-            slice.handle = session->outputs[buffer->index];
-            break;
-        case HR_BASE_CONSTANT:
-            slice.handle = model->constants_handle;
-            slice.offset += model->constants.items[buffer->index].offset;
-            break;
-        default:
-            slice.handle = session->arenas[buffer->index].handle;
-        }
-        session->slices[i] = slice;
-    }
-}
-
-/* Everything that a segment's steps need: the plan, memory, outputs, addresses. */
-static hr_status prepare(hr_session *session, uint32_t number, const hr_value *inputs, hr_value *outputs,
-                         hr_error *error) {
-    const hr_model *model = session->model;
-    const hr_program *program = &model->variant.program;
-    hr_plan *plan = &session->plan;
-    hr_status status = HR_OK;
-    if (number >= plan->valid && (status = hr_plan_evaluate(model, plan, number, error)))
-        return status;
-    if ((status = grow(session, &session->arenas[number], plan->arena_bytes[number], error)))
-        return status;
-    if ((status = model->driver->reserve(session->queue, scratch_of(plan, number), error)))
-        return status;
-    for (uint32_t i = 0; i < model->signature.output_count; i++)
-        if (program->outputs[i].segment == number && (status = place_output(session, i, inputs, &outputs[i], error)))
-            return status;
-    resolve_buffers(session, &program->segments[number]);
-    return HR_OK;
-}
-
-static uint64_t now_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-static void tell_profile(const hr_session *session, uint32_t step, const hr_launch *launch, uint64_t begin) {
-    char nodes[512];
-    uint64_t end = now_ns();
-    hr_debug_nodes(&session->model->variant, step, nodes, sizeof nodes);
-    hr_profile_event event = {launch->name, nodes, launch->tasks, begin, end};
-    session->profile(session->profile_context, &event);
-}
-
-static hr_status launch(hr_session *session, const uint32_t *w, uint32_t number, hr_fault *fault, hr_error *error) {
-    const hr_model *model = session->model;
-    const hr_planned_step *step = &session->plan.steps[number];
-    const hr_kernel *kernel = &model->variant.kernels[w[HR_LAUNCH_KERNEL]];
-    hr_slice buffers[HR_MAX_BUFFERS];
-    for (uint32_t i = 0; i < kernel->buffer_count; i++)
-        buffers[i] = session->slices[w[HR_LAUNCH_LISTS + i]];
-    hr_launch launch = {
-        .size = sizeof launch,
-        .index = number,
-        .module = model->module,
-        .name = kernel->name,
-        .entry = kernel->entry,
-        .buffer_count = kernel->buffer_count,
-        .scalar_count = kernel->scalar_count,
-        .scratch_alignment = kernel->scratch_alignment,
-        .buffers = buffers,
-        .scalars = step->scalars,
-        .scratch_bytes = step->scratch_bytes,
-        .tasks = step->tasks,
-        .grain = step->grain,
-    };
-    uint64_t begin = session->profile ? now_ns() : 0;
-    hr_status status = model->driver->launch(session->queue, &launch, fault, error);
-    if (session->profile && !status)
-        tell_profile(session, number, &launch, begin);
-    return status;
-}
-
-static int64_t widen(uint32_t dtype, const uint8_t raw[8]) {
-    uint64_t u = 0;
-    size_t bytes = hr_dtype_bytes(dtype);
-    memcpy(&u, raw, bytes);
-    unsigned unused = (unsigned)(64 - 8 * bytes);
-    bool is_signed = dtype >= HR_I64 && dtype <= HR_I8;
-    if (is_signed)
-        return (int64_t)(u << unused) >> unused; /* gcc and clang shift signed numbers arithmetically */
-    return u > INT64_MAX ? INT64_MAX : (int64_t)u;
-}
-
-static hr_status read_element(hr_session *session, const uint32_t *w, uint32_t segment, uint32_t read,
-                              hr_error *error) {
-    const hr_model *model = session->model;
-    const int64_t *slots = session->plan.slots;
-    int64_t element = slots[w[HR_READ_ELEMENT]], low = slots[w[HR_READ_LOW]], high = slots[w[HR_READ_HIGH]];
-    size_t bytes = hr_dtype_bytes(w[HR_READ_DTYPE]);
-    if (element < 0 || (uint64_t)element >= session->plan.buffers[w[HR_READ_BUFFER]].bytes / bytes)
-        return hr_fail(error, HR_DAMAGED, "%s: reads element %lld of buffer %u, past its end", model->file.name,
-                       (long long)element, w[HR_READ_BUFFER]);
-    hr_slice slice = session->slices[w[HR_READ_BUFFER]];
-    slice.offset += (uint64_t)element * bytes;
-    uint8_t raw[8];
-    hr_status status = model->driver->download(session->queue, raw, slice, bytes, error);
-    if (status)
-        return status;
-    int64_t value = widen(w[HR_READ_DTYPE], raw);
-    if (value < low || value > high)
-        return hr_fail(error, HR_DATA, "%s: is %lld, expected %lld to %lld",
-                       model->variant.program.messages[w[HR_READ_MESSAGE]], (long long)value, (long long)low,
-                       (long long)high);
-    hr_plan_set_read(&session->plan, segment, read, value);
-    return HR_OK;
-}
-
-static hr_status run_segment(hr_session *session, uint32_t number, hr_fault *fault, hr_error *error) {
-    const hr_model *model = session->model;
-    const hr_segment *segment = &model->variant.program.segments[number];
-    uint32_t step = segment->first_step, read = segment->first_read;
-    hr_status status = HR_OK;
-    for (const uint32_t *w = segment->words, *end = w + segment->word_count; w < end && !status; w += w[0] >> 16) {
-        uint32_t op = w[0] & 0xffff;
-        if (op == HR_STEP_READ) {
-            status = read_element(session, w, number, read++, error);
-        } else if (!session->plan.steps[step].active) {
-            step++;
-        } else if (op == HR_STEP_LAUNCH) {
-            status = launch(session, w, step++, fault, error);
-        } else {
-            uint32_t source = w[HR_COPY_SOURCE], target = w[HR_COPY_TARGET];
-            uint64_t bytes = session->plan.buffers[source].bytes;
-            if (bytes)
-                status = model->driver->copy(session->queue, session->slices[target], session->slices[source], bytes, error);
-            step++;
-        }
-    }
-    return status;
-}
-
-static uint32_t kernel_of_step(const hr_program *program, uint32_t number) {
-    uint32_t step = 0;
-    for (uint32_t s = 0; s < program->segment_count; s++) {
-        const hr_segment *segment = &program->segments[s];
-        for (const uint32_t *w = segment->words, *end = w + segment->word_count; w < end; w += w[0] >> 16)
-            if ((w[0] & 0xffff) != HR_STEP_READ && step++ == number)
-                return w[HR_LAUNCH_KERNEL];
-    }
-    return 0;
-}
-
-static hr_status kernel_failed(const hr_model *model, const hr_fault *fault, hr_error *error) {
-    char text[400] = "a kernel failed";
-    if (fault->index < model->variant.program.step_count)
-        hr_debug_fault(&model->variant, fault->index, kernel_of_step(&model->variant.program, fault->index), fault->site,
-                       text, sizeof text);
-    return hr_fail(error, HR_DATA, "%s", text);
-}
-
-static hr_status fetch_outputs(hr_session *session, hr_value *outputs, hr_error *error) {
-    const hr_model *model = session->model;
-    hr_status status = HR_OK;
-    for (uint32_t i = 0; i < model->signature.output_count && !status && !hr_is_host(model); i++)
-        if (outputs[i].bytes)
-            status = model->driver->download(session->queue, outputs[i].data, (hr_slice){session->outputs[i], 0},
-                                             outputs[i].bytes, error);
-    return status;
-}
-
-static hr_status run_all(hr_session *session, const hr_value *inputs, hr_value *outputs, hr_fault *fault,
-                         hr_error *error) {
-    hr_status status = take_inputs(session, inputs, error);
-    for (uint32_t s = 0; s < session->model->variant.program.segment_count && !status && !fault->site; s++) {
-        status = prepare(session, s, inputs, outputs, error);
-        if (!status)
-            status = run_segment(session, s, fault, error);
-    }
-    return status || fault->site ? status : fetch_outputs(session, outputs, error);
-}
-
-hr_status hr_run(hr_session *session, const hr_value *inputs, hr_value *outputs, hr_error *error) {
-    const hr_model *model = session->model;
-    if ((!inputs && model->signature.input_count) || (!outputs && model->signature.output_count))
-        return hr_fail(error, HR_INVALID, "hr_run: inputs or outputs is NULL");
-    if (atomic_exchange_explicit(&session->busy, true, memory_order_acquire))
-        return hr_fail(error, HR_BUSY, "%s: this session is running; one run at a time", model->file.name);
-    hr_fault fault = {0, 0};
-    hr_status status = model->driver->begin(session->queue, error);
-    if (!status) {
-        status = run_all(session, inputs, outputs, &fault, error);
-        hr_fault late = {0, 0};
-        hr_status finished = model->driver->finish(session->queue, &late, status ? NULL : error);
-        status = status ? status : finished;
-        fault = fault.site ? fault : late;
-        if (fault.site && (status == HR_OK || status == HR_DATA))
-            status = kernel_failed(model, &fault, error);
-    }
-    atomic_store_explicit(&session->busy, false, memory_order_release);
-    return status;
 }
 
 static hr_status sum_needed(const hr_session *session, hr_plan *plan, uint64_t *bytes, hr_error *error) {
@@ -457,7 +134,7 @@ static hr_status sum_needed(const hr_session *session, hr_plan *plan, uint64_t *
         if (status)
             return status;
         fits = fits && !__builtin_add_overflow(total, plan->arena_bytes[s], &total);
-        scratch = scratch_of(plan, s) > scratch ? scratch_of(plan, s) : scratch;
+        scratch = hr_session_scratch(plan, s) > scratch ? hr_session_scratch(plan, s) : scratch;
     }
     fits = fits && !__builtin_mul_overflow(scratch, (uint64_t)session->threads, &scratch) &&
            !__builtin_add_overflow(total, scratch, &total);
@@ -470,9 +147,9 @@ static hr_status sum_needed(const hr_session *session, hr_plan *plan, uint64_t *
 }
 
 hr_status hr_memory_needed(hr_session *session, const hr_value *inputs, uint64_t *bytes, hr_error *error) {
-    const hr_model *model = session->model;
-    if ((!inputs && model->signature.input_count) || !bytes)
-        return hr_fail(error, HR_INVALID, "hr_memory_needed: inputs or bytes is NULL");
+    const hr_model *model = session ? session->model : NULL;
+    if (!model || (!inputs && model->signature.input_count) || !bytes)
+        return hr_fail(error, HR_INVALID, "hr_memory_needed: session, inputs or bytes is NULL");
     if (model->variant.program.read_count)
         return hr_fail(error, HR_DATA, "%s: its sizes depend on the values of inputs", model->file.name);
     hr_plan plan;

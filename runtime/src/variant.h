@@ -1,4 +1,4 @@
-/* variant.h: the tables of a file, parsed and checked: signature, constants, and the program and kernels of a variant. */
+/* variant.h: the tables of a file, parsed and checked: signature, constants, and a variant's program and kernels. */
 #ifndef HR_VARIANT_H
 #define HR_VARIANT_H
 

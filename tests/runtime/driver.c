@@ -303,7 +303,8 @@ static void profile(const char *path) {
     hr_session *session;
     int calls = 0;
     float y[5];
-    hr_session_options options = {.size = sizeof options, .threads = 1, .profile = count_launch, .profile_context = &calls};
+    hr_session_options options = {
+        .size = sizeof options, .threads = 1, .profile = count_launch, .profile_context = &calls};
     EXPECT(!hr_model_open(path, NULL, &model, &error) && !hr_session_open(model, &options, &session, &error));
     EXPECT(!run_batch(session, 5, y, &error) && !run_batch(session, 5, y, &error) && calls == 4);
     hr_session_close(session);
@@ -508,9 +509,24 @@ static hr_status far_finish(void *queue, hr_fault *fault, hr_error *e) {
 }
 
 static const hr_driver far_driver = {
-    sizeof(hr_driver), HR_DRIVER_ABI, "far",     0,          far_open,     far_close,  far_alloc,  far_release, far_load,
-    far_unload,        far_queue,     far_close, far_reserve, far_begin, far_upload, far_download, far_copy, far_launch,
-    far_finish,
+    .size = sizeof(hr_driver),
+    .abi = HR_DRIVER_ABI,
+    .name = "far",
+    .open = far_open,
+    .close = far_close,
+    .alloc = far_alloc,
+    .release = far_release,
+    .module_load = far_load,
+    .module_unload = far_unload,
+    .queue_open = far_queue,
+    .queue_close = far_close,
+    .reserve = far_reserve,
+    .begin = far_begin,
+    .upload = far_upload,
+    .download = far_download,
+    .copy = far_copy,
+    .launch = far_launch,
+    .finish = far_finish,
 };
 
 static void device(const char *path, const char *gather_path) {
@@ -575,6 +591,8 @@ static void misuse(const char *path) {
     } while (0)
     in = input, out = output;
     EXPECT(hr_run(session, NULL, &out, &error) == HR_INVALID);
+    EXPECT(hr_run(NULL, &in, &out, &error) == HR_INVALID);
+    EXPECT(hr_memory_needed(session, &in, NULL, &error) == HR_INVALID);
     in.rank = 3;
     REFUSED(HR_SHAPE, "input 'x': has 3 dims, expected 2");
     in.dims = NULL;
@@ -622,9 +640,18 @@ int main(int count, char **arguments) {
         const char *name;
         void (*call)(const char *path);
     } commands[] = {
-        {"allocations", allocations}, {"second-run", second_run}, {"recovery", recovery},     {"same-bits", same_bits},
-        {"concurrent", concurrent}, {"own-threads", own_threads},   {"environment", environment}, {"profile", profile},     {"misuse", misuse},
-        {"truncate", truncate_everywhere}, {"flip", flip_everywhere},  {"plan", open_and_plan},
+        {"allocations", allocations},
+        {"second-run", second_run},
+        {"recovery", recovery},
+        {"same-bits", same_bits},
+        {"concurrent", concurrent},
+        {"own-threads", own_threads},
+        {"environment", environment},
+        {"profile", profile},
+        {"misuse", misuse},
+        {"truncate", truncate_everywhere},
+        {"flip", flip_everywhere},
+        {"plan", open_and_plan},
     };
     for (size_t i = 0; count == 3 && i < sizeof commands / sizeof *commands; i++)
         if (!strcmp(arguments[1], commands[i].name)) {

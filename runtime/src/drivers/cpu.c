@@ -1,7 +1,8 @@
 /* cpu.c: the driver of the machine itself.  Handles are addresses; modules are machine code.
 **
-** A queue is a thread pool, its own or the caller's, and the scratch of its threads.  A launch is split into equal ranges of tasks, one for each
-** thread; kernels compute each task alike in whatever range it lies, so results do not depend on the split.
+** A queue is a thread pool, its own or the caller's, and the scratch of its threads.  A launch is split into equal
+** ranges of tasks, one for each thread; kernels compute each task alike in whatever range it lies, so results do not
+** depend on the split.
 ** The thread that calls gets its own floating-point environment back when the run has finished. */
 #define _GNU_SOURCE
 #include "../fpenv.h"

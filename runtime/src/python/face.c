@@ -358,7 +358,10 @@ static int fill_module(PyObject *module) {
 static PyModuleDef_Slot module_slots[] = {{Py_mod_exec, (void *)fill_module}, {0, NULL}};
 
 static struct PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT, .m_name = "_face", .m_doc = "The C half of headrace.runtime.python.", .m_slots = module_slots,
+    PyModuleDef_HEAD_INIT,
+    .m_name = "_face",
+    .m_doc = "The C half of headrace.runtime.python.",
+    .m_slots = module_slots,
 };
 
 PyMODINIT_FUNC PyInit__face(void);

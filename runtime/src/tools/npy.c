@@ -18,11 +18,13 @@ static const struct {
     uint32_t dtype;
     const char *descr;
 } descrs[] = {
-    {HR_F64, "<f8"}, {HR_F32, "<f4"}, {HR_F16, "<f2"}, {HR_I64, "<i8"}, {HR_I32, "<i4"}, {HR_I16, "<i2"}, {HR_I8, "|i1"},
-    {HR_U64, "<u8"}, {HR_U32, "<u4"}, {HR_U16, "<u2"}, {HR_U8, "|u1"},  {HR_BOOL, "|b1"}, {HR_BF16, "<V2"}, {HR_BF16, "|V2"},
+    {HR_F64, "<f8"}, {HR_F32, "<f4"}, {HR_F16, "<f2"}, {HR_I64, "<i8"},  {HR_I32, "<i4"},
+    {HR_I16, "<i2"}, {HR_I8, "|i1"},  {HR_U64, "<u8"}, {HR_U32, "<u4"},  {HR_U16, "<u2"},
+    {HR_U8, "|u1"},  {HR_BOOL, "|b1"}, {HR_BF16, "<V2"}, {HR_BF16, "|V2"}, /* written as the first of the two */
 };
 
-__attribute__((format(printf, 3, 4))) static hr_status fail(hr_error *error, hr_status status, const char *format, ...) {
+__attribute__((format(printf, 3, 4))) static hr_status fail(hr_error *error, hr_status status, const char *format,
+                                                            ...) {
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(error->message, sizeof error->message, format, arguments);

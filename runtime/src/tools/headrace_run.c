@@ -1,4 +1,4 @@
-/* run.c: headrace-run, a compiled model on the command line.
+/* headrace_run.c: headrace-run, a compiled model on the command line.
 **
 **     headrace-run M.hrm --input x=x.npy ... (--output y=y.npy ... | --output-dir D) [--threads N]
 **
@@ -14,8 +14,8 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char usage[] =
-    "usage: headrace-run M.hrm --input NAME=FILE.npy ... (--output NAME=FILE.npy ... | --output-dir DIR) [--threads N]\n";
+static const char usage[] = "usage: headrace-run M.hrm --input NAME=FILE.npy ... "
+                            "(--output NAME=FILE.npy ... | --output-dir DIR) [--threads N]\n";
 
 typedef struct options {
     const char *model;
