@@ -11,9 +11,8 @@ import mmap
 import os
 from dataclasses import dataclass
 
+from headrace.codegen.artefact.cursor import Cursor
 from headrace.codegen.artefact.decode import (
-    Cursor,
-    ProgramDecoder,
     StoredConstant,
     decode_constant_table,
     decode_debug,
@@ -23,6 +22,7 @@ from headrace.codegen.artefact.decode import (
     decode_variant,
     name_kernels,
 )
+from headrace.codegen.artefact.decode_program import ProgramDecoder
 from headrace.codegen.artefact.layout import (
     ENTRY,
     FORMAT,

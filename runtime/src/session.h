@@ -24,7 +24,7 @@ struct hr_session {
     hr_memory *device_inputs;  /* unused where memory is the host's */
     hr_memory *device_outputs; /* likewise */
     hr_memory *lent;           /* host memory of each output that the caller gave none for */
-    uint64_t *inputs;       /* the handles of this run */
+    uint64_t *inputs;          /* the handles of this run */
     uint64_t *outputs;
     hr_slice *slices; /* of each buffer */
 };
