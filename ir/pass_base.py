@@ -36,6 +36,7 @@ class Pass(ABC):
     name: ClassVar[str] = ""  # set from the file's place when the pass is loaded
     summary: ClassVar[str]  # one line for `headrace opt --list-passes`
     effect: ClassVar[Effect] = "exact"
+    bound_ulp: ClassVar[float] = 0.0  # of a pass that approximates: how far off one function value may be
 
     @abstractmethod
     def run(self, module: Module, rewriter: Rewriter, context: PassContext) -> None:

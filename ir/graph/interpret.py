@@ -58,8 +58,8 @@ class _Run:
         self.wide = wide
 
     def held(self, array: Array, dtype: DType) -> Array:
-        """An array as the run holds it."""
-        return array.astype(np.float64) if self.wide and dtype.is_float else array
+        """An array as the run holds it: dense, since the order in which numpy and BLAS sum depends on strides."""
+        return np.ascontiguousarray(array, np.float64 if self.wide and dtype.is_float else None).reshape(array.shape)
 
     def block(self, block: Block, values: dict[Value, Array]) -> list[Array]:
         """Runs the operations; the terminator's operands."""

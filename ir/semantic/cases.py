@@ -1,0 +1,178 @@
+"""What to run a function on: values of its dim symbols, and random inputs.
+
+In: a function.  Out: few small cases that reach its tails, inputs seeded by its name, and what a run would cost.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from headrace.ir.access import Axis
+from headrace.ir.core import Operation
+from headrace.ir.dims import Facts
+from headrace.ir.errors import DimError
+from headrace.ir.graph.families import Reducing, tensor
+from headrace.ir.graph.ops.func import GraphFunc
+from headrace.ir.kernel.ops.control import For, Parallel
+from headrace.ir.kernel.ops.func import KernelFunc
+from headrace.ir.kernel.ops.structured import Structured
+from headrace.ir.module import Function, Module
+from headrace.ir.program.ops.program import Launch, ProgramFunc
+from headrace.ir.types import BufferType, TensorType, Type, lanes_of
+
+Array = np.ndarray[Any, Any]
+Case = tuple[tuple[str, int], ...]  # symbol and value, by name
+
+WIDEST_TILE = 64  # constant extents above this are dims of the model, not of a tile
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """From where inputs are drawn."""
+
+    positive: bool  # floats > 0, for logarithms and roots
+    small: bool  # integers 0 and 1 only, so that they are legal as indices
+
+
+DRAWS = (Draw(False, False), Draw(False, True), Draw(True, True))
+
+
+# ---- sizes -----------------------------------------------------------------------------------------------------
+
+
+def kernel_cases(before: KernelFunc, after: KernelFunc) -> list[Case]:
+    """All symbols 1; one less than the narrowest tile; one more than the widest, no two symbols alike."""
+    extents = sorted(set(_tile_extents(before)) | set(_tile_extents(after)))
+    sizes = [[1], [extents[0] - 1 if extents and extents[0] > 2 else 2], [extents[-1] + 1 if extents else 3]]
+    symbols = sorted(after.scalars)
+    wanted = [dict.fromkeys(symbols, s[0]) for s in sizes[:2]]
+    wanted.append({s: sizes[2][0] + 2 * i for i, s in enumerate(symbols)})
+    return _legal(before.known, wanted)
+
+
+def entry_cases(function: Function) -> list[Case]:
+    """All symbols of the inputs 2; then small odd numbers, no two alike."""
+    symbols = sorted({s for p in _inputs(function) for d in _dims(p.type) for s in d.symbols})
+    return _legal(function.known, [dict.fromkeys(symbols, 2), {s: 3 + 2 * i for i, s in enumerate(symbols)}])
+
+
+def _legal(facts: Facts, wanted: Iterable[Mapping[str, int]]) -> list[Case]:
+    """The nearest values that the facts allow, each case once."""
+    found: dict[Case, None] = {}
+    for values in wanted:
+        try:
+            found[tuple(sorted(facts.smallest(values, values).items()))] = None
+        except DimError:
+            continue
+    return list(found)
+
+
+def _tile_extents(function: KernelFunc) -> Iterator[int]:
+    for operation in function.walk():
+        for axis in _axes(operation):
+            if axis.extent.is_constant and 1 < axis.extent.value <= WIDEST_TILE:
+                yield axis.extent.value
+
+
+def _axes(operation: Operation) -> tuple[Axis, ...]:
+    return operation.axes if isinstance(operation, For | Parallel | Structured) else ()
+
+
+# ---- inputs ----------------------------------------------------------------------------------------------------
+
+
+def inputs_for(function: Function, case: Case, draw: Draw) -> list[Array]:
+    """An array for each input."""
+    values = dict(case)
+    rng = np.random.default_rng(zlib.crc32(f"{function.function_name} {case}".encode()))
+    return [_random(rng, p.type, values, draw) for p in _inputs(function)]
+
+
+def _random(rng: np.random.Generator, kind: Type, values: Mapping[str, int], draw: Draw) -> Array:
+    assert isinstance(kind, TensorType | BufferType)
+    shape = [int(d.evaluate(values)) for d in kind.dims]
+    if kind.dtype.is_float:
+        numbers = rng.standard_normal(shape)
+        return (np.abs(numbers) + 0.01 if draw.positive else numbers).astype(kind.dtype.numpy)
+    if draw.small or kind.dtype.kind == "bool":
+        return rng.integers(0, 2, shape).astype(kind.dtype.numpy)
+    return rng.integers(-100 if kind.dtype.kind == "int" else 0, 101, shape).astype(kind.dtype.numpy)
+
+
+def _inputs(function: Function) -> Sequence[Any]:
+    return function.inputs if isinstance(function, KernelFunc | ProgramFunc) else function.parameters
+
+
+def _dims(kind: Type) -> tuple[Any, ...]:
+    assert isinstance(kind, TensorType | BufferType)
+    return kind.dims
+
+
+# ---- cost ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """`work`: elements that operations compute; `steps`: how many array operations the interpreter runs."""
+
+    work: int
+    steps: int
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.work + other.work, self.steps + other.steps)
+
+
+NOTHING = Cost(0, 0)
+
+
+def kernel_cost(function: KernelFunc, symbols: Mapping[str, int]) -> Cost:
+    """About what a whole run costs."""
+    return _cost(function, dict(symbols))
+
+
+def _cost(operation: Operation, env: dict[str, int]) -> Cost:
+    lanes = sequence = 1
+    for axis in _axes(operation):
+        extent = max(int(axis.extent.evaluate(env)), 0)
+        env[axis.name] = 0
+        if axis.kind in ("reduction", "sequential") or isinstance(operation, For):
+            sequence *= extent
+        else:
+            lanes *= extent
+    inner = sum((_cost(o, env) for r in operation.regions for o in r.block.operations), start=NOTHING)
+    own = max((lanes_of(r.type) for r in operation.results), default=1)
+    return Cost((inner.work + own) * lanes * sequence, (inner.steps + 1) * sequence)
+
+
+def entry_work(module: Module, function: Function, case: Case) -> int:
+    """About how many multiplications and the like a run of a graph or program takes."""
+    if isinstance(function, GraphFunc):
+        return sum(_graph_work(o, dict(case)) for o in function.walk())
+    launched = [o for o in function.walk() if isinstance(o, Launch)]
+    total = 0
+    for launch in launched:
+        kernel = module.function(launch.kernel.name)
+        if isinstance(kernel, KernelFunc):
+            total += kernel_cost(kernel, _scalars(kernel, launch, dict(case))).work
+    return total
+
+
+def _scalars(kernel: KernelFunc, launch: Launch, env: Mapping[str, int]) -> dict[str, int]:
+    """The scalars' values; 1 for what depends on data."""
+    pairs = zip(kernel.scalars, launch.scalars, strict=True)
+    return {s: int(d.evaluate(env)) if all(n in env for n in d.symbols) else 1 for s, d in pairs}
+
+
+def _graph_work(operation: Operation, env: Mapping[str, int]) -> int:
+    if not operation.results or not isinstance(operation.results[0].type, TensorType):
+        return 0
+    dims = [*tensor(operation.results[0]).dims]
+    if isinstance(operation, Reducing):
+        dims += [extent for _, extent in operation.reduction_axes()]
+    return prod(int(d.evaluate(env)) if all(s in env for s in d.symbols) else 1 for d in dims)
