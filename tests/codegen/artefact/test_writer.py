@@ -226,9 +226,13 @@ def test_defaults_of_the_model():
 
 
 def test_features_are_those_of_the_runtime(request):
-    """ORDER: the list here and the tables in C name the same features in the same order."""
+    """ORDER: Python, C and the page on the format name the same features in the same order."""
     source = (request.config.rootpath / "runtime/src/machine.c").read_text()
     tables = source.split("} features[] = {")[1:]
+    page = (request.config.rootpath / "docs/artefact.md").read_text()
     for table, machine in zip(tables, ("x86-64", "aarch64"), strict=True):
+        listed = re.search(rf"^- {machine}: (.*)[;.]$", page, re.MULTILINE)
+        assert listed is not None
+        assert tuple(listed[1].replace("`", "").split(", ")) == FEATURES[machine]
         names = re.findall(r'^\s*\{"([^"]+)"', table.split("};")[0], re.MULTILINE)
         assert tuple(names) == FEATURES[machine]
