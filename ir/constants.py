@@ -60,7 +60,8 @@ class ConstantStore:
         try:
             return self._arrays[ref.digest]
         except KeyError:
-            raise IRError(f"constant {ref} of type {ref.type} is not in the store; is the .constants file missing?") from None
+            message = f"constant {ref} of type {ref.type} is not in the store; is the .constants file missing?"
+            raise IRError(message) from None
 
     def find(self, prefix: str) -> ConstantRef:
         """The reference whose digest starts with `prefix`.  Raises IRError unless exactly one does."""
@@ -79,5 +80,5 @@ class ConstantStore:
 def digest_of(array: Array, dtype: DType) -> str:
     """SHA-256 over dtype, shape and row-major little-endian bytes, in hex."""
     digest = hashlib.sha256(f"{dtype}{list(array.shape)}".encode())
-    digest.update(memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8)))
+    digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()

@@ -268,17 +268,17 @@ class Region:
         return Region(block)
 
 
-O = TypeVar("O", bound=Operation)
+Op = TypeVar("Op", bound=Operation)
 
 
-def producer(value: Value, kind: type[O]) -> O | None:
+def producer(value: Value, kind: type[Op]) -> Op | None:
     """The operation that makes `value`, if it is a `kind`."""
     if isinstance(value, OpResult) and isinstance(value.operation, kind):
         return value.operation
     return None
 
 
-def walk(root: Operation, kind: type[O]) -> Iterator[O]:
+def walk(root: Operation, kind: type[Op]) -> Iterator[Op]:
     """All operations of one class in and under `root`."""
     for operation in root.walk():
         if isinstance(operation, kind):

@@ -24,6 +24,7 @@ folder is its own list, the modules in it are imported when the first of its nam
 from __future__ import annotations
 
 import importlib
+import inspect
 import pkgutil
 import types as pytypes
 import typing
@@ -138,7 +139,7 @@ def _fields_of(cls: type[Operation]) -> tuple[Field, ...]:
     for base in reversed(cls.__mro__):
         if base is not cls and "declaration" not in base.__dict__:
             continue  # an undecorated base may annotate what its subclasses declare
-        for name in base.__dict__.get("__annotations__", {}):
+        for name in inspect.get_annotations(base):
             hint = hints[name]
             if typing.get_origin(hint) is typing.ClassVar or name.startswith("_"):
                 continue

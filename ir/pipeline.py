@@ -197,11 +197,11 @@ def pass_of(step: Step, find: Callable[[str], type[Pass]]) -> Pass:
         except ValueError:
             message = f"option {key} is {_written(value)}, expected {_described(hints[field])}"
             raise PassError(f"{step.name}: {message}") from None
-    for field in dataclasses.fields(typing.cast(Any, cls)):
-        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-        if required and field.name not in given:
-            wanted = _described(hints[field.name])
-            raise PassError(f"{step.name}: option {field.name.replace('_', '-')} is missing, expected {wanted}")
+    for declared in dataclasses.fields(typing.cast(Any, cls)):
+        required = declared.default is dataclasses.MISSING and declared.default_factory is dataclasses.MISSING
+        if required and declared.name not in given:
+            wanted = _described(hints[declared.name])
+            raise PassError(f"{step.name}: option {declared.name.replace('_', '-')} is missing, expected {wanted}")
     return cls(**given)
 
 

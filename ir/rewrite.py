@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from headrace.ir.core import UNKNOWN, Block, Location, Operation, Value
 
-O = TypeVar("O", bound=Operation)
+Op = TypeVar("Op", bound=Operation)
 
 
 class Builder:
@@ -23,7 +23,7 @@ class Builder:
         self.anchor = anchor
         self.location = location
 
-    def add(self, operation: O, hint: str | None = None) -> O:
+    def add(self, operation: Op, hint: str | None = None) -> Op:
         """Inserts a new operation; `hint` names its first result in text.  Returns the operation."""
         position = len(self.block.operations) if self.anchor is None else self.block.operations.index(self.anchor)
         self.block.insert(position, operation)
@@ -83,7 +83,7 @@ class Rewriter:
             self.replace_uses(old, new)
         self.erase(operation)
 
-    def replace_with(self, operation: Operation, new: O) -> O:
+    def replace_with(self, operation: Operation, new: Op) -> Op:
         """Puts a new operation in the place of an old one, result for result; keeps the location."""
         self.before(operation).add(new)
         self.replace(operation, new.results)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from headrace.codegen.artefact.model import Machine
 from headrace.ir.facts import Schedule, TargetFacts
 from headrace.ir.kernel.ops.func import KernelFunc
 
@@ -33,7 +34,7 @@ class Target(Protocol):
 
     family: str  # the folder's name
     presets: dict[str, TargetFacts]  # by the name that users type
-    machine: str  # what the artefact's loader compares: "x86-64", "aarch64"
+    machine: Machine  # what the artefact's loader compares: "x86-64", "aarch64"
     driver: str  # which driver runs the code: "cpu"
 
     def host_preset(self) -> str | None:

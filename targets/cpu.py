@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from headrace.codegen.artefact.model import Machine
 from headrace.codegen.image.elf import read_object
 from headrace.codegen.image.flatten import flatten
 from headrace.codegen.llvm import emit_module, scratch_bytes
@@ -27,7 +28,7 @@ class CpuTarget:
     """A family of CPUs; implements `headrace.targets.base.Target`."""
 
     family: str
-    machine: str
+    machine: Machine
     presets: dict[str, TargetFacts]
     features: dict[str, tuple[str, ...]]  # by preset: what the loader must find
     driver: str = "cpu"

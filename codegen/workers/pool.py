@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from typing import IO, Any
 
@@ -63,10 +64,8 @@ class Worker:
     def close(self) -> None:
         """Ends the process; it has nothing to save."""
         assert self._process.stdin is not None and self._process.stdout is not None
-        try:
+        with suppress(OSError):  # it died with a message half sent
             self._process.stdin.close()
-        except OSError:
-            pass  # it died with a message half sent
         self._process.kill()
         self._process.wait()
         self._process.stdout.close()
@@ -97,7 +96,8 @@ class WorkerPool:
             waiting.put(number)
         while len(self.workers) < min(self.size, len(jobs)):
             self.workers.append(Worker())
-        threads = [threading.Thread(target=self._serve, args=(i, jobs, waiting, results)) for i in range(len(self.workers))]
+        shared = (jobs, waiting, results)
+        threads = [threading.Thread(target=self._serve, args=(i, *shared)) for i in range(len(self.workers))]
         for thread in threads:
             thread.start()
         for thread in threads:

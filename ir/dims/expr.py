@@ -187,7 +187,7 @@ class Dim:
         """The number for given symbol values; numpy int64 arrays broadcast.  Raises DimError for a missing one."""
         if self._compiled is None:
             names = ", ".join(self.symbols)
-            self._compiled = eval(f"lambda {names}: {_python(self)}", {"_min": _minimum, "_max": _maximum})  # noqa: S307
+            self._compiled = eval(f"lambda {names}: {_python(self)}", {"_min": _minimum, "_max": _maximum})
         try:
             arguments = [values[s] for s in self.symbols]
         except KeyError as error:

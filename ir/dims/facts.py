@@ -156,8 +156,7 @@ class Facts:
             if low is not None and value < low:
                 raise DimError(f"no multiple of {step} for {name} in [{low}, {high}]")
             found[name] = value
-        result = {w: int(self._equal.get(w, Dim.symbol(w)).evaluate(found)) for w in wanted}
-        return result
+        return {w: int(self._equal.get(w, Dim.symbol(w)).evaluate(found)) for w in wanted}
 
     # ---- text --------------------------------------------------------------------------------------------
 

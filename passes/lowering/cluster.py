@@ -171,9 +171,8 @@ class _Puller(PullBuilder):
         if key not in self.known or self.guarded:
             operation = _maker(value)
             if not isinstance(operation, Pull):
-                raise PassError(
-                    f"cluster at {self.context.cluster.location}: {operation.name} is read at another index than its own"
-                )
+                where = f"cluster at {self.context.cluster.location}"
+                raise PassError(f"{where}: {operation.name} is read at another index than its own")
             before = self.builder.location
             self.builder.location = operation.location
             found = operation.pull(self, index)

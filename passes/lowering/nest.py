@@ -304,11 +304,14 @@ class Nest:
             self._keep(state, start, rename)
         reads = self._plan(op.reads)
         self._stage(reads, 0)
-        with self._reduction_loops(reads, 0), self._guarded(self.conditions.reduction):
-            with self._over_tile(reads, everything=False) as (rename, values):
-                held = self._recall(state, rename)
-                stepped = write_region(self.builder, op.step, [*values, *held], rename, self.lanes, self.facts)
-                self._keep(state, stepped, rename)
+        with (
+            self._reduction_loops(reads, 0),
+            self._guarded(self.conditions.reduction),
+            self._over_tile(reads, everything=False) as (rename, values),
+        ):
+            held = self._recall(state, rename)
+            stepped = write_region(self.builder, op.step, [*values, *held], rename, self.lanes, self.facts)
+            self._keep(state, stepped, rename)
         late = self._plan(op.late)
         for read in late:
             read.tile = self.tile[: _depth(read.tile, self.tile)]

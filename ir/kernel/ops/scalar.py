@@ -76,7 +76,7 @@ class Unary(Pointwise):
     """One operand; a float function unless `dtypes` says otherwise."""
 
     x: Value
-    dtypes = ("float",)
+    dtypes: ClassVar[tuple[str, ...]] = ("float",)
 
 
 class Binary(Pointwise):
@@ -381,7 +381,7 @@ class Fma(Pointwise):
     def reference(self, *operands: Array) -> Array:
         a, b, c = operands
         if a.dtype.itemsize >= 8:
-            return np.vectorize(exact_fma, otypes=[np.float64])(a, b, c)
+            return np.asarray(np.vectorize(exact_fma, otypes=[np.float64])(a, b, c))
         # The product of two f32 is exact in f64; rounding the sum to odd there makes the second rounding harmless.
         product = a.astype(np.float64) * b.astype(np.float64)
         return round_odd_sum(product, c.astype(np.float64)).astype(a.dtype)
