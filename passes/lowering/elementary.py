@@ -1,0 +1,204 @@
+"""exp, log, tanh and erf as arithmetic of the kernel dialect.
+
+In: a builder and a scalar or vector of f32 or f64.  Out: the function's value, within 2 ulp of the exact one over all
+floats, denormals, infinities and NaN included (docs/numerics.md has the measured bounds).  No branch and no table:
+each is a reduction of the argument to a short interval, a polynomial there, and selects.
+
+`muladd` may round once or twice; the bounds hold for both.  In the reductions, products with the leading part of
+ln 2 are exact, since it has few enough bits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from headrace.ir.core import Value
+from headrace.ir.kernel.build import ScalarBuilder
+from headrace.ir.types import F32, F64, I32, I64, U32, U64, DType, element_dtype, lanes_of, with_lanes
+from headrace.passes.lowering import coefficients as table
+
+Coefficients = Sequence[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A float format: its bits, and the constants that depend on them."""
+
+    real: DType
+    signed: DType
+    unsigned: DType
+    mantissa: int  # bits after the leading one
+    bias: int
+    ln2_high: float  # leading bits of ln 2: times any exponent it is exact
+    ln2_low: float
+    exp_low: float  # exp gives 0 from here down
+    exp_high: float  # and infinity from here up
+    tanh_end: float  # tanh gives 1 from here up
+    erf_end: float
+    exp: Coefficients
+    log: Coefficients
+    tanh: Coefficients
+    erf: Coefficients
+    log_erfc: Coefficients
+
+    @property
+    def shifter(self) -> float:
+        """Added to a small number, it rounds that to an integer, which then stands in the lowest bits."""
+        return 1.5 * 2.0**self.mantissa
+
+    @property
+    def shifter_bits(self) -> int:
+        return (self.mantissa + self.bias << self.mantissa) | 1 << self.mantissa - 1
+
+    @property
+    def sign_bit(self) -> int:
+        return 1 << self.real.bits - 1
+
+    @property
+    def root_half_bits(self) -> int:
+        """The bits of the square root of 1/2."""
+        fraction = math.isqrt(1 << 2 * self.mantissa + 1) - (1 << self.mantissa)
+        return (self.bias - 1 << self.mantissa) + fraction
+
+
+FORMATS = {
+    F32: Format(
+        F32, I32, U32, 23, 127, 0.693145751953125, 1.428606820309417e-06, -104.0, 89.0, 10.0, 3.95,
+        table.EXP_F32, table.LOG_F32, table.TANH_F32, table.ERF_F32, table.LOG_ERFC_F32,
+    ),
+    F64: Format(
+        F64, I64, U64, 52, 1023, 0.6931471803691238, 1.9082149292705877e-10, -746.0, 710.0, 20.0, 5.95,
+        table.EXP_F64, table.LOG_F64, table.TANH_F64, table.ERF_F64, table.LOG_ERFC_F64,
+    ),
+}  # fmt: skip
+
+
+class Elementary:
+    """Adds the arithmetic of one function value at a builder."""
+
+    def __init__(self, builder: ScalarBuilder, x: Value) -> None:
+        self.b = builder
+        self.x = x
+        self.format = FORMATS[element_dtype(x.type)]
+        self.lanes = lanes_of(x.type)
+
+    def real(self, value: float) -> Value:
+        return self.b.constant(value, self.x)
+
+    def integer(self, value: int) -> Value:
+        return self.b.constant(value, with_lanes(self.format.signed, self.lanes))
+
+    def bits(self, x: Value) -> Value:
+        return self.b.bitcast(x, self.format.signed)
+
+    def of_bits(self, x: Value) -> Value:
+        return self.b.bitcast(x, self.format.real)
+
+    def polynomial(self, coefficients: Coefficients, x: Value) -> Value:
+        """Neighbours are paired, then the pairs (Estrin): half the latency of Horner's rule for two products more."""
+        terms = [self.real(c) for c in coefficients]
+        power = x
+        while len(terms) > 1:
+            pairs = [self.b.muladd(high, power, low) for low, high in zip(terms[::2], terms[1::2], strict=False)]
+            terms = pairs + terms[len(terms) - len(terms) % 2 :]
+            if len(terms) > 1:
+                power = self.b.mul(power, power)
+        return terms[0]
+
+    def with_sign(self, magnitude: Value) -> Value:
+        """`magnitude`, which is not negative, with the sign of x."""
+        unsigned = self.format.unsigned
+        sign = self.b.constant(self.format.sign_bit, with_lanes(unsigned, self.lanes))
+        kept = self.b.bit_and(self.b.bitcast(self.x, unsigned), sign)
+        return self.b.bitcast(self.b.bit_or(self.b.bitcast(magnitude, unsigned), kept), self.format.real)
+
+    # ---- exp ---------------------------------------------------------------------------------------------
+
+    def reduced_exp(self, x: Value) -> tuple[Value, Value]:
+        """(p, s) with exp(x) = p * 2^n, p near 1, and n in the lowest bits of the integer s."""
+        b, f = self.b, self.format
+        shifted = b.muladd(x, self.real(1 / math.log(2)), self.real(f.shifter))
+        n = b.sub(shifted, self.real(f.shifter))
+        rest = b.muladd(n, self.real(-f.ln2_high), x)
+        rest = b.muladd(n, self.real(-f.ln2_low), rest)
+        square = b.mul(rest, rest)
+        tail = b.muladd(square, self.polynomial(f.exp, rest), rest)
+        return b.add(tail, self.real(1.0)), self.bits(shifted)
+
+    def power_of_two(self, n: Value) -> Value:
+        """2^n for an integer n in the lowest bits of its argument, within the normal range."""
+        moved = self.b.shl(n, self.integer(self.format.mantissa))
+        return self.of_bits(self.b.add(moved, self.integer(self.format.bias << self.format.mantissa)))
+
+    def moderate_exp(self, x: Value) -> Value:
+        """exp where neither it nor its exponent leaves the normal range."""
+        p, s = self.reduced_exp(x)
+        return self.b.mul(p, self.power_of_two(s))
+
+    def exp(self) -> Value:
+        """2^n in two factors: 2^n itself may be no normal number where exp(x) is one, or is denormal."""
+        b, f = self.b, self.format
+        x = b.maximum(b.minimum(self.x, self.real(f.exp_high)), self.real(f.exp_low))
+        p, s = self.reduced_exp(x)
+        n = b.sub(s, self.integer(f.shifter_bits))
+        half = b.shr(n, self.integer(1))
+        return b.mul(b.mul(p, self.power_of_two(half)), self.power_of_two(b.sub(n, half)))
+
+    # ---- log ---------------------------------------------------------------------------------------------
+
+    def log(self) -> Value:
+        """x = 2^e * (1 + f) with 1 + f around 1; log(x) = e ln 2 + f - f^2/2 + f^3 P(f)."""
+        b, f = self.b, self.format
+        denormal = b.compare("lt", self.x, self.real(2.0 ** (1 - f.bias)))
+        grown = b.mul(self.x, self.real(2.0**f.mantissa))
+        bits = self.bits(b.select(denormal, grown, self.x))
+        exponent = b.shr(b.sub(bits, self.integer(f.root_half_bits)), self.integer(f.mantissa))
+        near_one = self.of_bits(b.sub(bits, b.shl(exponent, self.integer(f.mantissa))))
+        e = b.sub(b.cast(exponent, f.real), b.select(denormal, self.real(f.mantissa), self.real(0.0)))
+        return self._edges_of_log(self._log_of(e, b.sub(near_one, self.real(1.0))))
+
+    def _log_of(self, e: Value, x: Value) -> Value:
+        b, f = self.b, self.format
+        square = b.mul(x, x)
+        tail = b.mul(b.mul(x, square), self.polynomial(f.log, x))
+        tail = b.muladd(e, self.real(f.ln2_low), tail)
+        tail = b.muladd(square, self.real(-0.5), tail)
+        return b.muladd(e, self.real(f.ln2_high), b.add(x, tail))
+
+    def _edges_of_log(self, found: Value) -> Value:
+        b = self.b
+        zero, infinity = self.real(0.0), self.real(math.inf)
+        found = b.select(b.compare("lt", self.x, infinity), found, self.x)  # infinity and NaN are their own logs
+        edge = b.select(b.compare("eq", self.x, zero), self.real(-math.inf), self.real(math.nan))
+        return b.select(b.compare("gt", self.x, zero), found, edge)
+
+    # ---- tanh and erf ------------------------------------------------------------------------------------
+
+    def tanh(self) -> Value:
+        """x + x^3 P(x^2) near 0, else 1 - 2 / (exp(2|x|) + 1) with the sign of x."""
+        b, f = self.b, self.format
+        magnitude, square = b.abs(self.x), b.mul(self.x, self.x)
+        small = b.muladd(b.mul(self.x, square), self.polynomial(f.tanh, square), self.x)
+        cut = b.minimum(magnitude, self.real(f.tanh_end))
+        e = self.moderate_exp(b.add(cut, cut))
+        large = b.sub(self.real(1.0), b.div(self.real(2.0), b.add(e, self.real(1.0))))
+        return b.select(b.compare("lt", magnitude, self.real(0.7)), small, self.with_sign(large))
+
+    def erf(self) -> Value:
+        """x + x P(x^2) near 0, else 1 - exp(Q(|x|)) with the sign of x."""
+        b, f = self.b, self.format
+        magnitude, square = b.abs(self.x), b.mul(self.x, self.x)
+        small = b.muladd(self.x, self.polynomial(f.erf, square), self.x)
+        cut = b.minimum(magnitude, self.real(f.erf_end))
+        large = b.sub(self.real(1.0), self.moderate_exp(self.polynomial(f.log_erfc, cut)))
+        return b.select(b.compare("lt", magnitude, self.real(0.9)), small, self.with_sign(large))
+
+
+FUNCTIONS: dict[str, Callable[[Elementary], Value]] = {
+    "kernel.exp": Elementary.exp,
+    "kernel.log": Elementary.log,
+    "kernel.tanh": Elementary.tanh,
+    "kernel.erf": Elementary.erf,
+}
