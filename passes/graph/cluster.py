@@ -33,7 +33,8 @@ and the rules below allow it in each; otherwise it starts a cluster of its own, 
   Pulling (add, exp, concat)           is taken if its element is asked for no more often than it has elements: in
       an epilogue or a chain this forbids to compute a small operand anew for each element it is broadcast to
       (but for one cheap operation); before a reduction it forbids what matmul and convolution do, and allows
-      what a sum over all elements does.
+      what a sum over all elements does.  One that can be the epilogue of a reducing operation before it is left
+      to that, rather than to a reader that could not take the reducing one too.
 
 No cycle can arise: every path out of a cluster leads through its one result, and the cluster stands where its
 last operation stood, when all its inputs are there.
@@ -199,6 +200,8 @@ class _Grouping:
             same_dims = tensor(operation.result).dims == tensor(cluster.output.result).dims
             return cluster.root is None and at_home and same_dims
         assert isinstance(operation, Pull)
+        if _is_epilogue(operation) and (cluster.root is not None or sites[0] != _Site(False, cluster.index, None)):
+            return False
         once = self.facts.less_equal(cluster.evaluations(sites[0]), tensor(operation.result).elements)
         return once is True or (not sites[0].in_step and _is_cheap(operation))
 
@@ -206,6 +209,32 @@ class _Grouping:
 def _may_be_repeated(operation: GraphOp) -> bool:
     """Whether its elements may be made in each kernel that reads them: a movement, or numbers out of nothing."""
     return isinstance(operation, Movement) or not operation.operands
+
+
+def _is_epilogue(operation: Pull) -> bool:
+    """Whether a reducing operation could take it along: it reads that at its own index, directly or through others,
+    and nobody else reads these."""
+    chain: set[Operation] = {operation}
+    pending: list[Pull] = [operation]
+    while pending:
+        for value in _read_at_home(pending.pop()):
+            above = value.owner
+            if above in chain or not chain.issuperset(value.users):
+                continue
+            if isinstance(above, Reducing):
+                return True
+            if isinstance(above, Pull):
+                chain.add(above)
+                pending.append(above)
+    return False
+
+
+def _read_at_home(operation: Pull) -> list[Value]:
+    """The operands whose elements it reads at the very index of its own."""
+    kind = tensor(operation.result)
+    index = probe_index(kind.rank)
+    reads = [r for r in pulled_reads(operation, index) if r.index == index and r.otherwise is None]
+    return [r.operand for r in reads if tensor(r.operand).dims == kind.dims]
 
 
 def _is_cheap(operation: Pull) -> bool:

@@ -162,11 +162,12 @@ def _chosen_tasks(function: KernelFunc, tasks: Sequence[int]) -> Chosen:
 
 
 def _chosen_points(function: KernelFunc, symbols: dict[str, int], wanted: Sequence[Array]) -> Chosen:
-    """The points of a structured operation's independent axes that write a wanted element."""
+    """The points of a structured operation's independent axes that write a wanted element, or one outside."""
     operation = _only_operation(function)
     if not isinstance(operation, Structured) or any(a.kind == "sequential" for a in operation.axes):
         raise ExecutionError(f"@{function.function_name}: {operation.name} has no points that write one element each")
     axes = tuple(a for a in operation.axes if a.kind in INDEPENDENT)
+    ordered = {a.name for a in operation.axes} - {a.name for a in axes}
     extents = [int(a.extent.evaluate(symbols)) for a in axes]
     env: dict[str, Any] = dict(symbols)
     for place, (axis, extent) in enumerate(zip(axes, extents, strict=True)):
@@ -176,14 +177,17 @@ def _chosen_points(function: KernelFunc, symbols: dict[str, int], wanted: Sequen
     for access in operation.writes:
         if access.value in outputs:
             found |= _hits(access, env, wanted[outputs.index(access.value)])
+    for formula in operation.attributes["where"]:
+        if not ordered & set(formula.symbols):
+            found &= np.asarray(formula.evaluate(env)) >= 0
     return Chosen(tuple(a.name for a in axes), np.flatnonzero(found))
 
 
 def _hits(access: Access, env: Mapping[str, Any], wanted: Array) -> Array:
-    """For each point whether the element it writes is wanted; what is outside of the buffer is not."""
+    """For each point whether the element it writes is wanted, or lies outside of the buffer, which is a fault to find."""
     indices = [np.asarray(i.evaluate(env)) for i in access.map.indices]
     inside = np.ones((), np.bool_)
     for index, extent in zip(indices, wanted.shape, strict=True):
         inside = inside & (index >= 0) & (index < extent)
     clipped = tuple(np.clip(i, 0, n - 1) for i, n in zip(indices, wanted.shape, strict=True))
-    return np.asarray(inside & wanted[clipped])
+    return np.asarray(wanted[clipped] | ~inside)

@@ -64,6 +64,21 @@ CASES = {
         graph.return %1""",
         ["reduce", "div"],
     ),
+    "an epilogue comes before a prologue": (
+        """%0 = graph.matmul %x, %w : f32[n, 64]
+        %1 = graph.sigmoid %0 : f32[n, 64]
+        %2 = graph.mul %0, %1 : f32[n, 64]
+        %3 = graph.reduce %2 {kind = sum, axes = [1], keepdims = false} : f32[n]
+        graph.return %3""",
+        ["matmul sigmoid mul", "reduce"],
+    ),
+    "but not where the product has other users": (
+        """%0 = graph.matmul %x, %w : f32[n, 64]
+        %1 = graph.exp %0 : f32[n, 64]
+        %2 = graph.reduce %1 {kind = sum, axes = [1], keepdims = false} : f32[n]
+        graph.return %2, %0""",
+        ["matmul", "exp reduce"],
+    ),
     "each element of a sum is asked for once": (
         """%0 = graph.exp %x : f32[n, 64]
         %1 = graph.mul %0, %y : f32[n, 64]
