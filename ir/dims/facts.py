@@ -322,8 +322,7 @@ def _product(left: Interval, right: Interval) -> Interval:
         return 0, 0
     corners: list[float] = []
     for a in (_low(left), _high(left)):
-        for b in (_low(right), _high(right)):
-            corners.append(0.0 if 0 in (a, b) else a * b)
+        corners += [0.0 if 0 in (a, b) else a * b for b in (_low(right), _high(right))]
     return _bound(min(corners)), _bound(max(corners))
 
 

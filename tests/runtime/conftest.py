@@ -93,7 +93,7 @@ class Maker:
     def kernel(self, name: str, buffers: Sequence[tuple[str, bool]], scalars: Sequence[str], **more: object) -> Kernel:
         """`buffers`: the bytes and whether it is written."""
         listed = tuple(KernelBuffer(as_dim(size), written) for size, written in buffers)
-        return Kernel(name, self.blob.entries[name], listed, tuple(scalars), **more)  # type: ignore[arg-type]
+        return Kernel(name, self.blob.entries[name], listed, tuple(scalars), **more)
 
     @property
     def scale_kernel(self) -> Kernel:
@@ -198,7 +198,7 @@ def port(name: str, *shape: int | str) -> Port:
 
 
 def buffer(kind: str, index: int, size: int | str, offset: int | str = 0) -> Buffer:
-    return Buffer(Base(kind, index), as_dim(offset), as_dim(size))  # type: ignore[arg-type]
+    return Buffer(Base(kind, index), as_dim(offset), as_dim(size))
 
 
 def weights(n: int) -> Constant:

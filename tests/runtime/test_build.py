@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,13 +31,13 @@ def _cmake() -> str:
 
 
 @pytest.mark.parametrize("compiler", ["gcc", "clang", "aarch64-linux-gnu-gcc"])
-def test_no_warnings(compiler, require_tool):
+def test_no_warnings(compiler: Any, require_tool: Any) -> None:
     tool = require_tool(compiler)
     for source in SOURCES + TOOLS:
         _run(tool, "-std=c11", "-O2", *WARNINGS, *DEFINES, *INCLUDES, "-fsyntax-only", source)
 
 
-def test_headers_stand_alone_in_c_and_cpp(require_tool, tmp_path):
+def test_headers_stand_alone_in_c_and_cpp(require_tool: Any, tmp_path: Path) -> None:
     for header in ("headrace.h", "headrace_driver.h"):
         (tmp_path / "h.c").write_text(f"#include <{header}>\nint main(void) {{ return 0; }}\n")
         _run(require_tool("gcc"), "-std=c11", *WARNINGS, *INCLUDES, "-fsyntax-only", tmp_path / "h.c")
@@ -45,13 +46,13 @@ def test_headers_stand_alone_in_c_and_cpp(require_tool, tmp_path):
         _run(gxx, "-std=c++17", *WARNINGS, INCLUDES[0], "-fsyntax-only", tmp_path / "h.cpp")
 
 
-def test_the_library_is_small(library, require_tool, tmp_path):
+def test_the_library_is_small(library: Any, require_tool: Any, tmp_path: Path) -> None:
     shutil.copy(library, tmp_path / "l.so")
     _run(require_tool("strip"), tmp_path / "l.so")
     assert (tmp_path / "l.so").stat().st_size <= 150 * 1024
 
 
-def test_the_library_needs_libc_and_threads_only(library, require_tool):
+def test_the_library_needs_libc_and_threads_only(library: Any, require_tool: Any) -> None:
     needed = [
         line.split("[")[1].rstrip("]\n")
         for line in _run(require_tool("readelf"), "-d", library).splitlines()
@@ -70,7 +71,7 @@ def test_the_library_needs_libc_and_threads_only(library, require_tool):
     }
 
 
-def test_only_the_interface_is_visible(library, require_tool):
+def test_only_the_interface_is_visible(library: Any, require_tool: Any) -> None:
     lines = _run(require_tool("nm"), "-D", "--defined-only", library).splitlines()
     header = (ROOT / "runtime/include/headrace.h").read_text()
     names = {line.split()[2] for line in lines}
@@ -78,7 +79,7 @@ def test_only_the_interface_is_visible(library, require_tool):
     assert {"hr_model_open", "hr_run", "hr_version"} <= names
 
 
-def test_no_variable_is_shared_between_calls(require_tool, tmp_path):
+def test_no_variable_is_shared_between_calls(require_tool: Any, tmp_path: Path) -> None:
     """No object file has writable data: no global or static variable but constants, none of a thread."""
     for source in SOURCES:
         _run(require_tool("gcc"), "-std=c11", "-fno-pic", *DEFINES, *INCLUDES, "-c", source, "-o", tmp_path / "o.o")
@@ -109,7 +110,7 @@ int main(int, char **arguments) {
 
 
 @pytest.fixture(scope="session")
-def prefix(require_tool, tmp_path_factory) -> Path:
+def prefix(require_tool: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The library as `cmake --install` puts it under a prefix, from the sources of this checkout."""
     require_tool("gcc")
     folder = tmp_path_factory.mktemp("prefix")
@@ -121,7 +122,7 @@ def prefix(require_tool, tmp_path_factory) -> Path:
     return folder / "moved"
 
 
-def _classify(maker, program: Path, tmp_path: Path) -> None:
+def _classify(maker: Any, program: Path, tmp_path: Path) -> None:
     path = maker.write(maker.scale())
     images = np.zeros((3, 32), np.float32)
     images[[0, 1, 2], [5, 31, 9]] = 1
@@ -129,14 +130,14 @@ def _classify(maker, program: Path, tmp_path: Path) -> None:
     assert _run(program, path, tmp_path / "images.raw", 2) == "image 0: class 5\nimage 1: class 31\nimage 2: class 9\n"
 
 
-def test_the_example_builds_by_find_package(prefix, maker, tmp_path):
+def test_the_example_builds_by_find_package(prefix: Any, maker: Any, tmp_path: Path) -> None:
     build = tmp_path / "build"
     _run(_cmake(), "-S", ROOT / "examples/c", "-B", build, "-G", "Ninja", f"-DCMAKE_PREFIX_PATH={prefix}")
     _run(_cmake(), "--build", build)
     _classify(maker, build / "classify", tmp_path)
 
 
-def test_the_example_builds_by_pkg_config(prefix, maker, require_tool, tmp_path):
+def test_the_example_builds_by_pkg_config(prefix: Any, maker: Any, require_tool: Any, tmp_path: Path) -> None:
     found = prefix.glob("**/headrace.pc")
     environment = {**os.environ, "PKG_CONFIG_PATH": str(next(found).parent)}
     flags = subprocess.run(
@@ -151,7 +152,7 @@ def test_the_example_builds_by_pkg_config(prefix, maker, require_tool, tmp_path)
     _classify(maker, program, tmp_path)
 
 
-def test_the_cpp_header_runs_a_model(prefix, maker, require_tool, tmp_path):
+def test_the_cpp_header_runs_a_model(prefix: Any, maker: Any, require_tool: Any, tmp_path: Path) -> None:
     gxx = require_tool("g++")
     (tmp_path / "m.cpp").write_text(CPP)
     library = next(prefix.glob("**/libheadrace.so")).parent
@@ -162,7 +163,7 @@ def test_the_cpp_header_runs_a_model(prefix, maker, require_tool, tmp_path):
     assert _run(tmp_path / "m", maker.write(maker.scale_squares())) == expected
 
 
-def test_headrace_run_for_aarch64(aarch64_maker, require_tool, tmp_path):
+def test_headrace_run_for_aarch64(aarch64_maker: Any, require_tool: Any, tmp_path: Path) -> None:
     """Cross-compiled without libraries, run by qemu on a core that has no more than the first Armv8."""
     table = tmp_path / "drivers.c"
     table.write_text(

@@ -3,6 +3,7 @@
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -14,8 +15,8 @@ from headrace.ir.types import BF16, F32, I64
 
 
 @pytest.fixture
-def call(headrace_run):
-    def run(*arguments, prefix=(), cwd=None):
+def call(headrace_run: Any) -> Any:
+    def run(*arguments: Any, prefix: Any = (), cwd: Any = None) -> Any:
         command = [*prefix, str(headrace_run), *map(str, arguments)]
         return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
 
@@ -23,35 +24,35 @@ def call(headrace_run):
 
 
 @pytest.fixture
-def model(maker):
+def model(maker: Any) -> Any:
     return maker.write(maker.scale_squares())
 
 
 @pytest.fixture
-def x(tmp_path):
+def x(tmp_path: Path) -> Any:
     array = np.linspace(-1, 1, 5 * 32, dtype=np.float32).reshape(5, 32)
     np.save(tmp_path / "x.npy", array)
     return array
 
 
-def _y(x):
+def _y(x: Any) -> Any:
     return ((x * np.arange(32, dtype=np.float32)) ** 2).sum(1)
 
 
-def test_a_model_runs(call, model, x, tmp_path):
+def test_a_model_runs(call: Any, model: Any, x: Any, tmp_path: Path) -> None:
     done = call(model, "--input", "x=x.npy", "--output", "y=y.npy", "--threads", 2, cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     np.testing.assert_allclose(np.load(tmp_path / "y.npy"), _y(x), rtol=1e-5)
 
 
-def test_outputs_into_a_folder(call, model, x, tmp_path):
+def test_outputs_into_a_folder(call: Any, model: Any, x: Any, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     assert call(model, "--input", "x=x.npy", "--output-dir", "out", cwd=tmp_path).returncode == 0
     np.testing.assert_allclose(np.load(tmp_path / "out" / "y.npy"), _y(x), rtol=1e-5)
     assert os.listdir(tmp_path / "out") == ["y.npy"]
 
 
-def test_version_2_headers_and_odd_shapes_are_read(call, maker, tmp_path):
+def test_version_2_headers_and_odd_shapes_are_read(call: Any, maker: Any, tmp_path: Path) -> None:
     """Copies from inputs to outputs: no dims, one dim, bf16, an empty array, a long header."""
     ports = (
         Port("scalar", F32, ()),
@@ -137,7 +138,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("message", WRONG)
-def test_one_line_and_no_output(message, call, model, x, tmp_path):
+def test_one_line_and_no_output(message: Any, call: Any, model: Any, x: Any, tmp_path: Path) -> None:
     _arrays(tmp_path)
     before = sorted(tmp_path.iterdir())
     done = call(*WRONG[message], cwd=tmp_path)
@@ -145,14 +146,14 @@ def test_one_line_and_no_output(message, call, model, x, tmp_path):
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_an_output_that_cannot_be_written(call, model, x, tmp_path):
+def test_an_output_that_cannot_be_written(call: Any, model: Any, x: Any, tmp_path: Path) -> None:
     done = call(model, "--input", "x=x.npy", "--output", "y=none/y.npy", cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.startswith("headrace-run: none/y.npy")
     assert done.stderr.endswith(": cannot be written: No such file or directory\n")
 
 
-def test_a_full_disk_leaves_nothing(call, model, tmp_path):
+def test_a_full_disk_leaves_nothing(call: Any, model: Any, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.zeros((5000, 32), np.float32))
     before = sorted(tmp_path.iterdir())
     limited = ["sh", "-c", 'trap "" XFSZ; ulimit -f 8; exec "$0" "$@"']
@@ -163,6 +164,6 @@ def test_a_full_disk_leaves_nothing(call, model, tmp_path):
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_help_and_version(call):
+def test_help_and_version(call: Any) -> None:
     assert call("--help").stdout.startswith("usage: headrace-run M.hrm")
     assert call("--version").stdout.startswith("headrace-run 0.")

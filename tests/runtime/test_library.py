@@ -4,6 +4,7 @@ import dataclasses
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,39 +25,41 @@ Rehash = Callable[[bytearray], None]
         "environment",
     ],
 )
-def test_under_address_and_undefined_sanitizers(command, maker, asan):
+def test_under_address_and_undefined_sanitizers(command: Any, maker: Any, asan: Any) -> None:
     asan(command, maker.write(maker.scale_squares()))
 
 
 @pytest.mark.parametrize("command", ["same-bits", "concurrent"])
-def test_under_thread_sanitizer(command, maker, tsan):
+def test_under_thread_sanitizer(command: Any, maker: Any, tsan: Any) -> None:
     tsan(command, maker.write(maker.scale_squares()))
 
 
-def test_some_runs_of_a_shared_session_are_refused_as_busy(maker, build_driver):
+def test_some_runs_of_a_shared_session_are_refused_as_busy(maker: Any, build_driver: Any) -> None:
     told = build_driver("plain")("concurrent", maker.write(maker.scale_squares()))
     assert told.endswith("runs were refused as busy\n")
 
 
-def test_every_allocation_is_failed_once(maker, asan):
+def test_every_allocation_is_failed_once(maker: Any, asan: Any) -> None:
     told = asan("allocations", maker.write(maker.scale_squares()))
     counts = [int(line.split()[0]) for line in told.splitlines()]
     assert len(counts) == 2
     assert min(counts) > 20
 
 
-def test_a_file_cut_anywhere_is_refused(maker, asan):
+def test_a_file_cut_anywhere_is_refused(maker: Any, asan: Any) -> None:
     path = maker.write(maker.scale_squares())
     assert asan("truncate", path) == f"{path.stat().st_size} lengths\n"
 
 
-def test_a_changed_bit_anywhere_is_found(maker, asan):
+def test_a_changed_bit_anywhere_is_found(maker: Any, asan: Any) -> None:
     path = maker.write(maker.scale_squares())
     assert asan("flip", path) == f"{path.stat().st_size} bytes\n"
 
 
 @pytest.mark.parametrize("model", ["scale_squares", "gather", "compact", "guarded"])
-def test_damage_behind_right_hashes_never_leads_out_of_bounds(model, maker, asan, rehash: Rehash, tmp_path: Path):
+def test_damage_behind_right_hashes_never_leads_out_of_bounds(
+    model: Any, maker: Any, asan: Any, rehash: Rehash, tmp_path: Path
+) -> None:
     """Changed words in every section, hashes made right: refused or planned, but no read or write out of bounds."""
     original = maker.write(getattr(maker, model)()).read_bytes()
     draw = random.Random(7)
@@ -77,7 +80,7 @@ def test_damage_behind_right_hashes_never_leads_out_of_bounds(model, maker, asan
     assert any(line.startswith("planned") for line in told)
 
 
-def test_a_device_with_memory_of_its_own(maker, asan):
+def test_a_device_with_memory_of_its_own(maker: Any, asan: Any) -> None:
     paths = []
     for artefact in (maker.scale_squares(), maker.gather()):
         variant = dataclasses.replace(artefact.variants[0], driver="far:7")
@@ -104,7 +107,7 @@ def _cgroup(root: Path, lines: str, files: dict[str, str]) -> Path:
         ("4:cpu,cpuacct:/c\n", {"cpu/c/cpu.cfs_quota_us": "50000\n", "cpu/c/cpu.cfs_period_us": "100000\n"}),
     ],
 )
-def test_a_quota_of_one_cpu_or_less_gives_one_thread(lines, files, asan, tmp_path):
+def test_a_quota_of_one_cpu_or_less_gives_one_thread(lines: Any, files: Any, asan: Any, tmp_path: Path) -> None:
     asan("quota", _cgroup(tmp_path, lines, files), 1)
 
 
@@ -119,7 +122,7 @@ def test_a_quota_of_one_cpu_or_less_gives_one_thread(lines, files, asan, tmp_pat
         ("4:cpuset:/c\n3:cpu:/c\n", {"cpu/c/cpu.cfs_quota_us": "-1\n", "cpu/c/cpu.cfs_period_us": "100000\n"}),
     ],
 )
-def test_no_quota_gives_as_many_threads_as_cpus(lines, files, asan, tmp_path):
+def test_no_quota_gives_as_many_threads_as_cpus(lines: Any, files: Any, asan: Any, tmp_path: Path) -> None:
     import os
 
     asan("quota", _cgroup(tmp_path, lines, files), len(os.sched_getaffinity(0)))

@@ -4,6 +4,8 @@ import subprocess
 import sys
 import threading
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -19,41 +21,41 @@ from headrace.runtime import python as hr
 
 
 @pytest.fixture
-def session(maker):
+def session(maker: Any) -> Any:
     return hr.load(maker.write(maker.scale_squares()), threads=2)
 
 
-def _x(batch):
+def _x(batch: Any) -> Any:
     return np.linspace(-1, 1, batch * 32, dtype=np.float32).reshape(batch, 32)
 
 
-def _y(x):
+def _y(x: Any) -> Any:
     return ((x * np.arange(32, dtype=np.float32)) ** 2).sum(1)
 
 
 @pytest.mark.parametrize("batch", [1, 3, 64, 0])
-def test_a_symbolic_batch(session, batch):
+def test_a_symbolic_batch(session: Any, batch: Any) -> None:
     y = session.run({"x": _x(batch)})["y"]
     assert y.shape == (batch,)
     assert y.dtype == np.float32
     np.testing.assert_allclose(y, _y(_x(batch)), rtol=1e-5)
 
 
-def test_description(session):
+def test_description(session: Any) -> None:
     assert [(p.name, p.dtype, p.shape) for p in session.inputs] == [("x", np.dtype(np.float32), ("batch", 32))]
     assert [(p.name, p.dtype, p.shape) for p in session.outputs] == [("y", np.dtype(np.float32), ("batch",))]
     assert (session.target, session.threads) == ("x86-64", 2)
     assert repr(session) == "<Session for x86-64: x -> y>"
 
 
-def test_into_the_callers_memory(session):
+def test_into_the_callers_memory(session: Any) -> None:
     y = np.zeros(5, np.float32)
     result = session.run({"x": _x(5)}, outputs={"y": y})
     assert result["y"] is y
     np.testing.assert_allclose(y, _y(_x(5)), rtol=1e-5)
 
 
-def test_results_of_two_runs_are_two_arrays(session):
+def test_results_of_two_runs_are_two_arrays(session: Any) -> None:
     first = session.run({"x": _x(4)})["y"]
     kept = first.copy()
     session.run({"x": _x(4) * 2})
@@ -62,7 +64,7 @@ def test_results_of_two_runs_are_two_arrays(session):
 
 
 @pytest.mark.parametrize("change", [lambda x: x.T.copy().T, lambda x: np.repeat(x, 2, 0)[::2], memoryview, bytearray])
-def test_arrays_of_every_layout_and_kind(change, session):
+def test_arrays_of_every_layout_and_kind(change: Any, session: Any) -> None:
     x = _x(3)
     given_ = change(x)
     if isinstance(given_, bytearray):
@@ -72,15 +74,15 @@ def test_arrays_of_every_layout_and_kind(change, session):
     np.testing.assert_allclose(session.run({"x": given_})["y"], _y(x), rtol=1e-5)
 
 
-def test_an_array_by_dlpack(session):
+def test_an_array_by_dlpack(session: Any) -> None:
     class Foreign:
-        def __init__(self, array):
+        def __init__(self, array: Any) -> None:
             self._array = array
 
-        def __dlpack__(self, **more):
+        def __dlpack__(self, **more: Any) -> Any:
             return self._array.__dlpack__(**more)
 
-        def __dlpack_device__(self):
+        def __dlpack_device__(self) -> Any:
             return self._array.__dlpack_device__()
 
     np.testing.assert_allclose(session.run({"x": Foreign(_x(3))})["y"], _y(_x(3)), rtol=1e-5)
@@ -100,7 +102,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("message", WRONG)
-def test_wrong_inputs(message, session):
+def test_wrong_inputs(message: Any, session: Any) -> None:
     with pytest.raises(hr.InputError) as caught:
         session.run(WRONG[message])
     assert str(caught.value) == message
@@ -117,19 +119,19 @@ WRONG_OUTPUTS = {
 
 
 @pytest.mark.parametrize("message", WRONG_OUTPUTS)
-def test_wrong_outputs(message, session):
+def test_wrong_outputs(message: Any, session: Any) -> None:
     with pytest.raises(hr.InputError) as caught:
         session.run({"x": _x(2)}, outputs=WRONG_OUTPUTS[message])
     assert str(caught.value) == message
 
 
-def test_an_output_that_lies_in_an_input(session):
+def test_an_output_that_lies_in_an_input(session: Any) -> None:
     x = _x(2)
     with pytest.raises(hr.InputError, match=r"^output 'y': its memory overlaps that of input 'x'$"):
         session.run({"x": x}, outputs={"y": x.reshape(-1)[:2]})
 
 
-def test_a_symbol_must_have_one_value(maker):
+def test_a_symbol_must_have_one_value(maker: Any) -> None:
     signature = Signature(
         (Port("a", DTYPES["i32"], (as_dim("n"), as_dim("n"))), Port("b", DTYPES["i32"], (as_dim("2*n + 1"),))), ()
     )
@@ -141,7 +143,7 @@ def test_a_symbol_must_have_one_value(maker):
         session.run({"a": np.zeros((2, 2), np.int32), "b": np.zeros(4, np.int32)})
 
 
-def test_checks_and_error_sites_name_the_node(maker):
+def test_checks_and_error_sites_name_the_node(maker: Any) -> None:
     session = hr.load(maker.write(maker.gather()), threads=4)
     x = np.arange(5, dtype=np.float32)
     index = np.array([4, 0, 0, 2, 1])
@@ -153,7 +155,7 @@ def test_checks_and_error_sites_name_the_node(maker):
     np.testing.assert_array_equal(session.run({"x": x, "index": index})["y"], x[index])
 
 
-def test_a_size_that_is_read_from_data(maker):
+def test_a_size_that_is_read_from_data(maker: Any) -> None:
     session = hr.load(maker.write(maker.compact()))
     for x in ([1, -1, 2, 0, 3], [-1, -1], [], [5], [1, -1, 2, 0, 3]):
         x = np.array(x, np.float32)
@@ -165,7 +167,7 @@ def test_a_size_that_is_read_from_data(maker):
         session.memory_needed({"x": (3,)})
 
 
-def test_a_value_that_is_read_must_be_in_bounds(maker):
+def test_a_value_that_is_read_must_be_in_bounds(maker: Any) -> None:
     artefact = maker.compact()
     variant = artefact.variants[0]
     first, second = variant.program.segments
@@ -176,7 +178,7 @@ def test_a_value_that_is_read_must_be_in_bounds(maker):
         session.run({"x": np.ones(3, np.float32)})
 
 
-def test_guarded_launches(maker):
+def test_guarded_launches(maker: Any) -> None:
     session = hr.load(maker.write(maker.guarded()), threads=3)
     for n in (0, 1, 15, 16, 1000):
         x = np.arange(n, dtype=np.int32)
@@ -184,7 +186,7 @@ def test_guarded_launches(maker):
 
 
 @pytest.mark.parametrize("name", list(DTYPES))
-def test_every_dtype_goes_in_and_out(name, maker):
+def test_every_dtype_goes_in_and_out(name: Any, maker: Any) -> None:
     """A copy from input to output, of two dims and of none."""
     from headrace.codegen.artefact.model import Base, Buffer, Copy
 
@@ -203,17 +205,17 @@ def test_every_dtype_goes_in_and_out(name, maker):
     assert out == b
 
 
-def test_bf16_arrays_are_of_ml_dtypes(maker):
+def test_bf16_arrays_are_of_ml_dtypes(maker: Any) -> None:
     assert DTYPES["bf16"].numpy == np.dtype(ml_dtypes.bfloat16)
 
 
-def test_busy_is_an_error_of_its_own(maker):
+def test_busy_is_an_error_of_its_own(maker: Any) -> None:
     """Runs that take a while, from two threads at once: some are refused, all others are right."""
     session = hr.load(maker.write(maker.scale_squares()), threads=1)
     x = _x(200_000)
     refused, wrong = [], []
 
-    def run_often():
+    def run_often() -> None:
         for _ in range(5):
             try:
                 y = session.run({"x": x})["y"]
@@ -232,7 +234,7 @@ def test_busy_is_an_error_of_its_own(maker):
     assert not wrong
 
 
-def test_a_forked_process_runs_and_ends(maker):
+def test_a_forked_process_runs_and_ends(maker: Any) -> None:
     """Its parent's threads are not there; it starts its own."""
     code = (
         "import os, sys, numpy as np\n"
@@ -256,7 +258,7 @@ def test_a_forked_process_runs_and_ends(maker):
     subprocess.run(command, check=True, timeout=60)
 
 
-def test_memory_needed(session):
+def test_memory_needed(session: Any) -> None:
     assert session.memory_needed({"x": (0, 32)}) == 0
     # An arena of batch * 128 bytes, and a page of scratch for each of two threads.
     assert session.memory_needed({"x": (1000, 32)}) == 128_000 + 2 * 4096
@@ -266,7 +268,7 @@ def test_memory_needed(session):
         session.memory_needed({"y": (1, 31)})
 
 
-def test_verify(maker):
+def test_verify(maker: Any) -> None:
     path = maker.write(maker.scale_squares())
     data = bytearray(path.read_bytes())
     from headrace.codegen.artefact.reader import read
@@ -282,7 +284,7 @@ def test_verify(maker):
 # ---- loading ---------------------------------------------------------------------------------------------------------
 
 
-def test_files_that_are_no_models(tmp_path, maker):
+def test_files_that_are_no_models(tmp_path: Path, maker: Any) -> None:
     with pytest.raises(hr.LoadError, match=r"none\.hrm: cannot be opened: No such file or directory$"):
         hr.load(tmp_path / "none.hrm")
     with pytest.raises(hr.LoadError, match=r"is not a file$"):
@@ -305,12 +307,12 @@ def test_files_that_are_no_models(tmp_path, maker):
 
 
 @pytest.mark.parametrize("threads", [0, -1, 1025])
-def test_wrong_threads(threads, tmp_path):
+def test_wrong_threads(threads: Any, tmp_path: Path) -> None:
     with pytest.raises(hr.InputError, match=rf"^threads is {threads}, expected 1 to 1024$"):
         hr.load(tmp_path, threads=threads)
 
 
-def test_values_that_are_no_tensors_are_refused(maker):
+def test_values_that_are_no_tensors_are_refused(maker: Any) -> None:
     artefact = maker.scale_squares()
     inputs = (replace(artefact.signature.inputs[0], kind="sequence"),)
     path = maker.write(replace(artefact, signature=replace(artefact.signature, inputs=inputs)))
@@ -320,7 +322,7 @@ def test_values_that_are_no_tensors_are_refused(maker):
         hr.load(path)
 
 
-def test_variants_are_picked_by_what_the_cpu_has(maker, monkeypatch):
+def test_variants_are_picked_by_what_the_cpu_has(maker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     artefact = maker.scale_squares()
     segments, kernels = artefact.variants[0].program.segments, artefact.variants[0].kernels
     presets = ("x86-64", "x86-64-v3", "x86-64-v2")
@@ -348,7 +350,7 @@ def test_variants_are_picked_by_what_the_cpu_has(maker, monkeypatch):
         hr.load(path)
 
 
-def test_the_face_imports_nothing_of_the_compiler():
+def test_the_face_imports_nothing_of_the_compiler() -> None:
     code = (
         "import sys, headrace.runtime.python as hr\n"
         "known = {'headrace', 'headrace.runtime'}\n"
@@ -362,7 +364,7 @@ def test_the_face_imports_nothing_of_the_compiler():
 # ---- formulas --------------------------------------------------------------------------------------------------------
 
 
-def _formulas(leaves):
+def _formulas(leaves: Any) -> Any:
     return st.recursive(
         leaves,
         lambda inner: st.one_of(
@@ -381,7 +383,9 @@ FORMULAS = _formulas(st.one_of(st.sampled_from([Dim.symbol("n"), Dim.symbol("m")
 
 
 @given(formula=FORMULAS, n=st.integers(0, 40), m=st.integers(0, 40))
-def test_formulas_mean_the_same_in_c_and_in_python(formula, n, m, blob, tmp_path_factory):
+def test_formulas_mean_the_same_in_c_and_in_python(
+    formula: Any, n: Any, m: Any, blob: Any, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """The arena's size is the formula, made positive: what memory_needed says is what Dim.evaluate says."""
     from headrace.codegen.artefact.model import Artefact, Program, Variant
     from headrace.codegen.artefact.writer import write
@@ -409,7 +413,7 @@ def test_formulas_mean_the_same_in_c_and_in_python(formula, n, m, blob, tmp_path
         ("n - 5", 2, r"the arena would be -3 bytes"),
     ],
 )
-def test_formulas_that_lead_nowhere(formula, shape, message, maker):
+def test_formulas_that_lead_nowhere(formula: Any, shape: Any, message: Any, maker: Any) -> None:
     signature = Signature((Port("x", DTYPES["u8"], (as_dim("n"),)),), ())
     session = hr.load(maker.write(maker.artefact(signature, (Segment(arena=as_dim(formula)),), ())))
     with pytest.raises(hr.HeadraceRuntimeError, match=rf"m\.hrm: {message}$"):

@@ -5,6 +5,8 @@ import random
 import re
 import struct
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +20,7 @@ def _without_constants(artefact: Artefact) -> Artefact:
     return replace(artefact, constants=())
 
 
-def test_reading_gives_back_what_was_written(artefact, path):
+def test_reading_gives_back_what_was_written(artefact: Any, path: Any) -> None:
     found = read(path, check_constants=True).artefact
     assert [variant.preset for variant in found.variants] == ["x86-64-v3", "aarch64", "x86-64"]
     expected = replace(
@@ -32,13 +34,13 @@ def test_reading_gives_back_what_was_written(artefact, path):
     ]
 
 
-def test_writing_what_was_read_gives_the_same_bytes(path):
+def test_writing_what_was_read_gives_the_same_bytes(path: Any) -> None:
     again = path.with_name("again.hrm")
     write(read(path).artefact, again)
     assert again.read_bytes() == path.read_bytes()
 
 
-def test_every_byte_has_one_owner(path):
+def test_every_byte_has_one_owner(path: Any) -> None:
     regions = read(path).regions
     end = 0
     for region in regions:
@@ -59,11 +61,11 @@ def test_every_byte_has_one_owner(path):
     assert all(not any(data[r.offset : r.offset + r.size]) for r in regions if r.owner == "padding")
 
 
-def test_digests_are_those_of_the_constants(artefact, path):
+def test_digests_are_those_of_the_constants(artefact: Any, path: Any) -> None:
     assert read(path).digests == tuple(hashlib.sha256(c.produce()).hexdigest() for c in artefact.constants)
 
 
-def test_a_file_cut_anywhere_is_refused(path, tmp_path):
+def test_a_file_cut_anywhere_is_refused(path: Any, tmp_path: Path) -> None:
     data = path.read_bytes()
     cut = tmp_path / "cut.hrm"
     for size in range(0, len(data), 3):
@@ -72,7 +74,7 @@ def test_a_file_cut_anywhere_is_refused(path, tmp_path):
             read(cut)
 
 
-def test_a_changed_byte_anywhere_is_found(path, tmp_path):
+def test_a_changed_byte_anywhere_is_found(path: Any, tmp_path: Path) -> None:
     data = bytearray(path.read_bytes())
     changed = tmp_path / "changed.hrm"
     for at in range(0, len(data), 3):
@@ -83,7 +85,7 @@ def test_a_changed_byte_anywhere_is_found(path, tmp_path):
         data[at] ^= 0x10
 
 
-def test_damage_behind_right_hashes_gives_an_error_or_a_model(path, tmp_path):
+def test_damage_behind_right_hashes_gives_an_error_or_a_model(path: Any, tmp_path: Path) -> None:
     original = path.read_bytes()
     (count,) = struct.unpack_from("<I", original, 12)
     changed = tmp_path / "changed.hrm"
@@ -113,14 +115,14 @@ def test_damage_behind_right_hashes_gives_an_error_or_a_model(path, tmp_path):
         (b"not a model at all" * 10, "is no compiled model"),
     ],
 )
-def test_other_files_are_refused(content, message, tmp_path):
+def test_other_files_are_refused(content: Any, message: Any, tmp_path: Path) -> None:
     path = tmp_path / "m.hrm"
     path.write_bytes(content)
     with pytest.raises(ArtefactError, match=rf"{re.escape(str(path))}: {message}$"):
         read(path)
 
 
-def test_another_format_is_named(path):
+def test_another_format_is_named(path: Any) -> None:
     data = bytearray(path.read_bytes())
     data[8] = 2
     path.write_bytes(data)
@@ -128,12 +130,12 @@ def test_another_format_is_named(path):
         read(path)
 
 
-def test_a_missing_file_is_named(tmp_path):
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ArtefactError, match=r"none\.hrm: cannot be opened: No such file or directory$"):
         read(tmp_path / "none.hrm")
 
 
-def test_a_changed_constant_is_named(path):
+def test_a_changed_constant_is_named(path: Any) -> None:
     region = next(r for r in read(path).regions if r.owner == "constants")
     data = bytearray(path.read_bytes())
     data[region.offset + 70] ^= 1

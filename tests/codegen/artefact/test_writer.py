@@ -4,6 +4,8 @@ import os
 import re
 import resource
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,18 +29,18 @@ from headrace.ir.errors import ArtefactError
 from headrace.ir.types import F32
 
 
-def test_same_artefact_same_bytes(artefact, tmp_path):
+def test_same_artefact_same_bytes(artefact: Any, tmp_path: Path) -> None:
     turned = replace(artefact, variants=artefact.variants[::-1], metadata=artefact.metadata[::-1])
     write(artefact, tmp_path / "a.hrm")
     write(turned, tmp_path / "b.hrm")
     assert (tmp_path / "a.hrm").read_bytes() == (tmp_path / "b.hrm").read_bytes()
 
 
-def test_size_is_returned(artefact, tmp_path):
+def test_size_is_returned(artefact: Any, tmp_path: Path) -> None:
     assert write(artefact, tmp_path / "m.hrm") == (tmp_path / "m.hrm").stat().st_size
 
 
-def test_equal_constants_are_stored_once_and_produced_one_at_a_time(artefact, tmp_path):
+def test_equal_constants_are_stored_once_and_produced_one_at_a_time(artefact: Any, tmp_path: Path) -> None:
     alive = 0
     most = 0
 
@@ -63,14 +65,14 @@ def test_equal_constants_are_stored_once_and_produced_one_at_a_time(artefact, tm
     assert most <= 2  # the last one is dropped when the next is there
 
 
-def test_a_constant_of_another_size_is_refused(artefact, tmp_path):
+def test_a_constant_of_another_size_is_refused(artefact: Any, tmp_path: Path) -> None:
     wrong = Constant(8, lambda: b"seven b", "conv1.weight")
     with pytest.raises(ArtefactError, match=r"^constant 'conv1.weight': has 7 bytes, expected 8$"):
         write(replace(artefact, constants=(*artefact.constants, wrong)), tmp_path / "m.hrm")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_failing_constant_leaves_the_old_file(artefact, tmp_path):
+def test_a_failing_constant_leaves_the_old_file(artefact: Any, tmp_path: Path) -> None:
     def fail() -> bytes:
         raise KeyboardInterrupt
 
@@ -82,13 +84,13 @@ def test_a_failing_constant_leaves_the_old_file(artefact, tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_missing_folder_is_named(artefact, tmp_path):
+def test_a_missing_folder_is_named(artefact: Any, tmp_path: Path) -> None:
     path = tmp_path / "none" / "m.hrm"
     with pytest.raises(ArtefactError, match=rf"^{re.escape(str(path))}: cannot be written: No such file or directory$"):
         write(artefact, path)
 
 
-def test_a_folder_is_no_file(artefact, tmp_path):
+def test_a_folder_is_no_file(artefact: Any, tmp_path: Path) -> None:
     with pytest.raises(ArtefactError, match=r"cannot be written: it is there and is no file$"):
         write(artefact, tmp_path)
     assert os.path.exists("/dev/full")
@@ -97,13 +99,13 @@ def test_a_folder_is_no_file(artefact, tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_without_permission_is_named(artefact, tmp_path):
+def test_a_folder_without_permission_is_named(artefact: Any, tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(ArtefactError, match=r"cannot be written: Permission denied$"):
         write(artefact, tmp_path / "m.hrm")
 
 
-def test_no_room_leaves_nothing(artefact, tmp_path):
+def test_no_room_leaves_nothing(artefact: Any, tmp_path: Path) -> None:
     """A limit on file sizes stands for a full disk: the same failing write, with another reason."""
     import signal
 
@@ -119,7 +121,7 @@ def test_no_room_leaves_nothing(artefact, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_file_has_ordinary_permissions(artefact, path):
+def test_the_file_has_ordinary_permissions(artefact: Any, path: Any) -> None:
     other = path.with_name("other")
     other.write_text("")
     assert path.stat().st_mode == other.stat().st_mode
@@ -204,14 +206,14 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("message", REFUSALS)
-def test_an_artefact_that_could_not_run_is_refused(message, artefact, tmp_path):
+def test_an_artefact_that_could_not_run_is_refused(message: Any, artefact: Any, tmp_path: Path) -> None:
     with pytest.raises(ArtefactError) as caught:
         write(REFUSALS[message](artefact), tmp_path / "m.hrm")
     assert str(caught.value) == message
     assert list(tmp_path.iterdir()) == []
 
 
-def test_equal_formulas_share_a_slot(artefact, tmp_path):
+def test_equal_formulas_share_a_slot(artefact: Any, tmp_path: Path) -> None:
     """Fifty checks of the same formula take hardly more room than one."""
 
     def size(checks: int) -> int:
@@ -221,11 +223,11 @@ def test_equal_formulas_share_a_slot(artefact, tmp_path):
     assert size(50) == size(1)
 
 
-def test_defaults_of_the_model():
+def test_defaults_of_the_model() -> None:
     assert (Kernel("k", 0, ()).scratch, Segment().arena, Launch(0, (), (), ONE).grain) == (0, 0, 1)
 
 
-def test_features_are_those_of_the_runtime(request):
+def test_features_are_those_of_the_runtime(request: pytest.FixtureRequest) -> None:
     """ORDER: Python, C and the page on the format name the same features in the same order."""
     source = (request.config.rootpath / "runtime/src/machine.c").read_text()
     tables = source.split("} features[] = {")[1:]

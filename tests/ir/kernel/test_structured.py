@@ -125,7 +125,7 @@ def test_a_sequential_axis_reads_what_it_wrote() -> None:
 
 
 def test_a_parallel_axis_must_not_read_what_its_neighbour_writes() -> None:
-    with pytest.raises(KernelFault, match="race|nothing has written"):
+    with pytest.raises(KernelFault, match=r"race|nothing has written"):
         run(SCAN.replace("t: sequential", "t: parallel"), floats(3, 6))
 
 

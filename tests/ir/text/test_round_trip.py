@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headrace.ir.access import AXIS_KINDS, Access, AccessMap, Axis, SymbolRef
@@ -128,66 +128,88 @@ digests = st.integers(0, 2**256 - 1).map(lambda n: f"{n:064x}")
 constants = st.builds(ConstantRef, digests, dtypes, st.lists(st.integers(0, 9), max_size=3).map(tuple))
 
 
-def _lists(members: st.SearchStrategy[Any], most: int = 3) -> st.SearchStrategy[tuple[Any, ...]]:
+def _lists(members: st.SearchStrategy[Any], most: int = 2) -> st.SearchStrategy[tuple[Any, ...]]:
     return st.lists(members, max_size=most).map(tuple)
 
 
+# Operands are drawn as numbers, which choose among the values that are visible.
+some = st.integers(0, 9)
+places = st.tuples(some, maps)
+attributes = st.fixed_dictionaries(
+    {
+        "axes": _lists(axes),
+        "flag": st.booleans(),
+        "number": integers,
+        "real": reals,
+        "either": st.one_of(st.booleans(), integers, reals),
+        "text": texts,
+        "formula": dims,
+        "element": dtypes,
+        "kind": types,
+        "word": st.sampled_from(["add", "mul", "is-not-a-word"]),
+        "function": functions.map(SymbolRef),
+        "content": constants | functions.map(SymbolRef),
+        "inner": axes,
+        "matrix": _lists(_lists(integers)),
+        "pair": st.tuples(texts, reals),
+        "tensors": _lists(tensors),
+        "default_number": st.sampled_from([3, 4]),
+        "default_real": st.sampled_from([0.0, -0.0, 1.5]),
+        "default_formula": st.none() | dims,
+        "default_words": _lists(texts),
+    }
+)
+operands = st.tuples(some, places, st.none() | some, _lists(some), _lists(places))
+locations = _lists(texts).map(Location)
+choices = st.integers(0, 3)
+counts = st.integers(0, 2)
+words = _lists(texts)
+arguments = st.lists(st.tuples(types, hints), max_size=2)
+
+
 def _operation(draw: st.DrawFn, values: list[Value], depth: int) -> Operation:
-    value = st.sampled_from(values)
-    access = st.builds(Access, value, maps)
-    match draw(st.integers(0, 3)) if depth else 3:
+    def value(number: int) -> Value:
+        return values[number % len(values)]
+
+    def access(place: tuple[int, AccessMap]) -> Access:
+        return Access(value(place[0]), place[1])
+
+    first, second, maybe, many, others = draw(operands)
+    match draw(choices) if depth else 3:
         case 0:
-            inputs = draw(_lists(value))
-            found: Operation = Loop(inputs, _region(draw, [], depth - 1))
+            found: Operation = Loop(tuple(map(value, many)), _region(draw, [], depth - 1))
         case 1:
             found = Branch(_region(draw, values, depth - 1), _region(draw, values, depth - 1))
         case _:
-            given = {
-                "first": value,
-                "second": access,
-                "maybe": st.none() | value,
-                "many": _lists(value),
-                "places": _lists(access),
-                "axes": _lists(axes),
-                "flag": st.booleans(),
-                "number": integers,
-                "real": reals,
-                "either": st.one_of(st.booleans(), integers, reals),
-                "text": texts,
-                "formula": dims,
-                "element": dtypes,
-                "kind": types,
-                "word": st.sampled_from(["add", "mul", "is-not-a-word"]),
-                "function": functions.map(SymbolRef),
-                "content": constants | functions.map(SymbolRef),
-                "inner": axes,
-                "matrix": _lists(_lists(integers)),
-                "pair": st.tuples(texts, reals),
-                "tensors": _lists(tensors, 2),
-                "default_number": st.sampled_from([3, 4]),
-                "default_real": st.sampled_from([0.0, -0.0, 1.5]),
-                "default_formula": st.none() | dims,
-                "default_words": _lists(texts, 1),
-            }
-            chosen = {name: draw(strategy) for name, strategy in given.items()}
-            below = max(depth - 1, 0)
-            found = All(left=_region(draw, values, below), right=_region(draw, values, below), **chosen)
-    found.location = Location(draw(_lists(texts, 2)))
+            found = All(
+                value(first),
+                access(second),
+                None if maybe is None else value(maybe),
+                tuple(map(value, many)),
+                tuple(map(access, others)),
+                left=_region(draw, values, depth - 1),
+                right=_region(draw, values, depth - 1),
+                **draw(attributes),
+            )
+    found.location = draw(locations)
     for result in found.results:
         result.hint = draw(hints)
     return found
 
 
 def _region(draw: st.DrawFn, above: list[Value], depth: int) -> Region:
-    arguments = draw(st.lists(types, max_size=2))
-    if not above and not arguments:
+    if depth < 0:
         return Region()
-    return Region(_block(draw, Block(arguments, [draw(hints) for _ in arguments]), above, depth))
+    given = draw(arguments)
+    block = Block([kind for kind, _ in given], [hint for _, hint in given])
+    if not above and not given:
+        return Region(block)
+    return Region(_block(draw, block, above, depth))
 
 
 def _block(draw: st.DrawFn, block: Block, above: list[Value], depth: int) -> Block:
     values = [*above, *block.arguments]
-    for _ in range(draw(st.integers(0, 2))):
+    for _ in range(draw(counts)):
         operation = _operation(draw, values, depth)
         block.insert(len(block.operations), operation)
         values.extend(operation.results)
@@ -198,12 +220,12 @@ def _block(draw: st.DrawFn, block: Block, above: list[Value], depth: int) -> Blo
 def modules(draw: st.DrawFn) -> Module:
     """A module of functions that hold operations of the declarations above."""
     block = Block()
-    for _ in range(draw(st.integers(1, 2))):
-        parameters = [ScalarType(DTYPES["f32"]), *draw(st.lists(types, max_size=2))]
-        body = Region(_block(draw, Block(parameters, [draw(hints) for _ in parameters]), [], 2))
-        function = GraphFunc(SymbolRef(draw(functions)), body, input_names=draw(_lists(texts)))
-        block.insert(len(block.operations), function)
-    return Module(Region(block), source=draw(texts), options=draw(_lists(texts)))
+    for _ in range(draw(counts)):
+        given = [(ScalarType(DTYPES["f32"]), "x"), *draw(arguments)]
+        parameters = Block([kind for kind, _ in given], [hint for _, hint in given])
+        body = Region(_block(draw, parameters, [], 2))
+        block.insert(len(block.operations), GraphFunc(SymbolRef(draw(functions)), body, input_names=draw(words)))
+    return Module(Region(block), source=draw(texts), options=draw(words))
 
 
 def assert_same(a: Operation, b: Operation, values: dict[Value, Value]) -> None:
@@ -229,7 +251,7 @@ def _comparable(module: Module) -> bool:
 
 
 @given(modules())
-@settings(max_examples=150)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_random_modules(module: Module) -> None:
     text = print_op(module)
     again = parse_module(text)
@@ -274,7 +296,7 @@ def _full(ref: ConstantRef) -> str:
 
 def test_hints_of_every_field_are_covered() -> None:
     hinted = typing.get_type_hints(All)
-    assert {bool, int, float, str, Dim, DType, Type, SymbolRef, Axis} <= {h for h in hinted.values()}
+    assert {bool, int, float, str, Dim, DType, Type, SymbolRef, Axis} <= set(hinted.values())
 
 
 def test_five_thousand_lines_in_three_seconds() -> None:

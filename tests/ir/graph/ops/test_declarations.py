@@ -30,7 +30,7 @@ SEEDS = range(25)
 GRAPH_OPS = [
     d.cls
     for d in declarations("graph")
-    if issubclass(d.cls, GraphOp) and d.cls.sample.__func__ is not GraphOp.sample.__func__  # type: ignore[attr-defined]
+    if issubclass(d.cls, GraphOp) and d.cls.sample.__func__ is not GraphOp.sample.__func__
 ]
 
 
