@@ -184,7 +184,7 @@ def _chosen_points(function: KernelFunc, symbols: dict[str, int], wanted: Sequen
 
 
 def _hits(access: Access, env: Mapping[str, Any], wanted: Array) -> Array:
-    """For each point whether the element it writes is wanted, or lies outside of the buffer, which is a fault to find."""
+    """For each point whether the element it writes is wanted, or lies outside of the buffer: a fault to find."""
     indices = [np.asarray(i.evaluate(env)) for i in access.map.indices]
     inside = np.ones((), np.bool_)
     for index, extent in zip(indices, wanted.shape, strict=True):

@@ -70,7 +70,9 @@ def test_a_barrier_that_some_threads_do_not_reach() -> None:
 
 
 def test_a_tile_that_reaches_too_far() -> None:
-    with pytest.raises(KernelFault, match=r"index 1 of %tb is 8, expected 0 to 7; at .*tx = 3, k = 0, kk = 0, i = 0, j = 1"):
+    with pytest.raises(
+        KernelFault, match=r"index 1 of %tb is 8, expected 0 to 7; at .*tx = 3, k = 0, kk = 0, i = 0, j = 1"
+    ):
         run(TEXT.replace("%tb[kk, tx*2 + j]", "%tb[kk, tx*2 + j + 1]"))
 
 

@@ -286,7 +286,9 @@ ONE = "%one = kernel.constant {value = 1.0, type = f32} : f32 "
 
 def test_an_asynchronous_copy() -> None:
     assert np.array_equal(run(COPY.replace("BETWEEN", ""), numbers(5)).outputs[0], numbers(5))
-    assert np.array_equal(run(COPY.replace("BETWEEN", ONE + "kernel.store %one, %u[0]"), numbers(5)).outputs[0], numbers(5))
+    assert np.array_equal(
+        run(COPY.replace("BETWEEN", ONE + "kernel.store %one, %u[0]"), numbers(5)).outputs[0], numbers(5)
+    )
 
 
 def test_the_source_of_a_copy_must_not_change() -> None:

@@ -190,7 +190,9 @@ def test_only_some_points_by_number() -> None:
 
 def test_inputs_must_fit() -> None:
     w, b = floats(32, 32, 3, 3), floats(32)
-    with pytest.raises(ExecutionError, match=r"@conv: parameter 0 has shape \[1, 32, 20, 21\], expected buffer<f32\[n, 32"):
+    with pytest.raises(
+        ExecutionError, match=r"@conv: parameter 0 has shape \[1, 32, 20, 21\], expected buffer<f32\[n, 32"
+    ):
         run(CONV, floats(1, 32, 20, 21), w, b)
     with pytest.raises(ExecutionError, match="input 0 has elements float64, expected f32"):
         run(CONV, floats(1, 32, 20, 20).astype(np.float64), w, b)
