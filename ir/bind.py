@@ -20,10 +20,11 @@ def bind(where: str, shaped: Sequence[Shaped], facts: Facts, given: Mapping[str,
     values = {s: int(n) for s, n in given.items()}
     pending = [(d, int(n)) for _, kind, shape in shaped for d, n in zip(dims_of(kind), shape, strict=False)]
     while True:
-        solved = dict(_solved(pending, values)) | dict(_equated(facts, pending, values))
-        if not solved:
+        found = [*_solved(pending, values), *_equated(facts, pending, values)]
+        if not found:
             break
-        values |= solved
+        for symbol, number in found:
+            values.setdefault(symbol, number)  # the first shape decides; any other is checked below
     for name, kind, shape in shaped:
         check_shape(f"{where}: {name}", kind, shape, values)
     return values

@@ -23,7 +23,7 @@ from headrace.ir.errors import ExecutionError
 from headrace.ir.graph.interpret import run_graph
 from headrace.ir.graph.ops.func import GraphFunc
 from headrace.ir.kernel.interpret import execute
-from headrace.ir.kernel.interpret.memory import UNDEFINED, WRITTEN, undefined
+from headrace.ir.kernel.interpret.memory import OVERWRITTEN, UNDEFINED, WRITTEN, undefined
 from headrace.ir.kernel.ops.func import KernelFunc
 from headrace.ir.module import Module, module_of
 from headrace.ir.program.ops.program import Alloc, Check, Constant, Copy, Launch, ProgramFunc, Read, View
@@ -76,7 +76,9 @@ class Window:
 
     def states(self) -> Array:
         """For the kernel interpreter: which elements this buffer wrote."""
-        return np.where(self.writers == self.owner, np.uint8(WRITTEN), np.uint8(UNDEFINED))
+        writers = self.writers
+        lost = np.where(writers == NOBODY, np.uint8(UNDEFINED), np.uint8(OVERWRITTEN))
+        return np.where(writers == self.owner, np.uint8(WRITTEN), lost)
 
     def claim(self, written: Array) -> None:
         """Those elements are this buffer's now."""

@@ -18,9 +18,15 @@ from headrace.ir.core import Operation
 from headrace.ir.dims import Dim
 from headrace.ir.kernel.interpret.faults import fault
 from headrace.ir.kernel.interpret.lanes import Array, Lanes, Number, both
-from headrace.ir.kernel.interpret.memory import PENDING, WRITTEN, Buffer, Spot
+from headrace.ir.kernel.interpret.memory import OVERWRITTEN, PENDING, UNDEFINED, WRITTEN, Buffer, Spot
 
 Formula = int | Dim
+
+_WHY_NOT = {
+    UNDEFINED: "which nothing has written",
+    PENDING: "the target of a copy that was not waited for",
+    OVERWRITTEN: "which another buffer in the same memory has overwritten",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,8 +284,7 @@ def check_written(operation: Operation, lanes: Lanes, buffer: Buffer, elements: 
     state = buffer.state[elements]
     bad = state != WRITTEN if valid is None else (state != WRITTEN) & valid
     if bad.any():
-        pending = bool((np.broadcast_to(state, bad.shape)[bad] == PENDING)[0])
-        what = "the target of a copy that was not waited for" if pending else "which nothing has written"
+        what = _WHY_NOT[int(np.broadcast_to(state, bad.shape)[bad][0])]
         raise fault(operation, lanes, f"reads {element_text(buffer, elements, bad)}, {what}", bad)
 
 

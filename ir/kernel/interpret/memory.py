@@ -2,7 +2,8 @@
 
 A buffer has one *instance* for each lane of the levels that own it: one in all for global memory, one for each
 point of the grid for shared memory, one for each lane for stack and registers.  Instances lie one behind the
-other in a flat array.  An element is undefined, written, or the target of an asynchronous copy under way.
+other in a flat array.  An element is undefined, written, or the target of an asynchronous copy under way; in planned
+memory another buffer may have overwritten it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from headrace.ir.kernel.interpret.lanes import Array, Lanes
 from headrace.ir.kernel.interpret.shadow import Shadow
 from headrace.ir.types import BufferType
 
-UNDEFINED, WRITTEN, PENDING = 0, 1, 2
+UNDEFINED, WRITTEN, PENDING, OVERWRITTEN = 0, 1, 2, 3  # overwritten: by another buffer in the same memory
 
 
 class Spot(NamedTuple):

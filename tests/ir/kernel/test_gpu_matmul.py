@@ -65,7 +65,7 @@ def test_a_barrier_that_some_threads_do_not_reach() -> None:
     text = TEXT.replace(
         "kernel.barrier  // the tiles are", "kernel.if {where = [ty - 1]} { kernel.barrier } else { }  // the tiles are"
     )
-    with pytest.raises(KernelFault, match="a thread of the workgroup does not come here; at gy = 0, gx = 0, ty = 0"):
+    with pytest.raises(KernelFault, match=r"a thread of the workgroup does not come here; at gy = 0, gx = 0, ty = 0"):
         run(text)
 
 

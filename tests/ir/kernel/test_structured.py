@@ -194,7 +194,7 @@ def test_inputs_must_fit() -> None:
         ExecutionError, match=r"@conv: parameter 0 has shape \[1, 32, 20, 21\], expected buffer<f32\[n, 32"
     ):
         run(CONV, floats(1, 32, 20, 21), w, b)
-    with pytest.raises(ExecutionError, match="input 0 has elements float64, expected f32"):
+    with pytest.raises(ExecutionError, match=r"input 0 has elements float64, expected f32"):
         run(CONV, floats(1, 32, 20, 20).astype(np.float64), w, b)
-    with pytest.raises(ExecutionError, match="2 inputs, expected 3"):
+    with pytest.raises(ExecutionError, match=r"2 inputs, expected 3"):
         run(CONV, w, b)
