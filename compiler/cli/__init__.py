@@ -47,10 +47,10 @@ def main(arguments: list[str] | None = None) -> int:
         cli.main(arguments, prog_name="headrace", standalone_mode=False)
     except click.exceptions.Exit as done:
         return done.exit_code
-    except click.Abort:
+    except (click.Abort, KeyboardInterrupt):
         return _complain("interrupted")
     except click.ClickException as error:
-        return _complain(error.format_message())
+        return _complain(_lower(error.format_message()))
     except BrokenPipeError:
         # Whoever read our output has left; nothing more can be said, and the interpreter must not try to flush.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -65,6 +65,11 @@ def main(arguments: list[str] | None = None) -> int:
     except MemoryError:
         return _complain("out of memory")
     return 0
+
+
+def _lower(message: str) -> str:
+    """click's sentence in our grammar: lower case first, no full stop."""
+    return message[:1].lower() + message[1:].rstrip(".")
 
 
 def _complain(message: str) -> int:
