@@ -83,7 +83,10 @@ def test_symbols_that_only_formulas_or_facts_give() -> None:
 
 
 def test_a_result_of_another_shape_than_its_type_is_an_error_of_inference() -> None:
-    module = parse("graph.func @main(%a: f32[n, 2]) { %c = graph.transpose %a {perm = [1, 0]} : f32[2, n]  graph.return %c }")
+    module = parse("""graph.func @main(%a: f32[n, 2]) {
+      %c = graph.transpose %a {perm = [1, 0]} : f32[2, n]
+      graph.return %c
+    }""")
     operation = next(o for o in module.walk() if isinstance(o, Transpose))
     operation.results[0].type = TensorType.of(F32, "n + 1")
     wrong = r"graph.transpose: the result has shape \[2, 3\], expected f32\[n \+ 1\] with n = 3"
