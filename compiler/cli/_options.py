@@ -59,7 +59,13 @@ def pass_options(command: F) -> F:
         click.option(
             "--print-ir-after", multiple=True, metavar="PASS", help="Print the IR after a pass, or after all."
         ),
-        click.option("--pipeline", "--pass-pipeline", "pipeline", metavar="FILE|TEXT", help="The passes to run, instead of the target's own."),
+        click.option(
+            "--pipeline",
+            "--pass-pipeline",  # as the RUN lines of text tests write it
+            "pipeline",
+            metavar="FILE|TEXT",
+            help="The passes to run, instead of the target's own.",
+        ),
     ):
         command = option(command)
     return command
