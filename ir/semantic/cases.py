@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -31,6 +31,9 @@ Case = tuple[tuple[str, int], ...]  # symbol and value, by name
 
 WIDEST_TILE = 64  # constant extents above this are dims of the model, not of a tile
 
+Order = Literal["", "rising", "falling"]
+ORDERS: tuple[Order, ...] = ("rising", "falling")
+
 
 @dataclass(frozen=True, slots=True)
 class Draw:
@@ -38,8 +41,10 @@ class Draw:
 
     positive: bool  # floats > 0, for logarithms and roots
     small: bool  # integers 0 and 1 only, so that they are legal as indices
+    order: Order = ""  # of floats: then the ends of an axis decide a maximum
 
 
+# Tried in turn until a result says something.
 DRAWS = (Draw(False, False), Draw(False, True), Draw(True, True))
 
 
@@ -99,6 +104,8 @@ def _random(rng: np.random.Generator, kind: Type, values: Mapping[str, int], dra
     shape = [int(d.evaluate(values)) for d in kind.dims]
     if kind.dtype.is_float:
         numbers = rng.standard_normal(shape)
+        if draw.order:
+            numbers = np.sort(numbers, axis=None)[:: 1 if draw.order == "rising" else -1].reshape(shape)
         return (np.abs(numbers) + 0.01 if draw.positive else numbers).astype(kind.dtype.numpy)
     if draw.small or kind.dtype.kind == "bool":
         return rng.integers(0, 2, shape).astype(kind.dtype.numpy)

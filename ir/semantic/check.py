@@ -8,7 +8,7 @@ entry functions, launches included.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,12 +18,14 @@ from headrace.ir.graph.ops.func import GraphFunc
 from headrace.ir.interpret import interpret
 from headrace.ir.kernel.interpret import run_kernel
 from headrace.ir.kernel.ops.func import KernelFunc
+from headrace.ir.kernel.ops.structured import Reduce
 from headrace.ir.module import Function, Module
 from headrace.ir.pass_base import Pass
 from headrace.ir.pipeline import step_of
 from headrace.ir.program.ops.program import ProgramFunc
 from headrace.ir.semantic.cases import (
     DRAWS,
+    ORDERS,
     Case,
     Draw,
     entry_cases,
@@ -41,6 +43,7 @@ Array = np.ndarray[Any, Any]
 KERNEL_WORK = 4_000_000  # above this a kernel is sampled
 MOST_WORK = 400_000_000  # above this, where it cannot be sampled, not run at all
 MOST_STEPS = 1_000_000
+ORDERED_WORK = 1_000_000  # up to this inputs in order are tried as well: they tell whether the ends are looked at
 SECOND_CASE_WORK = 200_000_000  # an entry function runs at one more size if that takes less
 
 
@@ -128,7 +131,10 @@ class _Comparison:
 
     def kernels(self, before: KernelFunc, after: KernelFunc) -> None:
         """One kernel, at a few sizes."""
-        reasons = [self._kernel_at(before, after, case) for case in kernel_cases(before, after)]
+        cases = kernel_cases(before, after)
+        reasons = [self._kernel_at(before, after, case) for case in cases]
+        if reasons and reasons[0] is None and any(isinstance(o, Reduce) for o in after.walk()):
+            self._in_parts(before, after, cases[0])
         self._count(before.function_name, reasons)
 
     def _kernel_at(self, before: KernelFunc, after: KernelFunc, case: Case) -> str | None:
@@ -148,7 +154,27 @@ class _Comparison:
             result = run_kernel(function, inputs_for(before, case, draw), dict(case), wide=wide)
             return Outcome(result.outputs, result.written)
 
-        return self._compare(before.function_name, case, run, lambda side: side.texts[before.function_name])
+        name = before.function_name
+        cheap = max(c.work for c in costs) <= ORDERED_WORK
+        return self._compare(name, case, run, lambda side: side.texts[name], ordered=cheap)
+
+    def _in_parts(self, before: KernelFunc, after: KernelFunc, case: Case) -> None:
+        """Reductions in two parts: what `combine` says counts, whether or not anything uses it yet."""
+        if kernel_cost(after, dict(case)).work <= KERNEL_WORK:
+            for order in ORDERS:
+                self._in_parts_of(before, after, case, inputs_for(before, case, replace(DRAWS[0], order=order)))
+
+    def _in_parts_of(self, before: KernelFunc, after: KernelFunc, case: Case, inputs: Sequence[Array]) -> None:
+        symbols = dict(case)
+        try:
+            whole, exact = (run_kernel(before, inputs, symbols, wide=w) for w in (False, True))
+            parts = run_kernel(after, inputs, symbols, split=True)
+        except ExecutionError:
+            return  # these inputs are not for this function; others were compared
+        old, new, wide = (Outcome(r.outputs, r.written) for r in (whole, parts, exact))
+        wrong = difference(old, new, wide, "reorders", self.pass_.bound_ulp)
+        if wrong is not None:
+            raise self._error(before.function_name, case, f"reduced in two parts, {wrong}")
 
     def _sampled(self, before: KernelFunc, after: KernelFunc, case: Case) -> _Verdict | None:
         """In some places only; None if that cannot be."""
@@ -187,22 +213,28 @@ class _Comparison:
         function = self.old.module.function(name)
         reasons = []
         for number, case in enumerate(entry_cases(function)):
-            if number and entry_work(self.old.module, function, case) > SECOND_CASE_WORK:
+            work = entry_work(self.old.module, function, case)
+            if number and work > SECOND_CASE_WORK:
                 break
 
             def run(side: _Side, draw: Draw, wide: bool, case: Case = case) -> Outcome:
                 return Outcome.whole(interpret(side.module, name, inputs_for(function, case, draw), wide=wide))
 
-            reasons.append(self._compare(name, case, run, _all))
+            reasons.append(self._compare(name, case, run, _all, ordered=work <= ORDERED_WORK))
         self._count(name, reasons)
 
     # ---- both --------------------------------------------------------------------------------------------
 
     def _compare(
-        self, name: str, case: Case, run: Callable[[_Side, Draw, bool], Outcome], text: Callable[[_Side], str]
+        self,
+        name: str,
+        case: Case,
+        run: Callable[[_Side, Draw, bool], Outcome],
+        text: Callable[[_Side], str],
+        *,
+        ordered: bool,
     ) -> str | None:
         """Runs both sides; None if the result says something, else why not.  Raises SemanticError."""
-        reason = "no inputs were tried"
 
         def outcome(side: _Side, draw: Draw, wide: bool) -> Outcome:
             key = (text(side), name, case, draw, wide)
@@ -210,22 +242,26 @@ class _Comparison:
                 self.check._known[key] = run(side, draw, wide)
             return self.check._known[key]
 
-        for draw in DRAWS:
+        def at(draw: Draw) -> str | None:
             try:
                 before = outcome(self.old, draw, False)
                 exact = outcome(self.old, draw, True) if self.pass_.effect != "exact" else None
             except (ExecutionError, DimError) as error:
-                reason = f"it fails already before: {error}"
-                continue
+                return f"it fails already before: {error}"
             try:
                 after = outcome(self.new, draw, False)
             except (ExecutionError, DimError) as error:
                 raise self._error(name, case, str(error)) from None
             self._must_agree(name, case, before, after, exact)
-            found = emptiness(before)
-            if found is None:
-                return None
-            reason = found
+            return emptiness(before)
+
+        reason: str | None = None
+        for draw in DRAWS:
+            reason = at(draw)
+            if reason is None:
+                for order in ORDERS if ordered else ():
+                    at(replace(draw, order=order))
+                break
         return reason
 
     def _must_agree(self, name: str, case: Case, before: Outcome, after: Outcome, exact: Outcome | None) -> None:

@@ -152,7 +152,7 @@ def test_loops_of_a_big_kernel_are_checked_by_tasks() -> None:
     with pytest.raises(SemanticError, match=r"index 1 of %y is 1000, expected 0 to 999"):
         checked(BIG_TILED, BIG_LOOPS.replace("%y[i, jo*16] mask(%m)", "%y[i, jo*16]"))
     with pytest.raises(SemanticError, match=r"@rows: output 0 at \[.*\] was written before and is no longer"):
-        checked(BIG_TILED, BIG_LOOPS.replace("lower = 0, upper = 1000 - jo*16", "lower = 0, upper = min(15, 1000 - jo*16)"))
+        checked(BIG_TILED, BIG_LOOPS.replace("upper = 1000 - jo*16", "upper = min(15, 1000 - jo*16)"))
     with pytest.raises(SemanticError, match=r"@rows: output 0 at \[0, 0\]"):
         checked(BIG_LOOPS, BIG_LOOPS.replace("k: sequential 9", "k: sequential 8"))
 
@@ -258,6 +258,28 @@ def test_what_cannot_be_checked_is_counted() -> None:
     )
 
 
+def test_a_maximum_that_leaves_out_an_end() -> None:
+    text = """
+    kernel.func @top(%x: buffer<f32[40]>, %y: buffer<f32[1]>) {outputs = 1} {
+      kernel.reduce (i: parallel 1, k: reduction 40) reads(%x[k]) writes(%y[i])
+        init { %z = kernel.constant {value = -100.0, type = f32} : f32   kernel.yield %z }
+        step { ^(%a: f32, %acc: f32):  %s = kernel.max %acc, %a : f32   kernel.yield %s }
+        combine { ^(%p: f32, %q: f32):  %s = kernel.max %p, %q : f32   kernel.yield %s }
+        finish { ^(%acc: f32):  kernel.yield %acc }
+    }
+    """
+    for wrong in (text.replace("k: reduction 40", "k: reduction 39"), text.replace("%x[k]", "%x[max(k, 1)]")):
+        with pytest.raises(SemanticError, match=r"@top: output 0 at \[0\] is .*, was .* before"):
+            checked(text, wrong)
+
+
+def test_a_reduction_whose_parts_do_not_join() -> None:
+    text = BIG.replace("700", "3").replace("1000", "4")
+    wrong = text.replace("%s = kernel.add %p, %q", "%s = kernel.max %p, %q")
+    with pytest.raises(SemanticError, match=r"@rows: reduced in two parts, output 0 at \[0, 0\] is"):
+        checked(text, wrong)
+
+
 def test_functions_of_positive_numbers_get_some() -> None:
     log = PLAIN.replace("%b = kernel.mul %a, %a", "%b = kernel.log %a")
     assert checked(log, log.replace("i: parallel", "i: task")).checked == 1
@@ -312,7 +334,7 @@ def test_what_a_pass_left_runs_once(monkeypatch: pytest.MonkeyPatch) -> None:
     for before, after in pairwise(texts):
         check.before(parse_module(before), Nothing())
         check.after(parse_module(after), Nothing())
-    assert len(runs) == len(set(runs)) * 3 == 9  # three sizes each
+    assert len(runs) == len(set(runs)) * 9 == 27  # three sizes each, with three draws
     assert check.checked == 2
 
 

@@ -51,10 +51,12 @@ class Machine:
         *,
         wide: bool,
         chosen: Chosen | None,
+        split: bool,
     ) -> None:
         self.function = function
         self.translators = translators
         self.wide = wide
+        self.split = split  # reductions run in two parts, joined by `combine`
         self.chosen = chosen  # for the one operation that the body consists of
         self.positions: dict[Operation, tuple[int, ...]] = {}
         rank, depth = self._lay_out(function, 0, 0)

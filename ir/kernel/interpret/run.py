@@ -48,11 +48,13 @@ def run_kernel(
     wide: bool = False,
     tasks: Sequence[int] | None = None,
     wanted: Sequence[Array] | None = None,
+    split: bool = False,
 ) -> KernelRun:
     """Runs a kernel.  `symbols` that the inputs' shapes give may be left out.
 
     `tasks`: flat numbers of the points that run of the kernel's only operation, over its `task` axes, or its `grid`
-    axes, or all its independent ones.  `wanted`: a mask for each output.  Raises KernelFault and ExecutionError.
+    axes, or all its independent ones.  `wanted`: a mask for each output.  `split`: every kernel.reduce runs in two
+    parts that its `combine` joins.  Raises KernelFault and ExecutionError.
     """
     if len(inputs) != len(function.inputs):
         raise ExecutionError(f"@{function.function_name}: {len(inputs)} inputs, expected {len(function.inputs)}")
@@ -69,10 +71,11 @@ def run_kernel(
         chosen = _chosen_tasks(function, tasks)
     elif wanted is not None:
         chosen = _chosen_points(function, known, wanted)
-    execute(function, [m.storage for m in memories], [m.state for m in memories], known, wide=wide, chosen=chosen)
+    storages, states = [m.storage for m in memories], [m.state for m in memories]
+    execute(function, storages, states, known, wide=wide, chosen=chosen, split=split)
     outputs = [_array(p.type, m.storage, known) for p, m in zip(function.written, memories[len(inputs) :], strict=True)]
-    states = [_array(p.type, m.state, known) for p, m in zip(function.written, memories[len(inputs) :], strict=True)]
-    return KernelRun(outputs, [s == WRITTEN for s in states])
+    marks = [_array(p.type, m.state, known) for p, m in zip(function.written, memories[len(inputs) :], strict=True)]
+    return KernelRun(outputs, [s == WRITTEN for s in marks])
 
 
 def kernel_symbols(function: KernelFunc, inputs: Sequence[Array], symbols: Mapping[str, int]) -> dict[str, int]:
@@ -93,9 +96,10 @@ def execute(
     *,
     wide: bool = False,
     chosen: Chosen | None = None,
+    split: bool = False,
 ) -> None:
     """Runs a kernel on flat memories, one for each parameter, and on the states of their elements, in place."""
-    machine = Machine(function, symbols, STEPS, wide=wide, chosen=chosen)
+    machine = Machine(function, symbols, STEPS, wide=wide, chosen=chosen, split=split)
     one = (1,) * machine.lanes.rank
     for parameter, storage, state in zip(function.parameters, storages, states, strict=True):
         kind = parameter.type

@@ -8,7 +8,8 @@ declared type.  Points that `where` excludes are masked.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import product
+from itertools import islice, product
+from math import prod
 
 import numpy as np
 
@@ -52,11 +53,19 @@ def reduce_step(machine: Machine, operation: Reduce) -> Step:
         writes = _writers(machine, operation, operation.writes)
         init, step = _Body(machine, operation.init), _Body(machine, operation.step)
         finish = _Body(machine, operation.finish)
+    combine = _Body(machine, operation.combine)
     ordered = [a for a in operation.axes if a.kind not in INDEPENDENT]
     names = {a.name for a in ordered}
     of_step = [f for f in operation.where if names & set(f.symbols)]
     of_point = [f for f in operation.where if not names & set(f.symbols)]
     lanes = machine.lanes
+
+    def accumulate(extents: Sequence[Number], start: int, stop: int | None) -> list[Array]:
+        state = init([])
+        for mask in _points(machine, ordered, extents, of_step, start, stop):
+            stepped = step([*(read() for read in reads), *state])
+            state = stepped if mask is None else [np.where(mask, n, o) for n, o in zip(stepped, state, strict=True)]
+        return state
 
     def run() -> None:
         extents = [a.extent.evaluate(lanes.env) for a in ordered]
@@ -64,10 +73,11 @@ def reduce_step(machine: Machine, operation: Reduce) -> Step:
         if saved is None:
             return
         for _ in _points(machine, (), (), of_point):
-            state = init([])
-            for mask in _points(machine, ordered, extents, of_step):
-                stepped = step([*(read() for read in reads), *state])
-                state = stepped if mask is None else [np.where(mask, n, o) for n, o in zip(stepped, state, strict=True)]
+            if machine.split:
+                half = prod(_most(e) for e in extents) // 2
+                state = combine([*accumulate(extents, 0, half), *accumulate(extents, half, None)])
+            else:
+                state = accumulate(extents, 0, None)
             for write, value in zip(writes, finish([*state, *(read() for read in late)]), strict=True):
                 write(value)
         _close(machine, ordered, saved)
@@ -82,15 +92,20 @@ def _close(machine: Machine, ordered: Sequence[Axis], saved: object) -> None:
 
 
 def _points(
-    machine: Machine, axes: Sequence[Axis], extents: Sequence[Number], where: Sequence[Dim]
+    machine: Machine,
+    axes: Sequence[Axis],
+    extents: Sequence[Number],
+    where: Sequence[Dim],
+    start: int = 0,
+    stop: int | None = None,
 ) -> Iterator[Array | None]:
     """Goes through the points of ordered axes, with the lanes narrowed to those for which the point exists.
 
-    Gives the mask of these, None for all.
+    Gives the mask of these, None for all.  `start` and `stop` count points.
     """
     lanes = machine.lanes
     before = lanes.active
-    for point in product(*[range(_most(e)) for e in extents]):
+    for point in islice(product(*[range(_most(e)) for e in extents]), start, stop):
         mask: Array | None = None
         for axis, number, extent in zip(axes, point, extents, strict=True):
             lanes.env[axis.name] = number

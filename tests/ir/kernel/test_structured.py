@@ -169,6 +169,14 @@ def test_several_accumulators() -> None:
     assert run(ARGMAX, x).outputs[0].tolist() == x.argmax(axis=1).tolist()
 
 
+def test_a_reduction_in_two_parts() -> None:
+    x, w, b = floats(1, 32, 20, 20), floats(32, 32, 3, 3), floats(32)
+    np.testing.assert_allclose(run(CONV, x, w, b, split=True).outputs[0], convolved(x, w, b), rtol=1e-4, atol=1e-4)
+    wrong = CONV.replace("%s = kernel.add %p, %q", "%s = kernel.sub %p, %q")
+    assert np.array_equal(run(wrong, x, w, b).outputs[0], run(CONV, x, w, b).outputs[0])
+    assert not np.allclose(run(wrong, x, w, b, split=True).outputs[0], convolved(x, w, b))
+
+
 def test_no_elements_no_steps() -> None:
     x, w, b = floats(0, 32, 20, 20), floats(32, 32, 3, 3), floats(32)
     assert run(CONV, x, w, b).outputs[0].shape == (0, 32, 20, 20)

@@ -131,7 +131,7 @@ def test_constants_of_the_store_and_those_that_are_computed() -> None:
 
 def test_a_number_that_is_data_becomes_a_symbol() -> None:
     text = """
-    program.func @main(%x: buffer<f32[4]>, %n: buffer<i64[1]>, %y: buffer<f32[m]>) 
+    program.func @main(%x: buffer<f32[4]>, %n: buffer<i64[1]>, %y: buffer<f32[m]>)
         {outputs = 1, facts = ["m in [0, 4]"]} {
       program.read %n {element = 0, symbol = "m", lower = 1, upper = 4}
       program.check {where = [3 - m], message = "four is one too many"}
