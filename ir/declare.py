@@ -288,7 +288,7 @@ def declared(name: str) -> Declaration:
     """The declaration of `dialect.op`.  Raises ParseError with the nearest known name."""
     load_dialect(name.partition(".")[0])
     if name not in _DECLARED:
-        raise ParseError(f"unknown operation {name!r}{nearest(name, sorted(_DECLARED))}")
+        raise ParseError(f"unknown operation {str(name)!r}{nearest(name, sorted(_DECLARED))}")
     return _DECLARED[name]
 
 

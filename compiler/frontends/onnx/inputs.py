@@ -56,6 +56,9 @@ def input_types(file: str, graph: GraphProto, shapes: Shapes, symbols: Symbols) 
     constants = {t.name for t in graph.initializer} | {t.values.name for t in graph.sparse_initializer}
     given = [i for i in graph.input if i.name not in constants]
     names = [i.name for i in given]
+    for name in names:
+        if names.count(name) > 1:
+            raise ModelError(f"{file}: input {name!r} is declared twice")
     for name in shapes:
         if name not in names:
             raise OptionError(f"{file}: shape for {name!r}, which is no input{nearest(name, names)}")

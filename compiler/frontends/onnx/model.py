@@ -158,7 +158,7 @@ class _Import:
             if scope.depth:
                 raise NodeUnsupported(f"its function body needs {node.op_type}: {error}") from None
             kinds = [tensor(v) if v is not None else None for v in inputs]
-            self.problems.append(_described(node, name, kinds, scope, str(error)))
+            self.problems.append(_described(node, name, kinds, scope, _without_place(str(error))))
             found = [None] * len(node.output)
         except (VerifyError, DimError) as error:
             raise ModelError(f"{self.model.name}: node {name!r}: {_without_place(str(error))}") from None

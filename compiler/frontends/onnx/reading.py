@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from google.protobuf.descriptor import FieldDescriptor  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]
 
 from headrace.ir.errors import ModelError, UnsupportedModelError
 
@@ -60,9 +61,23 @@ def read_model(path: Path) -> Model:
         raise ModelError(f"{name}: not an ONNX model: the bytes are no protobuf message of one") from None
     if not proto.HasField("graph") or not (proto.graph.node or proto.graph.output):
         raise ModelError(f"{name}: not an ONNX model: there is no graph in it")
+    if not _is_text(proto):
+        raise ModelError(f"{name}: not an ONNX model: a name in it is no UTF-8")
     model = Model(name, path.parent, proto, hashlib.sha256(content).hexdigest())
     _check_opset(model)
     return model
+
+
+def _is_text(message: Message) -> bool:
+    """Whether every string field holds text; protobuf hands out bytes where one is no UTF-8."""
+    for field, value in message.ListFields():
+        if field.type not in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_MESSAGE):
+            continue
+        values = [value] if isinstance(value, str | bytes | Message) else value
+        for one in values:
+            if not (isinstance(one, str) or (isinstance(one, Message) and _is_text(one))):
+                return False
+    return True
 
 
 def _check_opset(model: Model) -> None:

@@ -40,8 +40,10 @@ class MatMul(Reducing):
 
     def infer(self) -> Sequence[Type]:
         a, b = tensor(self.a), tensor(self.b)
-        if a.dtype != b.dtype or not a.dtype.is_float or 0 in (a.rank, b.rank):
-            raise self.fail(f"operands are {a} and {b}, expected float tensors of one type and rank 1 or more")
+        if not a.dtype.is_float:
+            raise self.wrong_dtype(a.dtype, ("float",))
+        if a.dtype != b.dtype or 0 in (a.rank, b.rank):
+            raise self.fail(f"operands are {a} and {b}, expected tensors of one element type and rank 1 or more")
         shared = (a.dims[-1], b.dims[-2] if b.rank > 1 else b.dims[0])
         if all(d.is_constant for d in shared) and shared[0] != shared[1]:
             raise self.fail(f"the shared dim is {shared[0]} in {a} and {shared[1]} in {b}")

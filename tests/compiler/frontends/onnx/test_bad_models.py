@@ -303,7 +303,7 @@ def test_unsupported(bad: onnx.ModelProto, message: str, imported: Imported) -> 
 @pytest.mark.parametrize(
     ("shapes", "message"),
     [
-        ({"z": [1]}, "model.onnx: shape for 'z', which is no input; did you mean 'x'?"),
+        ({"z": [1]}, "model.onnx: shape for 'z', which is no input"),
         ({"x": [1]}, "model.onnx: input 'x': shape [1] has rank 1, the model's is 2"),
         ({"x": [1, 0]}, "model.onnx: input 'x': a dim of 0, expected a name or a number from 1 on"),
     ],
@@ -334,7 +334,7 @@ WHOLE = model(
 
 
 @settings(max_examples=400)
-@given(st.data())
+@given(data=st.data())
 def test_damaged_bytes_give_an_error_or_a_module(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
     content = bytearray(WHOLE[: data.draw(st.integers(0, len(WHOLE)))] if data.draw(st.booleans()) else WHOLE)
     for _ in range(data.draw(st.integers(0, 4))):
