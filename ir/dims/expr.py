@@ -7,6 +7,7 @@ Terms are sorted and merged, so that formulas that are equal by the rules below 
     (6*i + j) floordiv 6 = i + j floordiv 6        (6*i + j) mod 6 = j mod 6
     (4*i + 2) floordiv 6 = (2*i + 1) floordiv 3    (x floordiv 4) floordiv 2 = x floordiv 8
     (4*i + 1) mod 6 = 2*((2*i) mod 3) + 1          min(a + 1, a, b) = min(a, b)
+    max(min(a, b), b) = b
 """
 
 from __future__ import annotations
@@ -376,7 +377,14 @@ def _extreme(kind: str, dims: Sequence[DimLike]) -> Dim:
         if wins:
             kept[base] = offset
     found = sorted((base + offset for base, offset in kept.items()), key=str)
+    found = [d for d in found if not _is_absorbed(d, "max" if kind == "min" else "min", found)]
     return found[0] if len(found) == 1 else _atomic(kind, *found)
+
+
+def _is_absorbed(dim: Dim, kind: str, others: Sequence[Dim]) -> bool:
+    """max(min(a, b), b) = b, and the other way round: whether `dim` is such a `kind` of one of the others."""
+    inner = _single(dim, kind)
+    return inner is not None and any(argument in others for argument in inner.arguments)
 
 
 def dim_min(*dims: DimLike) -> Dim:
