@@ -97,15 +97,11 @@ class Elementary:
         return self.b.bitcast(x, self.format.real)
 
     def polynomial(self, coefficients: Coefficients, x: Value) -> Value:
-        """Neighbours are paired, then the pairs (Estrin): half the latency of Horner's rule for two products more."""
-        terms = [self.real(c) for c in coefficients]
-        power = x
-        while len(terms) > 1:
-            pairs = [self.b.muladd(high, power, low) for low, high in zip(terms[::2], terms[1::2], strict=False)]
-            terms = pairs + terms[len(terms) - len(terms) % 2 :]
-            if len(terms) > 1:
-                power = self.b.mul(power, power)
-        return terms[0]
+        """By Horner's rule: a loop over many vectors hides its latency, so pairing terms gained nothing."""
+        total = self.real(coefficients[-1])
+        for c in reversed(coefficients[:-1]):
+            total = self.b.muladd(total, x, self.real(c))
+        return total
 
     def with_sign(self, magnitude: Value) -> Value:
         """`magnitude`, which is not negative, with the sign of x."""

@@ -17,6 +17,7 @@ TARGET = CpuTarget(
             has_fma=True,
             l1_bytes=32 << 10,
             l2_bytes=512 << 10,
+            converts_f16=True,
         )
     },
     features={"aarch64": ("fp-armv8", "neon")},

@@ -24,6 +24,7 @@ def _facts(level: int, vector_bytes: int, registers: int) -> TargetFacts:
         has_fma=level >= 3,
         l1_bytes=32 << 10,
         l2_bytes=1 << 20,
+        converts_f16=level >= 3,
     )
 
 
