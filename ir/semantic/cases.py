@@ -33,6 +33,7 @@ WIDEST_TILE = 64  # constant extents above this are dims of the model, not of a 
 
 Order = Literal["", "rising", "falling"]
 ORDERS: tuple[Order, ...] = ("rising", "falling")
+FAR = 50.0  # exp of two or three times that is no number of f32
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class Draw:
 
     positive: bool  # floats > 0, for logarithms and roots
     small: bool  # integers 0 and 1 only, so that they are legal as indices
-    order: Order = ""  # of floats: then the ends of an axis decide a maximum
+    order: Order = ""  # of floats: then the ends of an axis decide a maximum; falling ones are far from 0, too
 
 
 # Tried in turn until a result says something.
@@ -105,7 +106,9 @@ def _random(rng: np.random.Generator, kind: Type, values: Mapping[str, int], dra
     if kind.dtype.is_float:
         numbers = rng.standard_normal(shape)
         if draw.order:
-            numbers = np.sort(numbers, axis=None)[:: 1 if draw.order == "rising" else -1].reshape(shape)
+            numbers = np.sort(numbers, axis=None).reshape(shape)
+        if draw.order == "falling":
+            numbers = FAR * numbers.reshape(-1)[::-1].reshape(shape)
         return (np.abs(numbers) + 0.01 if draw.positive else numbers).astype(kind.dtype.numpy)
     if draw.small or kind.dtype.kind == "bool":
         return rng.integers(0, 2, shape).astype(kind.dtype.numpy)

@@ -365,6 +365,10 @@ def test_reordered_sums_may_differ_by_rounding_only() -> None:
     assert difference(outcome(old), outcome(new), outcome(exact), "reorders", 0) is None
     lost = (exact - x[:, 17]).astype(np.float32)
     assert difference(outcome(old), outcome(lost), outcome(exact), "reorders", 0) is not None
+    over = np.array([np.inf, 1.0], np.float32)
+    assert difference(outcome(over), outcome(over.copy()), outcome(np.array([1e39, 1.0])), "reorders", 0) is None
+    back = difference(outcome(over), outcome(np.array([7, 1], np.float32)), outcome(np.array([1e39, 1])), "reorders", 0)
+    assert back == "output 0 at [0] is 7.0, was inf before, and is 1e+39 in float64"
     nan = new.copy()
     nan[3] = np.nan
     found = difference(outcome(old), outcome(nan), outcome(exact), "reorders", 0)
