@@ -34,10 +34,15 @@ COMPARISONS: dict[str, Callable[[Array, Array], Array]] = {
 
 def exact_fma(a: float, b: float, c: float) -> float:
     """a * b + c of three float64, rounded once, through rationals."""
-    if not all(math.isfinite(v) for v in (a, b, c)):
+    if not (math.isfinite(a) and math.isfinite(b)):
         return a * b + c
+    if not math.isfinite(c):
+        return c  # a * b in float64 may be an infinity of the other sign
     exact = Fraction(a) * Fraction(b) + Fraction(c)
-    return float(exact) if exact else a * b + c  # the sign of an exact zero follows IEEE addition
+    try:
+        return float(exact) if exact else a * b + c  # the sign of an exact zero follows IEEE addition
+    except OverflowError:
+        return math.inf if exact > 0 else -math.inf
 
 
 def round_odd_sum(a: Array, b: Array) -> Array:
