@@ -1,0 +1,380 @@
+"""Passes with planted bugs: the semantic check must name the pass that is wrong, and no other.
+
+Each mutant replaces one function of a pass, or of what it asks, while that pass runs.  The models are small, and
+between them reach what the mutants touch: padding, epilogues, tails, live buffers, transposes, exponentials.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import pytest
+
+from headrace.compiler.demo_data import model_path
+from headrace.compiler.frontends.onnx import import_model
+from headrace.ir.access import AccessMap
+from headrace.ir.core import Operation, Value, producer
+from headrace.ir.errors import SemanticError
+from headrace.ir.graph.ops import arithmetic, conv, normalization, softmax, transpose
+from headrace.ir.graph.ops.slice import Slice
+from headrace.ir.module import Module
+from headrace.ir.pass_base import Pass, PassContext
+from headrace.ir.pass_manager import Hooks, PassManager
+from headrace.ir.pipeline import Pipeline
+from headrace.ir.semantic import SemanticCheck
+from headrace.ir.text import parse_module
+from headrace.ir.types import F32
+from headrace.passes.graph import canonicalize, fold_batch_norm, fold_constants
+from headrace.passes.kernel import pack as pack_pass
+from headrace.passes.kernel import tile
+from headrace.passes.lowering import cluster, elementary, nest, widen
+from headrace.passes.program import plan_memory
+from headrace.targets import find_target
+
+TEXT = """
+module {
+  graph.func @main(%x: f32[n, 2, 5, 5], %t: f32[3, 3, 3]) {input_names = ["x", "t"], output_names = ["y", "u"]} {
+    %w = graph.constant {value = dense<[[[[1.0, -2.0]], [[0.5, 1.5]]], [[[2.0, 3.0]], [[-1.0, 0.25]]]]> : f32[2, 2, 1, 2]} : f32[2, 2, 1, 2]
+    %b = graph.constant {value = dense<[0.25, -0.75]> : f32[2]} : f32[2]
+    %f = graph.constant {value = dense<[[[2.0]], [[3.0]]]> : f32[2, 1, 1]} : f32[2, 1, 1]
+    %row = graph.constant {value = dense<[2.0, 0.5]> : f32[2]} : f32[2]
+    %half = graph.constant {value = dense<[0.5]> : f32[1]} : f32[1]
+    %0 = graph.conv %x, %w b(%b) {strides = [1, 3], dilations = [1, 1], before = [1, 1], after = [1, 0]} : f32[n, 2, 7, 2]
+    %1 = graph.mul %0, %f : f32[n, 2, 7, 2]
+    %2 = graph.mul %1, %row : f32[n, 2, 7, 2]
+    %3 = graph.add %2, %half : f32[n, 2, 7, 2]
+    %4 = graph.tanh %3 : f32[n, 2, 7, 2]
+    %5 = graph.softmax %4 {axes = [2]} : f32[n, 2, 7, 2]
+    %6 = graph.add %5, %4 : f32[n, 2, 7, 2]
+    %y = graph.slice %6 {starts = [0, 0, 2, 0], sizes = [n, 2, 4, 2], steps = [1, 1, 1, 1]} : f32[n, 2, 4, 2]
+    %z = graph.slice %y {starts = [0, 0, 1, 0], sizes = [n, 2, 3, 2], steps = [1, 1, 1, 1]} : f32[n, 2, 3, 2]
+    %8 = graph.transpose %t {perm = [1, 2, 0]} : f32[3, 3, 3]
+    %9 = graph.transpose %8 {perm = [1, 0, 2]} : f32[3, 3, 3]
+    %10 = graph.exp %9 : f32[3, 3, 3]
+    %11 = graph.neg %half : f32[1]
+    %12 = graph.mul %10, %11 : f32[3, 3, 3]
+    %13 = graph.transpose %t {perm = [1, 2, 0]} : f32[3, 3, 3]
+    %u = graph.sub %12, %13 : f32[3, 3, 3]
+    graph.return %z, %u
+  }
+}
+"""
+
+Patch = tuple[Any, str, Any]  # object, attribute, replacement
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A bug in one pass."""
+
+    name: str
+    guilty: str
+    patch: Callable[[], Patch]
+
+
+# ---- the bugs ------------------------------------------------------------------------------------------------
+
+
+def rolled() -> Patch:
+    right = fold_constants._evaluated
+    return fold_constants, "_evaluated", lambda op, xs: [np.roll(a, 1) + a.dtype.type(1) for a in right(op, xs)]
+
+
+def coarse() -> Patch:
+    right = fold_constants._evaluated
+    return fold_constants, "_evaluated", lambda op, xs: [a + a.dtype.type(1) / 1024 for a in right(op, xs)]
+
+
+def folded_away() -> Patch:
+    right = fold_constants.folded_value
+
+    def wrong(op: Operation) -> Value | None:
+        return op.operands[0] if op.name in ("graph.relu", "graph.tanh") else right(op)
+
+    return fold_constants, "folded_value", wrong
+
+
+def rule(of: type, wrong: Callable[[Any], Any]) -> Callable[[], Patch]:
+    return lambda: (canonicalize, "RULES", {**canonicalize.RULES, of: (wrong,)})
+
+
+def wrong_permutation(op: transpose.Transpose) -> Any:
+    inner = producer(op.x, transpose.Transpose)
+    return transpose.Transpose(inner.x, tuple(op.perm[p] for p in inner.perm)) if inner else None
+
+
+def forgotten_start(op: Slice) -> Any:
+    inner = producer(op.x, Slice)
+    return Slice(inner.x, op.starts, op.sizes, op.steps) if inner else None
+
+
+def dropped_half(op: arithmetic.Add) -> Any:
+    return op.a if canonicalize._elements(op.b) is not None else None
+
+
+def all_per_channel() -> Patch:
+    right = fold_batch_norm._is_per_channel
+    return fold_batch_norm, "_is_per_channel", lambda n, of, axis: right(n, of, axis) or right(n, of, axis + 2)
+
+
+def added_factor() -> Patch:
+    return (
+        fold_batch_norm,
+        "_scaled",
+        lambda b, w, f, rank: b.add(arithmetic.Add(w, fold_batch_norm._row(b, f, rank))).result,
+    )
+
+
+def unscaled_bias() -> Patch:
+    right = fold_batch_norm._scaled
+    return fold_batch_norm, "_scaled", lambda b, w, f, rank: w if rank == 1 else right(b, w, f, rank)
+
+
+def decomposed(cls: type, change: Callable[[Value], Value]) -> Callable[[], Patch]:
+    right = cls.decompose
+
+    def wrong(self: Any, builder: Any) -> Any:
+        found = right(self, builder)
+        return None if found is None else [change(v) for v in found]
+
+    return lambda: (cls, "decompose", wrong)
+
+
+def without_last(value: Value) -> Value:
+    """What the last operation of a decomposition got, where that is of the same type."""
+    above = value.owner
+    assert isinstance(above, Operation)
+    return next((o for o in above.operands if o.type == value.type), value)
+
+
+def padded_with_one() -> Patch:
+    right = cluster._Puller._element
+
+    def wrong(self: Any, value: Value, map: AccessMap) -> Value:
+        return right(self, value, map if map.otherwise is None else replace(map, otherwise=1.0))
+
+    return cluster._Puller, "_element", wrong
+
+
+def dropped_bias() -> Patch:
+    return conv.Conv, "finish", lambda self, b, index, state: state[0]
+
+
+def other_way() -> Patch:
+    def wrong(self: Any, index: Any) -> Any:
+        return tuple(index[p] for p in self.perm)
+
+    return transpose.Transpose, "source", wrong
+
+
+def no_tail() -> Patch:
+    return tile, "ceildiv", lambda extent, by: extent // by
+
+
+def no_condition() -> Patch:
+    right = tile.Tile.run
+
+    def wrong(self: tile.Tile, module: Module, rewriter: Any, context: PassContext) -> None:
+        right(self, module, rewriter, context)
+        op = tile.with_axis(tile.kernel_named(module, self.func), f"{self.axis}_o")
+        rewriter.set_attribute(op, "where", ())
+
+    return tile.Tile, "run", wrong
+
+
+def shifted_index() -> Patch:
+    right = tile.rewrite_formulas
+
+    def wrong(op: Any, rewriter: Any, values: Mapping[str, Any]) -> None:
+        right(op, rewriter, {k: v // 2 * 2 for k, v in values.items()})
+
+    return tile, "rewrite_formulas", wrong
+
+
+def other_panel() -> Patch:
+    right = pack_pass.Pack._map
+
+    def wrong(self: Any, op: Any, map: AccessMap) -> AccessMap:
+        found = right(self, op, map)
+        return AccessMap(((found.indices[0] + 1) % 2, *found.indices[1:]))
+
+    return pack_pass.Pack, "_map", wrong
+
+
+def first_panel() -> Patch:
+    right = pack_pass.Pack._map
+
+    def wrong(self: Any, op: Any, map: AccessMap) -> AccessMap:
+        found = right(self, op, map)
+        return AccessMap((found.indices[0] * 0, *found.indices[1:]))
+
+    return pack_pass.Pack, "_map", wrong
+
+
+def first_in_panel() -> Patch:
+    right = pack_pass.Pack._map
+
+    def wrong(self: Any, op: Any, map: AccessMap) -> AccessMap:
+        found = right(self, op, map)
+        return AccessMap((*found.indices[:-1], (found.indices[-1] + 1) % self.by))
+
+    return pack_pass.Pack, "_map", wrong
+
+
+def lost_mask() -> Patch:
+    return widen, "lane_range", lambda conditions, axis, lanes, facts: None
+
+
+def unguarded() -> Patch:
+    @contextmanager
+    def wrong(self: Any, conditions: Any) -> Iterator[None]:
+        yield
+
+    return nest.Nest, "_guarded", wrong
+
+
+def last_row() -> Patch:
+    return nest, "dim_min", lambda *dims: dims[-1]
+
+
+def coefficient() -> Patch:
+    exact = elementary.FORMATS[F32]
+    wrong = replace(exact, exp=(exact.exp[0] * 1.001, *exact.exp[1:]))
+    return elementary, "FORMATS", {**elementary.FORMATS, F32: wrong}
+
+
+def tanh_coefficient() -> Patch:
+    exact = elementary.FORMATS[F32]
+    wrong = replace(exact, tanh=(exact.tanh[0] * 1.001, *exact.tanh[1:]))
+    return elementary, "FORMATS", {**elementary.FORMATS, F32: wrong}
+
+
+def bias() -> Patch:
+    exact = elementary.FORMATS[F32]
+    return elementary, "FORMATS", {**elementary.FORMATS, F32: replace(exact, bias=exact.bias + 1)}
+
+
+def never_meet() -> Patch:
+    return plan_memory.Lifetime, "meets", lambda self, other: False
+
+
+def dead_early() -> Patch:
+    right = plan_memory.lifetimes
+    return plan_memory, "lifetimes", lambda f: [replace(life, last=life.first) for life in right(f)]
+
+
+def too_small() -> Patch:
+    right = plan_memory.aligned_bytes
+    return plan_memory, "aligned_bytes", lambda alloc: right(alloc) // 128 * 64
+
+
+MUTANTS = (
+    Mutant("elements in another order", "graph.fold-constants", rolled),
+    Mutant("inexact arithmetic", "graph.fold-constants", coarse),
+    Mutant("an operation that does something", "graph.fold-constants", folded_away),
+    Mutant("permutations composed the wrong way", "graph.canonicalize", rule(transpose.Transpose, wrong_permutation)),
+    Mutant("start of the inner slice forgotten", "graph.canonicalize", rule(Slice, forgotten_start)),
+    Mutant("an addend that is not nothing", "graph.canonicalize", rule(arithmetic.Add, dropped_half)),
+    Mutant("factor along another axis", "graph.fold-batch-norm", all_per_channel),
+    Mutant("factor added", "graph.fold-batch-norm", added_factor),
+    Mutant("bias not scaled", "graph.fold-batch-norm", unscaled_bias),
+    Mutant("normalisation without its addend", "graph.decompose", decomposed(normalization.BatchNorm, without_last)),
+    Mutant("softmax not normalised", "graph.decompose", decomposed(softmax.Softmax, without_last)),
+    Mutant("softmax along the wrong axis", "graph.decompose", lambda: (softmax.Softmax, "axes", (1,))),
+    Mutant("padding of one", "kernel.lower", padded_with_one),
+    Mutant("epilogue dropped", "kernel.lower", dropped_bias),
+    Mutant("inverse permutation", "kernel.lower", other_way),
+    Mutant("tail lost", "kernel.tile", no_tail),
+    Mutant("condition lost", "kernel.tile", no_condition),
+    Mutant("elements written twice", "kernel.tile", shifted_index),
+    Mutant("another panel", "kernel.pack", other_panel),
+    Mutant("always the first panel", "kernel.pack", first_panel),
+    Mutant("the neighbour in the panel", "kernel.pack", first_in_panel),
+    Mutant("mask lost", "kernel.realize", lost_mask),
+    Mutant("rows that do not exist stored", "kernel.realize", unguarded),
+    Mutant("always the last row", "kernel.realize", last_row),
+    Mutant("coefficient of exp", "kernel.expand-math", coefficient),
+    Mutant("coefficient of tanh", "kernel.expand-math", tanh_coefficient),
+    Mutant("bias of the exponent", "kernel.expand-math", bias),
+    Mutant("lifetimes ignored", "program.plan-memory", never_meet),
+    Mutant("lifetimes cut short", "program.plan-memory", dead_early),
+    Mutant("buffers too small", "program.plan-memory", too_small),
+)
+
+
+# ---- the check -----------------------------------------------------------------------------------------------
+
+
+def models() -> Iterator[Module]:
+    yield parse_module(TEXT)
+    yield import_model(model_path())
+
+
+class Planted:
+    """The semantic check, with the bug in place exactly while the guilty pass runs."""
+
+    def __init__(self, mutant: Mutant) -> None:
+        self.mutant = mutant
+        self.check = SemanticCheck()
+        self.active: Any = None
+        self.ran = False
+
+    def before(self, module: Module, pass_: Pass) -> None:
+        self.check.before(module, pass_)
+        if pass_.name == self.mutant.guilty:
+            place, name, wrong = self.mutant.patch()
+            self.active = mock.patch.object(place, name, wrong)
+            self.active.start()
+            self.ran = True
+
+    def after(self, module: Module, pass_: Pass) -> None:
+        if self.active is not None:
+            self.active.stop()
+            self.active = None
+        self.check.after(module, pass_)
+
+
+def run(module: Module, check: Any, preset: str) -> None:
+    _, target = find_target(preset)
+    context = PassContext(target.presets[preset], target.schedule)
+    PassManager(Pipeline.read(target.pipeline()), context, Hooks(verify_each="semantic", semantic=check)).run(module)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", ["x86-64-v2", "x86-64-v3", "x86-64-v4", "aarch64"])
+def test_no_false_alarm(preset: str) -> None:
+    for module in models():
+        check = SemanticCheck()
+        run(module, check, preset)
+        assert check.checked / (check.checked + len(check.unchecked)) >= 0.95, check.summary()
+
+
+def verdict(mutant: Mutant) -> str:
+    """`caught`, or what happened instead."""
+    said = "not noticed"
+    for module in models():
+        planted = Planted(mutant)
+        try:
+            run(module, planted, "x86-64-v2")
+        except SemanticError as error:
+            return "caught" if mutant.guilty in str(error) else f"blamed wrongly: {error}"
+        except Exception as error:
+            said = f"{type(error).__name__}: {error}"
+        finally:
+            if planted.active is not None:
+                planted.active.stop()
+    return said
+
+
+@pytest.mark.slow
+def test_mutants_are_named() -> None:
+    assert len(MUTANTS) == 30
+    verdicts = {mutant: verdict(mutant) for mutant in MUTANTS}
+    for mutant, said in verdicts.items():
+        print(f"{mutant.guilty:<24}{mutant.name:<40}{said}")
+    assert sum(said == "caught" for said in verdicts.values()) >= 28
