@@ -1,0 +1,1 @@
+"""How close single kernels come to what the core can do.  Run as `python -m benchmarks.kernels`."""
