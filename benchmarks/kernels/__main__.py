@@ -1,4 +1,4 @@
-"""Prints, for each preset of this machine with fused multiply-add, the core's measured peak and what kernels reach of it.
+"""Prints what kernels reach of the measured peak of a core, for each preset of this machine with multiply-add.
 
     python -m benchmarks.kernels            one thread, pinned to the last CPU this process may use
 

@@ -1,4 +1,4 @@
-"""A matrix product with a symbolic row count, as a graph: what the target's schedule makes of it is what is measured."""
+"""A matrix product with a symbolic row count, as a graph: measured is what the target's schedule makes of it."""
 
 from __future__ import annotations
 
