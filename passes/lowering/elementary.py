@@ -173,23 +173,24 @@ class Elementary:
     # ---- tanh and erf ------------------------------------------------------------------------------------
 
     def tanh(self) -> Value:
-        """x + x^3 P(x^2) near 0, else 1 - 2 / (exp(2|x|) + 1) with the sign of x."""
+        """x + x^3 P(x^2) near 0, else 1 - 2 / (exp(2x) + 1); for |x|, and with the sign of x."""
         b, f = self.b, self.format
-        magnitude, square = b.abs(self.x), b.mul(self.x, self.x)
-        small = b.muladd(b.mul(self.x, square), self.polynomial(f.tanh, square), self.x)
-        cut = b.minimum(magnitude, self.real(f.tanh_end))
+        x = b.abs(self.x)
+        square = b.mul(x, x)
+        small = b.muladd(b.mul(x, square), self.polynomial(f.tanh, square), x)
+        cut = b.minimum(x, self.real(f.tanh_end))
         e = self.moderate_exp(b.add(cut, cut))
         large = b.sub(self.real(1.0), b.div(self.real(2.0), b.add(e, self.real(1.0))))
-        return b.select(b.compare("lt", magnitude, self.real(0.7)), small, self.with_sign(large))
+        return self.with_sign(b.select(b.compare("lt", x, self.real(0.7)), small, large))
 
     def erf(self) -> Value:
-        """x + x P(x^2) near 0, else 1 - exp(Q(|x|)) with the sign of x."""
+        """x + x P(x^2) near 0, else 1 - exp(Q(x)); for |x|, and with the sign of x."""
         b, f = self.b, self.format
-        magnitude, square = b.abs(self.x), b.mul(self.x, self.x)
-        small = b.muladd(self.x, self.polynomial(f.erf, square), self.x)
-        cut = b.minimum(magnitude, self.real(f.erf_end))
+        x = b.abs(self.x)
+        small = b.muladd(x, self.polynomial(f.erf, b.mul(x, x)), x)
+        cut = b.minimum(x, self.real(f.erf_end))
         large = b.sub(self.real(1.0), self.moderate_exp(self.polynomial(f.log_erfc, cut)))
-        return b.select(b.compare("lt", magnitude, self.real(0.9)), small, self.with_sign(large))
+        return self.with_sign(b.select(b.compare("lt", x, self.real(0.9)), small, large))
 
 
 FUNCTIONS: dict[str, Callable[[Elementary], Value]] = {

@@ -105,7 +105,7 @@ def load_natively(image: Image) -> Call:
         aligned = -memory.ctypes.data % 64 + memory.ctypes.data
         return int(kind(base + entry)(pointers, numbers, aligned if scratch else None, *range_))
 
-    call.block = block  # type: ignore[attr-defined]  # keeps the mapping alive
+    call.block = block  # keeps the mapping alive
     return call
 
 

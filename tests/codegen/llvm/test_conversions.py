@@ -22,7 +22,7 @@ def samples(dtype: DType) -> Array:
         return np.array([False, True] * 8)
     if dtype.is_integer:
         info = np.iinfo(dtype.numpy)
-        edges = [0, 1, info.max, info.min, info.max - 1, info.max // 3, 2**7, 255, 16777217 % info.max]
+        edges = [0, 1, info.max, info.min, info.max - 1, info.max // 3, 64, 127, 16777217 % info.max]
         return np.concatenate([np.array(edges, dtype.numpy), rng.integers(info.min, info.max, 55, dtype.numpy)])
     powers = [s * (2.0**p + d) for s in (1, -1) for p in (7, 8, 15, 16, 31, 32, 63, 64) for d in (-1, -0.5, 0, 0.5)]
     tiny = float(ml_dtypes.finfo(dtype.numpy).smallest_subnormal)
