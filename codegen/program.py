@@ -125,7 +125,7 @@ class _Encoder:
                     self.source.key(value),
                     kind.bytes.value,
                     lambda: self.source.evaluate(value).tobytes(),
-                    operation.result.hint or "",
+                    ", ".join(operation.location.nodes),  # names of values are the text's, and no part of the program
                 )
                 self._describe(operation.result, model.Base("constant", place), Dim.constant(0))
             case Alloc():
