@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import os
 import shutil
 import subprocess
@@ -33,8 +34,7 @@ def usual(example: Example, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def numpy_features() -> str:
     """CPU features that numpy chose among at run time here, and can be told to leave alone."""
-    import numpy._core._multiarray_umath as umath
-
+    umath = importlib.import_module("numpy._core._multiarray_umath")
     return " ".join(f for f in umath.__cpu_dispatch__ if umath.__cpu_features__.get(f))
 
 
