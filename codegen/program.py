@@ -101,8 +101,6 @@ class _Encoder:
     def encode(self) -> model.Program:
         for place, parameter in enumerate(self.program.inputs):
             self._describe(parameter, model.Base("input", place), Dim.constant(0))
-        for place, parameter in enumerate(self.program.written):
-            self._describe(parameter, model.Base("output", place), Dim.constant(0))
         for operation in self.program.block.operations:
             if self.reads and not isinstance(operation, Read):
                 self._close()
@@ -115,6 +113,13 @@ class _Encoder:
         assert isinstance(kind, BufferType)
         self.numbers[value] = len(self.described)
         self.described.append(model.Buffer(base, offset, kind.bytes))
+
+    def _number(self, value: Value) -> int:
+        """The number of a buffer; a result's is given at its first use, when the symbols in its dims are known."""
+        if value not in self.numbers:
+            place = list[Value](self.program.written).index(value)
+            self._describe(value, model.Base("output", place), Dim.constant(0))
+        return self.numbers[value]
 
     def _encode(self, operation: Operation) -> None:
         match operation:
@@ -134,12 +139,12 @@ class _Encoder:
                 self._describe(operation.result, model.Base("arena", len(self.done)), operation.offset)
                 self.ends.append(operation.offset + operation.type.bytes)
             case View():
-                below = self.described[self.numbers[operation.x]]
+                below = self.described[self._number(operation.x)]
                 self._describe(operation.result, below.base, below.offset + operation.offset)
             case Launch():
                 self.steps.append(self._launch(operation))
             case Copy():
-                source, target = self.numbers[operation.source], self.numbers[operation.target]
+                source, target = self._number(operation.source), self._number(operation.target)
                 self.steps.append(model.Copy(source, target, None, operation.location.nodes))
             case Read():
                 self.reads.append(self._read(operation))
@@ -154,7 +159,7 @@ class _Encoder:
         values = dict(zip(kernel.scalars, launch.scalars, strict=True))
         return model.Launch(
             number,
-            tuple(self.numbers[b] for b in launch.buffers),
+            tuple(self._number(b) for b in launch.buffers),
             launch.scalars,
             task_count(kernel).substitute(values),
             nodes=launch.location.nodes,
@@ -165,7 +170,7 @@ class _Encoder:
         assert isinstance(kind, BufferType)
         high = Dim.constant(model.INT64_MAX) if read.upper is None else read.upper
         message = _about(read, f"{read.symbol} is out of its range")
-        number = self.numbers[read.x]
+        number = self._number(read.x)
         return model.Read(read.symbol, number, Dim.constant(read.element), kind.dtype, read.lower, high, message)
 
 
