@@ -1,1 +1,1 @@
-"""How close single kernels come to what the core can do.  Run as `python -m benchmarks.kernels`."""
+"""How fast single kernels run on this machine: `python -m benchmarks.kernels` from the root of the repository."""

@@ -1,56 +1,39 @@
-"""The core's multiply-add peak, measured: a kernel of independent fused multiply-adds and nothing else.
+"""What a core can do at most: multiply-adds on registers alone.
 
-In: a preset's facts.  Out: the text of a `.hir` file whose only kernel does that, and how many operations it is.
+In: a machine.  Out: GFLOP/s.  Twelve independent sums hide the latency of a multiply-add.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import numpy as np
 
-from headrace.ir.facts import TargetFacts
+from benchmarks.kernels.machine import Machine, aligned, prepared, shortest
 
-STEPS = 100_000
-
-
-@dataclass(frozen=True, slots=True)
-class Peak:
-    """A program `.hir` from x f32[lanes] to y f32[lanes], and its floating-point operations a run."""
-
-    text: str
-    operations: int
+SUMS, TIMES = 12, 20000
 
 
-def peak_kernel(facts: TargetFacts) -> Peak:
-    """Enough accumulators to hide the latency of an fma (4 cycles, two a cycle), few enough for the registers."""
-    lanes = facts.lanes(4)
-    sums = 12 if facts.vector_registers < 32 else 24
+def peak(machine: Machine) -> float:
+    lanes = machine.facts.lanes(4)
+    vector = f"vector<{lanes}xf32>"
     text = f"""
-module {{
-  program.func @main(%x: buffer<f32[{lanes}]>, %y: buffer<f32[{lanes}]>) {{outputs = 1, input_names = ["x"], output_names = ["y"]}} {{
-    program.launch buffers(%x, %y) {{kernel = @peak, scalars = []}}
-  }}
-  kernel.func @peak(%x: buffer<f32[{lanes}]>, %y: buffer<f32[{lanes}]>) {{outputs = 1}} {{
-    %v = kernel.load %x[0] {{lanes = {lanes}}} : vector<{lanes}xf32>
-    %acc = kernel.alloc {{type = buffer<f32[{sums}, {lanes}], register>}} : buffer<f32[{sums}, {lanes}], register>
-    kernel.for (i: unroll {sums}) {{ kernel.store %v, %acc[i, 0] }}
-    kernel.for (k: sequential {STEPS}) {{
-      kernel.for (j: unroll {sums}) {{
-        %a = kernel.load %acc[j, 0] {{lanes = {lanes}}} : vector<{lanes}xf32>
-        %b = kernel.fma %v, %v, %a : vector<{lanes}xf32>
-        kernel.store %b, %acc[j, 0]
+    kernel.func @peak(%x: buffer<f32[{2 * lanes}]>, %y: buffer<f32[{SUMS}, {lanes}]>) {{outputs = 1}} {{
+      %a = kernel.alloc {{type = buffer<f32[{SUMS}, {lanes}], register>}} : buffer<f32[{SUMS}, {lanes}], register>
+      %p = kernel.load %x[0] {{lanes = {lanes}}} : {vector}
+      %q = kernel.load %x[{lanes}] {{lanes = {lanes}}} : {vector}
+      kernel.for (s: unroll {SUMS}) {{ kernel.store %p, %a[s, 0] }}
+      kernel.for (t: sequential {TIMES}) {{
+        kernel.for (u: unroll {SUMS}) {{
+          %v = kernel.load %a[u, 0] {{lanes = {lanes}}} : {vector}
+          %w = kernel.muladd %p, %q, %v : {vector}
+          kernel.store %w, %a[u, 0]
+        }}
+      }}
+      kernel.for (w: unroll {SUMS}) {{
+        %v = kernel.load %a[w, 0] {{lanes = {lanes}}} : {vector}
+        kernel.store %v, %y[w, 0]
       }}
     }}
-    %total = kernel.alloc {{type = buffer<f32[{lanes}], register>}} : buffer<f32[{lanes}], register>
-    kernel.store %v, %total[0]
-    kernel.for (l: unroll {sums}) {{
-      %c = kernel.load %acc[l, 0] {{lanes = {lanes}}} : vector<{lanes}xf32>
-      %d = kernel.load %total[0] {{lanes = {lanes}}} : vector<{lanes}xf32>
-      %e = kernel.add %c, %d : vector<{lanes}xf32>
-      kernel.store %e, %total[0]
-    }}
-    %f = kernel.load %total[0] {{lanes = {lanes}}} : vector<{lanes}xf32>
-    kernel.store %f, %y[0]
-  }}
-}}
-"""  # noqa: E501
-    return Peak(text, 2 * STEPS * sums * lanes)
+    """
+    kernel = machine.load(prepared(text, [], machine.facts))
+    buffers = [aligned(np.full(2 * lanes, 0.5, np.float32)), aligned(np.zeros((SUMS, lanes), np.float32))]
+    return 2 * SUMS * lanes * TIMES / shortest(kernel, buffers, [], 1, 0.1) / 1e9

@@ -3,9 +3,9 @@
 In: instructions, and formulas over scalars and loop axes.  Out: names of values; blocks in order.
 
 Scopes nest as the control flow does: the function, the body of each loop, each branch of a condition.  A scope's
-*level* is the number of loops around it.  What depends on formulas alone is computed once, at the end of what is
-printed so far of the outermost scope whose level has all its symbols.  So an inner loop holds only what changes
-in it:
+*level* is the number of loops around it.  What depends on formulas alone is computed once for all loops that do not
+change it: at the end of what is printed so far of the innermost scope on the level that has all its symbols.  So an
+inner loop holds only what changes in it, and a branch what it alone needs:
 
     for i: for k:  x[min(i*6, m - 1), k + 1]
     ->  in i's body, before the loop over k:   %row = x + min(i*6, m - 1)*768
@@ -149,14 +149,15 @@ class Code:
         self.facts = before
 
     def once(self, key: Hashable, level: int, make: Callable[P, str], *arguments: P.args, **named: P.kwargs) -> str:
-        """The value of `key`, which the symbols of `level` determine: made where that level is open."""
-        place = next(i for i, scope in enumerate(self.scopes) if scope.level == level)
-        known = self.scopes[place].known
-        if key not in known:
-            before, self._cursor = self._cursor, place
-            known[key] = make(*arguments, **named)
-            self._cursor = before
-        return known[key]
+        """The value of `key`, which the symbols of `level` determine: made in the innermost scope of that level."""
+        found = [i for i, scope in enumerate(self.scopes) if scope.level == level]
+        for place in found:
+            if key in self.scopes[place].known:
+                return self.scopes[place].known[key]
+        before, self._cursor = self._cursor, found[-1]
+        value = self.scopes[found[-1]].known[key] = make(*arguments, **named)
+        self._cursor = before
+        return value
 
     # ---- formulas ----------------------------------------------------------------------------------------
 
