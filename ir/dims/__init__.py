@@ -5,7 +5,8 @@ with floordiv, mod, min and max, in a canonical form.  `Facts` holds what is kno
 yes, no or unknown.
 """
 
-from headrace.ir.dims.expr import Algebra, Dim, DimLike, as_dim, ceildiv, dim_max, dim_min, fold
+from headrace.ir.dims.algebra import Algebra, fold
+from headrace.ir.dims.expr import Dim, DimLike, as_dim, ceildiv, dim_max, dim_min
 from headrace.ir.dims.facts import Facts
 from headrace.ir.dims.parse import parse_dim
 
