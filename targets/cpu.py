@@ -14,7 +14,7 @@ from headrace.codegen.artefact.model import Machine
 from headrace.codegen.image.elf import read_object
 from headrace.codegen.image.flatten import flatten
 from headrace.codegen.llvm import emit_module, scratch_bytes
-from headrace.codegen.workers import Job, WorkerPool, host
+from headrace.codegen.workers import Job, host, shared_pool
 from headrace.ir.facts import Schedule, TargetFacts
 from headrace.ir.kernel.ops.func import KernelFunc
 from headrace.targets.base import Emitted, Emitter
@@ -69,7 +69,6 @@ def emit(functions: Sequence[KernelFunc], facts: TargetFacts) -> Emitted:
         )
         for group in groups
     ]
-    with WorkerPool() as pool:
-        objects = pool.run(jobs)
+    objects = shared_pool().run(jobs)
     image = flatten([read_object(job.name, data) for job, data in zip(jobs, objects, strict=True)])
     return Emitted(image.code, dict(image.entries), {f.function_name: scratch_bytes(f) for f in functions})

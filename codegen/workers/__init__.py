@@ -8,6 +8,6 @@ dies or hangs costs one error.  llvmlite is imported in the children only.
 """
 
 from headrace.codegen.workers.job import Host, Job
-from headrace.codegen.workers.pool import WorkerPool, host
+from headrace.codegen.workers.pool import WorkerPool, host, shared_pool
 
-__all__ = ["Host", "Job", "WorkerPool", "host"]
+__all__ = ["Host", "Job", "WorkerPool", "host", "shared_pool"]

@@ -6,6 +6,7 @@ features, with what the worker said last; the dead worker is replaced at the nex
 
 from __future__ import annotations
 
+import atexit
 import os
 import queue
 import signal
@@ -79,17 +80,26 @@ class WorkerPool:
         self.size = size or len(os.sched_getaffinity(0))
         self.timeout = timeout
         self.workers: list[Worker] = []
+        self._lock = threading.Lock()  # one run at a time: a worker answers whoever asked last
 
     def __enter__(self) -> WorkerPool:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends all workers; a later run starts new ones."""
         for worker in self.workers:
             worker.close()
         self.workers.clear()
 
     def run(self, jobs: Sequence[Job]) -> list[bytes]:
         """The objects, in order.  Raises the CodegenError of the first job that failed."""
+        with self._lock:
+            return self._run(jobs)
+
+    def _run(self, jobs: Sequence[Job]) -> list[bytes]:
         results: list[bytes | CodegenError | None] = [None] * len(jobs)
         waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
         for number in range(len(jobs)):
@@ -137,6 +147,18 @@ class WorkerPool:
 def _failed(job: Job, what: str) -> CodegenError:
     features = f" with {','.join(job.features)}" if job.features else ""
     return CodegenError(f"{job.name} for {job.triple}, {job.cpu}{features}: {what}")
+
+
+def shared_pool() -> WorkerPool:
+    """This process's pool: it lives as long as the process, so that a second compilation finds workers that run."""
+    return _pool_of(os.getpid())  # a forked child must not talk into its parent's pipes
+
+
+@cache
+def _pool_of(pid: int) -> WorkerPool:
+    pool = WorkerPool()
+    atexit.register(pool.close)
+    return pool
 
 
 @cache
