@@ -18,6 +18,7 @@ import ml_dtypes
 import numpy as np
 
 from headrace.ir.dims import Dim, DimLike, as_dim
+from headrace.ir.errors import VerifyError
 
 Kind = Literal["float", "int", "uint", "bool", "string"]
 
@@ -212,8 +213,9 @@ Element = ScalarType | VectorType
 
 
 def element_dtype(kind: Type) -> DType:
-    """The dtype of a tensor, buffer, scalar or vector type."""
-    assert isinstance(kind, TensorType | BufferType | ScalarType | VectorType), kind
+    """The dtype of a tensor, buffer, scalar or vector type.  Raises VerifyError for any other."""
+    if not isinstance(kind, TensorType | BufferType | ScalarType | VectorType):
+        raise VerifyError(f"found a value of type {kind}, expected one that has elements")
     return kind.dtype
 
 

@@ -37,8 +37,9 @@ Known = Sequence[tuple[Dim, ...] | None]  # per operand or result: its integers,
 
 
 def tensor(value: Value) -> TensorType:
-    """The type of a tensor value."""
-    assert isinstance(value.type, TensorType), value.type
+    """The type of a tensor value.  Raises VerifyError for any other."""
+    if not isinstance(value.type, TensorType):
+        raise VerifyError(f"found a value of type {value.type}, expected a tensor")
     return value.type
 
 
