@@ -88,6 +88,7 @@ class Nest:
             self.facts = self.facts.with_symbol(axis.name, Dim.constant(0), axis.extent)
         self.conditions = self._sort_conditions()
         self.clamps, needed = self._clamps()
+        self.folding: dict[str, Dim] = {}  # what the reduction axes are called in the second of two versions
         self.around = tuple(dict.fromkeys((*self.conditions.outer, *needed)))
 
     def build(self) -> None:
@@ -172,11 +173,16 @@ class Nest:
     @contextmanager
     def _tile(self, axes: Sequence[Axis]) -> Iterator[dict[str, Dim]]:
         """Opens register loops under fresh names; gives the names to substitute."""
-        renamed = tuple(Axis(self.names.fresh(a.name), "unroll", a.extent) for a in axes)
-        for axis in renamed:
-            self.facts = self.facts.with_symbol(axis.name, Dim.constant(0), axis.extent)
-        with self._loops(renamed):
-            yield {a.name: Dim.symbol(r.name) for a, r in zip(axes, renamed, strict=True)}
+        names = self._fresh(axes)
+        with self._loops([replace(a, name=str(names[a.name])) for a in axes]):
+            yield names
+
+    def _fresh(self, axes: Sequence[Axis]) -> dict[str, Dim]:
+        """Another name for each axis, of which as much is known: its loop is there more than once."""
+        names = {a.name: Dim.symbol(self.names.fresh(a.name)) for a in axes}
+        for axis in axes:
+            self.facts = self.facts.with_symbol(str(names[axis.name]), Dim.constant(0), axis.extent.substitute(names))
+        return names
 
     @contextmanager
     def _guarded(self, conditions: Sequence[Dim]) -> Iterator[None]:
@@ -245,13 +251,13 @@ class Nest:
             if read.level != level:
                 continue
             if not read.tile:
-                read.loaded[0] = self._load(read, {})
+                read.loaded[0] = self._load(read, self.folding)
             elif read.tile != self.tile[: len(read.tile)]:
                 kind = read.element.dtype
                 extents = (*(a.extent for a in read.tile), Dim.constant(self.lanes.count))
                 read.staged = self.builder.add(Alloc(BufferType(kind, extents, "register"))).result
                 with self._tile(read.tile) as rename:
-                    value = self._load(read, rename)
+                    value = self._load(read, {**self.folding, **rename})
                     self.builder.add(Store(value, self._register(read.staged, read.tile, rename)))
 
     def _fetch(self, reads: Sequence[_Planned], depth: int, rename: Mapping[str, Dim], everything: bool) -> None:
@@ -273,7 +279,7 @@ class Nest:
         self, reads: Sequence[_Planned], *, everything: bool
     ) -> Iterator[tuple[dict[str, Dim], list[Value]]]:
         """Opens all register loops, loading on the way in; gives the renaming and the reads' values."""
-        with self._deeper(reads, 0, {}, everything) as rename:
+        with self._deeper(reads, 0, dict(self.folding), everything) as rename:
             yield rename, [r.loaded[max(r.loaded)] for r in reads]
 
     @contextmanager
@@ -305,6 +311,7 @@ class Nest:
         with self.builder.at(whole.block):
             emit()
         self.conditions, self.clamps = conditions, clamps
+        self.folding = self._fresh(self.reductions)
         with self.builder.at(part.block):
             emit()
 
@@ -349,7 +356,7 @@ class Nest:
         self._stage(reads, 0)
         with (
             self._reduction_loops(reads, 0),
-            self._guarded(self.conditions.reduction),
+            self._guarded([c.substitute(self.folding) for c in self.conditions.reduction]),
             self._over_tile(reads, everything=False) as (rename, values),
         ):
             held = self._recall(state, rename)
@@ -371,7 +378,9 @@ class Nest:
         if opened == len(self.reductions):
             yield
             return
-        with self._loops(self.reductions[opened : opened + 1]):
+        axis = self.reductions[opened]
+        name = str(self.folding.get(axis.name, axis.name))
+        with self._loops([Axis(name, axis.kind, axis.extent.substitute(self.folding))]):
             self._stage(reads, opened + 1)
             with self._reduction_loops(reads, opened + 1):
                 yield
