@@ -13,7 +13,7 @@ from typing import Any
 
 import llvmlite.binding as llvm
 
-from headrace.codegen.workers.job import receive, send
+from headrace.codegen.workers.job import IGNORED, receive, send
 
 
 def main() -> None:
@@ -28,9 +28,13 @@ def main() -> None:
         if header.get("ask") == "host":
             send(out, _host())
             continue
+        said = os.fstat(2).st_size
         try:
-            send(out, {}, _compile(header, text.decode()))
-        except RuntimeError as error:
+            object_ = _compile(header, text.decode())
+            warnings = os.pread(2, 1 << 16, said).decode(errors="replace").splitlines()
+            ignored = [line for line in warnings if IGNORED in line]
+            send(out, {"error": ignored[0].strip()} if ignored else {}, b"" if ignored else object_)
+        except RuntimeError as error:  # llvmlite's word for what LLVM refuses
             send(out, {"error": " ".join(str(error).split())})
 
 

@@ -6,6 +6,11 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any, BinaryIO
 
+from headrace.ir.errors import CodegenError
+
+# By these words LLVM says, on stderr, that it ignores a processor or feature that it was asked for.
+IGNORED = "is not a recognized"
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -16,6 +21,15 @@ class Job:
     triple: str
     cpu: str
     features: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raises CodegenError for what LLVM would take and then misunderstand."""
+        if self.triple.count("-") != 3:
+            # LLVM loses the environment of a shorter triple, and with it the calling convention of floats.
+            raise CodegenError(f"{self.name}: triple {self.triple!r}: expected arch-vendor-system-environment")
+        for feature in self.features:
+            if feature[:1] not in ("+", "-"):
+                raise CodegenError(f"{self.name}: feature {feature!r}: expected '+' or '-' before its name")
 
     def header(self) -> dict[str, Any]:
         """All but the text."""

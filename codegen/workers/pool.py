@@ -19,7 +19,7 @@ from contextlib import suppress
 from functools import cache
 from typing import IO, Any
 
-from headrace.codegen.workers.job import Host, Job, receive, send
+from headrace.codegen.workers.job import IGNORED, Host, Job, receive, send
 from headrace.ir.errors import CodegenError
 
 TIMEOUT = 300.0  # seconds for one job
@@ -30,6 +30,7 @@ class Worker:
 
     def __init__(self) -> None:
         self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
+        self._heard = 0  # where in it the last message's answer begins
         self._process = subprocess.Popen(
             [sys.executable, "-m", "headrace.codegen.workers.child"],
             stdin=subprocess.PIPE,
@@ -44,6 +45,7 @@ class Worker:
     def ask(self, header: dict[str, Any], payload: bytes, timeout: float) -> tuple[dict[str, Any], bytes] | None:
         """Sends one message and waits for the answer; None if the child died or took too long."""
         assert self._process.stdin is not None and self._process.stdout is not None
+        self._heard = os.fstat(self._said.fileno()).st_size
         timer = threading.Timer(timeout, self._process.kill)
         timer.start()
         try:
@@ -55,12 +57,13 @@ class Worker:
             timer.cancel()
 
     def last_words(self) -> str:
-        """How it ended, and the last line that it wrote to stderr."""
+        """How it ended, and the line that it wrote to stderr about why."""
         code = self._process.wait()
-        self._said.seek(0)
+        self._said.seek(self._heard)
         lines = [line.strip() for line in self._said.read().decode(errors="replace").splitlines() if line.strip()]
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        return f"{how}{': ' + lines[-1] if lines else ''}"
+        telling = next((line for line in lines if IGNORED in line), lines[-1] if lines else "")
+        return f"{how}{': ' + telling if telling else ''}"
 
     def close(self) -> None:
         """Ends the process; it has nothing to save."""
