@@ -78,7 +78,7 @@ class Cluster(Pass):
 
     def run(self, module: Module, rewriter: Rewriter, context: PassContext) -> None:
         for function in module.functions(GraphFunc):
-            if function.parameters:  # without any it stands for a constant
+            if not function.stands_for_constant:
                 clusters = _Grouping(function, self.max_ops).clusters()
                 for cluster in clusters:
                     _write(cluster, rewriter)

@@ -5,8 +5,8 @@
       graph.return %y
     }
 
-Names are those of the model.  A function without parameters stands for a constant that is computed when the
-artefact is written.
+Names are those of the model.  A function without parameters and names stands for a constant that is computed
+when the artefact is written.
 """
 
 from __future__ import annotations
@@ -27,6 +27,11 @@ class GraphFunc(Function):
     facts: tuple[str, ...] = ()
     input_names: tuple[str, ...] = ()
     output_names: tuple[str, ...] = ()
+
+    @property
+    def stands_for_constant(self) -> bool:
+        """Whether it is no model, but what a `program.constant` means."""
+        return not self.parameters and not self.output_names
 
     def verify_op(self) -> None:
         for value in (*self.parameters, *self.block.terminator.operands):
