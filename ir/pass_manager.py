@@ -7,6 +7,7 @@ after which something no longer holds.
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -144,7 +145,7 @@ class PassManager:
         written = ""
         if self.hooks.reproducer is not None and before is not None:
             remaining = Pipeline((step_of(pass_), *rest))
-            lines = [f"RUN: opt --pass-pipeline {str(remaining)!r} %s", f"{pass_.name} failed here"]
+            lines = [f"RUN: opt --pass-pipeline {shlex.quote(str(remaining))} %s", f"{pass_.name} failed here"]
             save_hir(parse_module(before, constants=constants), self.hooks.reproducer, lines)
             written = f"; to repeat it: {self.hooks.reproducer}"
         if isinstance(error, SemanticError):

@@ -262,12 +262,19 @@ def _one_of(value: Option, words: Mapping[str, Any]) -> Any:
 
 
 def _first_typed(value: Option, hints: tuple[Any, ...]) -> Any:
-    for hint in sorted(hints, key=lambda h: h is str):  # a string would take any word
+    for hint in sorted(hints, key=_greed):
         try:
             return _typed(value, hint)
         except ValueError:
             continue
     raise ValueError(value)
+
+
+def _greed(hint: Any) -> int:
+    """Which type of a union is tried first: one that takes one word before one that takes any."""
+    if hint is type(None):
+        return 0
+    return 2 if hint is str or typing.get_origin(hint) is tuple else 1
 
 
 def _list_typed(value: Option, hints: tuple[Any, ...]) -> tuple[Any, ...]:

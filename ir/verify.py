@@ -104,9 +104,9 @@ def _check_block(owner: Operation, block: Block, visible: set[Value]) -> None:
 def _check_uses(operation: Operation, value: Value) -> None:
     for user, number in value.uses:
         if number >= len(user.operands) or user.operands[number] is not value:
-            raise operation.fail(f"{user.name} is noted as a user of{_name(value) or ' a value'}, but does not use it")
+            raise operation.fail(f"{user.name} is noted as a user of {_called(value)}, but does not use it")
         if user.parent is None:
-            raise operation.fail(f"{user.name} uses{_name(value) or ' a value'}, but was removed")
+            raise operation.fail(f"{user.name} uses {_called(value)}, but was removed")
 
 
 def _check_local(operation: Operation) -> None:
@@ -157,6 +157,10 @@ def _check_references(function: Function, names: dict[str, Function]) -> None:
 
 def _inside(function: Function, error: VerifyError) -> VerifyError:
     return VerifyError(f"{write_symbol(function.function_name)}: {error}")
+
+
+def _called(value: Value) -> str:
+    return "a value" if value.hint is None else f"%{value.hint}"
 
 
 def _name(value: Value) -> str:

@@ -24,8 +24,10 @@ UNTOLD = ("values", "xs")
 
 def print_op(operation: Operation) -> str:
     """The text of an operation, ending in a line break.  Operands from outside of it get names as well."""
-    above = operation if isinstance(operation, Module) else next(
-        (a for a in operation.ancestors() if isinstance(a, Module)), None
+    above = (
+        operation
+        if isinstance(operation, Module)
+        else next((a for a in operation.ancestors() if isinstance(a, Module)), None)
     )
     printer = _Printer(None if above is None else above.constants)
     return "\n".join(printer.lines(operation, _Names(), "")) + "\n"
@@ -113,9 +115,7 @@ class _Printer:
         for operation in block.operations:
             yield from self.lines(operation, names, indent + INDENT)
 
-    def _head(
-        self, operation: Operation, declaration: Declaration, names: _Names, inside: _Names
-    ) -> Iterator[str]:
+    def _head(self, operation: Operation, declaration: Declaration, names: _Names, inside: _Names) -> Iterator[str]:
         """Everything before the regions, word by word."""
         operands = list(self._operands(operation, declaration, names))  # named before the results are
         results = ", ".join(names(r) for r in operation.results)

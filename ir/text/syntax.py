@@ -185,9 +185,7 @@ for _kind in _NODES.split():
 @cache
 def _lark() -> Lark:
     grammar = resources.files("headrace.ir.text").joinpath("grammar.lark").read_text(encoding="utf-8")
-    return Lark(
-        grammar, parser="lalr", start=["file", "lone_type"], maybe_placeholders=False, transformer=_Build()
-    )
+    return Lark(grammar, parser="lalr", start=["file", "lone_type"], maybe_placeholders=False, transformer=_Build())
 
 
 def parse_syntax(text: str, path: str) -> ModuleNode:

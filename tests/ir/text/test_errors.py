@@ -21,7 +21,7 @@ CASES = {
     HEAD + "  %x = graph.relu %x": "2:3: %x is defined twice in one block",
     HEAD + "  %y = graph.rely %x": "2:8: unknown operation 'graph.rely'; did you mean 'graph.relu'?",
     "module {source = 3} {}": "1:18: source: found '3', expected a string",
-    "module {sauce = \"3\"} {}": "1:9: module has no attribute 'sauce'; did you mean 'source'?",
+    'module {sauce = "3"} {}': "1:9: module has no attribute 'sauce'; did you mean 'source'?",
     # operands and results
     HEAD + "  %y = graph.relu %x, %x": "2:8: graph.relu takes 1 operand (x), found 2",
     HEAD + "  %y = graph.relu": "2:8: graph.relu takes 1 operand (x), found 0",
@@ -49,7 +49,8 @@ CASES = {
     KERNEL + "  %y = kernel.load %x[0] {lanes = 2.0}": "2:35: lanes: found '2.0', expected an integer",
     KERNEL + "  %y = kernel.load %x[0] {steps = [1, a]}": "2:39: steps: found 'a', expected an integer",
     KERNEL + "  %y = kernel.load %x[0] {steps = 1}": "2:35: steps: found '1', expected a list of: an integer",
-    KERNEL + "  %y = kernel.constant {value = 1.0, type = buffer<f32[3]}": "2:58: found '}', expected ',', '>' or 'strides'",
+    KERNEL
+    + "  %y = kernel.constant {value = 1.0, type = buffer<f32[3]}": "2:58: found '}', expected ',', '>' or 'strides'",
     KERNEL + "  %y = kernel.constant {value = 1.0, type = f33}": "2:45: type: found 'f33', expected a type",
     KERNEL + "  %y = kernel.alloc {type = f32}": "2:29: type: found 'f32', expected a buffer type like buffer<f32[n]>",
     KERNEL + "  %y = kernel.alloc {type = buffer<f32[3], heap>}": "2:44: space is heap, expected one of global, arena, "

@@ -64,8 +64,10 @@ def test_a_graph_prints_as_it_was_written() -> None:
 
 
 def test_an_operation_alone() -> None:
-    module = parse_module("kernel.func @k(%x: buffer<f32[n]>, %y: buffer<f32[n]>) {outputs = 1, scalars = [\"n\"]} {\n"
-                          "kernel.map (i: parallel n) reads(%x[i]) writes(%y[i]) { ^(%a: f32): kernel.yield %a } }")
+    module = parse_module(
+        'kernel.func @k(%x: buffer<f32[n]>, %y: buffer<f32[n]>) {outputs = 1, scalars = ["n"]} {\n'
+        "kernel.map (i: parallel n) reads(%x[i]) writes(%y[i]) { ^(%a: f32): kernel.yield %a } }"
+    )
     text = print_op(next(walk(module, Map)))
     assert text.startswith("kernel.map (i: parallel n) reads(%x[i]) writes(%y[i]) {\n^(%a: f32):\n  kernel.yield %a\n}")
 

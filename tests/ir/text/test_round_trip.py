@@ -300,10 +300,12 @@ def test_hints_of_every_field_are_covered() -> None:
 
 
 def test_five_thousand_lines_in_three_seconds() -> None:
-    line = "    %y = graph.add %x, %x : f32[batch*2 + 1, max(n, 3)] loc(\"node\")\n"
-    text = "graph.func @f(%x: f32[batch*2 + 1, max(n, 3)]) {\n" + "".join(
-        line.replace("%y", f"%v{i}") for i in range(5000)
-    ) + "    graph.return %x\n}\n"
+    line = '    %y = graph.add %x, %x : f32[batch*2 + 1, max(n, 3)] loc("node")\n'
+    text = (
+        "graph.func @f(%x: f32[batch*2 + 1, max(n, 3)]) {\n"
+        + "".join(line.replace("%y", f"%v{i}") for i in range(5000))
+        + "    graph.return %x\n}\n"
+    )
     start = time.process_time()
     module = parse_module(text)
     assert time.process_time() - start < 3.0
