@@ -18,7 +18,8 @@ from headrace.ir.dims.parse import parse_dim
 from headrace.ir.errors import DimError
 
 Interval = tuple[int | None, int | None]
-_DEPTH = 12  # how many bounds a proof may substitute
+_DEPTH = 12  # how many bounds a proof may substitute, one after the other
+_EFFORT = 200  # how many formulas it may look at; most need fewer than ten
 
 
 class Facts:
@@ -227,19 +228,27 @@ class Facts:
 
     # ---- proofs ------------------------------------------------------------------------------------------
 
-    def _positive(self, dim: Dim, depth: int = _DEPTH) -> bool:
+    def _positive(self, dim: Dim) -> bool:
         """Whether dim >= 0 can be shown."""
+        return self._shown(dim, _DEPTH, {})
+
+    def _shown(self, dim: Dim, depth: int, tried: dict[Dim, bool]) -> bool:
+        """One step of the proof; `tried` has every formula that was looked at, with what came of it."""
+        if dim in tried or len(tried) >= _EFFORT:
+            return tried.get(dim, False)
         low, _ = self._interval(dim)
-        if low is not None and low >= 0:
-            return True
-        if depth == 0 or dim.is_constant:
-            return False
+        tried[dim] = low is not None and low >= 0
+        if not tried[dim] and depth > 0 and not dim.is_constant:
+            tried[dim] = self._shown_by_bounds(dim, depth - 1, tried)
+        return tried[dim]
+
+    def _shown_by_bounds(self, dim: Dim, depth: int, tried: dict[Dim, bool]) -> bool:
         for atom in _compounds(dim):
             smaller = self._without(dim, atom)
             if smaller is not None:
                 must_all, choices = smaller
                 check = all if must_all else any
-                if check(self._positive(c, depth - 1) for c in choices):
+                if check(self._shown(c, depth, tried) for c in choices):
                     return True
         for name in reversed(self._axes):
             split = dim.linear(name) if name in dim.symbols else None
@@ -248,9 +257,9 @@ class Facts:
             lower, upper = self._axes[name]
             least, most = self._interval(split[0])
             if least is not None and least >= 0:
-                return self._positive(split[0] * lower + split[1], depth - 1)
+                return self._shown(split[0] * lower + split[1], depth, tried)
             if most is not None and most <= 0:
-                return self._positive(split[0] * (upper - 1) + split[1], depth - 1)
+                return self._shown(split[0] * (upper - 1) + split[1], depth, tried)
         return False
 
     def _without(self, dim: Dim, atom: Compound) -> tuple[bool, list[Dim]] | None:
