@@ -193,6 +193,8 @@ class _Puller(PullBuilder):
 
     def _through_permutation(self, operand: Value, index: Index) -> tuple[Value, Index] | None:
         """Operand and index behind a movement that only reorders dims: outside there is outside here."""
+        if operand in self.context.constants:
+            return None
         operation = _maker(operand)
         if not isinstance(operation, Movement) or not permutes(operation):
             return None
