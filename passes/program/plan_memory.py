@@ -28,11 +28,12 @@ segment by segment: what lies above a read never depends on it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from headrace.ir.core import Value, walk
 from headrace.ir.dims import Dim, Facts, ceildiv, dim_max
+from headrace.ir.errors import DimError
 from headrace.ir.module import Module
 from headrace.ir.pass_base import Pass, PassContext
 from headrace.ir.program.ops.program import Alloc, ProgramFunc, Read, View
@@ -134,7 +135,7 @@ class _Comparison:
         gap = right - left
         if gap not in self._known:
             # A counterexample is cheap to try; a search for a proof that there is none is not.
-            possible = all(int(gap.evaluate(point)) >= 0 for point in self._points)
+            possible = all(_not_below_zero(gap, point) for point in self._points)
             self._known[gap] = possible and self.facts.less_equal(left, right) is True
         return self._known[gap]
 
@@ -146,6 +147,14 @@ class _Comparison:
                 continue
             kept = [k for k in kept if not self.no_larger(k, dim)] + [dim]
         return dim_max(*kept) if kept else ZERO
+
+
+def _not_below_zero(formula: Dim, point: Mapping[str, int]) -> bool:
+    """Whether a formula is no counterexample at a point; where it divides by 0 there is no run to speak of."""
+    try:
+        return int(formula.evaluate(point)) >= 0
+    except DimError:
+        return True
 
 
 # ---- offsets ---------------------------------------------------------------------------------------------------
