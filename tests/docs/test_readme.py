@@ -9,10 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper
 
 import headrace.runtime
+from headrace.compiler.frontends.onnx.reading import OLDEST_OPSET
+from headrace.ir.graph.importing import importers
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 RUNTIME = Path(headrace.runtime.__path__[0])
@@ -67,3 +70,8 @@ def test_c(folder: Path, require_tool: Callable[[str], str]) -> None:
     subprocess.run([gcc, *flags, "m.c", "-lheadrace", rpath, "-o", "m"], cwd=folder, check=True, timeout=60)
     done = subprocess.run(["./m"], cwd=folder, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr
+
+
+def test_the_number_of_operators() -> None:
+    count = len({(importer.domain, importer.op_type) for importer in importers()})
+    assert f"opsets {OLDEST_OPSET} to {onnx.defs.onnx_opset_version()}: {count} operators" in README
