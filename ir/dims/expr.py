@@ -65,7 +65,7 @@ class Dim:
     terms: tuple[tuple[Monomial, int], ...]
 
     def __init__(self, terms: tuple[tuple[Monomial, int], ...]) -> None:
-        """For this module; use `constant`, `symbol`, `as_dim` and the operators."""
+        """For this module; use `constant`, `symbol` and the operators."""
         self.terms = terms
         self._hash: int | None = None
         self._symbols: tuple[str, ...] | None = None
@@ -125,7 +125,7 @@ class Dim:
         return self._hash
 
     def __add__(self, other: DimLike) -> Dim:
-        right = as_dim(other)
+        right = _dim(other)
         if not right.terms:
             return self
         merged = dict(self.terms)
@@ -139,13 +139,13 @@ class Dim:
         return Dim(tuple((m, -c) for m, c in self.terms))
 
     def __sub__(self, other: DimLike) -> Dim:
-        return self + -as_dim(other)
+        return self + -_dim(other)
 
     def __rsub__(self, other: DimLike) -> Dim:
-        return as_dim(other) + -self
+        return _dim(other) + -self
 
     def __mul__(self, other: DimLike) -> Dim:
-        right = as_dim(other)
+        right = _dim(other)
         if right.is_constant:
             factor = right.value
             return Dim(tuple((m, c * factor) for m, c in self.terms)) if factor else ZERO
@@ -159,16 +159,16 @@ class Dim:
     __rmul__ = __mul__
 
     def __floordiv__(self, other: DimLike) -> Dim:
-        return _floordiv(self, as_dim(other))
+        return _floordiv(self, _dim(other))
 
     def __rfloordiv__(self, other: DimLike) -> Dim:
-        return _floordiv(as_dim(other), self)
+        return _floordiv(_dim(other), self)
 
     def __mod__(self, other: DimLike) -> Dim:
-        return _mod(self, as_dim(other))
+        return _mod(self, _dim(other))
 
     def __rmod__(self, other: DimLike) -> Dim:
-        return _mod(as_dim(other), self)
+        return _mod(_dim(other), self)
 
     def substitute(self, values: Mapping[str, DimLike]) -> Dim:
         """Replaces symbols by formulas, all at once."""
@@ -229,15 +229,8 @@ class Dim:
 DimLike = int | Dim
 
 
-def as_dim(value: int | str | Dim) -> Dim:
-    """A formula from a number, text or formula."""
-    if isinstance(value, Dim):
-        return value
-    if isinstance(value, str):
-        from headrace.ir.dims.parse import parse_dim
-
-        return parse_dim(value)
-    return _constant(int(value))
+def _dim(value: DimLike) -> Dim:
+    return value if isinstance(value, Dim) else _constant(int(value))
 
 
 _SMALL: dict[int, Dim] = {}
@@ -365,8 +358,8 @@ def _mod(dim: Dim, by: Dim) -> Dim:
 def _extreme(kind: str, dims: Sequence[DimLike]) -> Dim:
     flat: list[Dim] = []
     for dim in dims:
-        single = _single(as_dim(dim), kind)
-        flat += single.arguments if single is not None else [as_dim(dim)]
+        single = _single(_dim(dim), kind)
+        flat += single.arguments if single is not None else [_dim(dim)]
     if not flat:
         raise DimError(f"{kind} of nothing")
     kept: dict[Dim, int] = {}  # formula without its constant term -> the constant that wins
@@ -399,7 +392,7 @@ def dim_max(*dims: DimLike) -> Dim:
 
 def ceildiv(dim: DimLike, by: DimLike) -> Dim:
     """dim / by, rounded up."""
-    return (as_dim(dim) + as_dim(by) - 1) // as_dim(by)
+    return (_dim(dim) + _dim(by) - 1) // _dim(by)
 
 
 def apply(kind: str, arguments: Sequence[Dim]) -> Dim:
@@ -417,7 +410,7 @@ def apply(kind: str, arguments: Sequence[Dim]) -> Dim:
 
 def _substitute_atom(atom: Atom, values: Mapping[str, DimLike]) -> Dim:
     if isinstance(atom, str):
-        return as_dim(values[atom]) if atom in values else Dim.symbol(atom)
+        return _dim(values[atom]) if atom in values else Dim.symbol(atom)
     return apply(atom.kind, [a.substitute(values) for a in atom.arguments])
 
 

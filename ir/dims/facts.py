@@ -13,8 +13,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from headrace.ir.dims.expr import Atom, Compound, Dim, DimLike, Monomial, apply, as_dim
-from headrace.ir.dims.parse import parse_dim
+from headrace.ir.dims.expr import Atom, Compound, Dim, DimLike, Monomial, apply
+from headrace.ir.dims.parse import as_dim, parse_dim
 from headrace.ir.errors import DimError
 
 Interval = tuple[int | None, int | None]

@@ -22,6 +22,13 @@ def parse_dim(text: str) -> Dim:
     return dim
 
 
+def as_dim(value: int | str | Dim) -> Dim:
+    """A formula from a number, text or formula.  Raises DimError as `parse_dim` does."""
+    if isinstance(value, Dim):
+        return value
+    return parse_dim(value) if isinstance(value, str) else Dim.constant(value)
+
+
 class _Parser:
     """One token of lookahead over the text."""
 

@@ -25,7 +25,7 @@ import numpy as np
 
 from headrace.ir.access import Axis
 from headrace.ir.core import Operation, Value
-from headrace.ir.dims import Dim
+from headrace.ir.dims import Dim, dim_max, dim_min
 from headrace.ir.errors import VerifyError
 from headrace.ir.kernel.build import ScalarBuilder
 from headrace.ir.rewrite import Builder
@@ -162,8 +162,6 @@ def broadcast_dims(shapes: Sequence[tuple[Dim, ...]]) -> tuple[Dim, ...]:
 
 
 def _wider(dims: list[Dim]) -> Dim:
-    from headrace.ir.dims import dim_max
-
     return dim_max(*dims) if dims else Dim.constant(1)
 
 
@@ -182,8 +180,6 @@ def broadcast_index(index: Index, shape: tuple[Dim, ...], result: tuple[Dim, ...
 
     A dim that is 1, or may be (a symbol that is not the result's), is read at min(index, dim - 1).
     """
-    from headrace.ir.dims import dim_min
-
     found = []
     for i, d, r in zip(index[len(index) - len(shape) :], shape, result[len(result) - len(shape) :], strict=True):
         if d == r:

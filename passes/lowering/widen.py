@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from headrace.ir.core import Operation, Region, Value
 from headrace.ir.dims import DimLike, Facts
 from headrace.ir.kernel.ops.convert import Bitcast, Broadcast, Cast, Holds, Index, Mask
-from headrace.ir.kernel.ops.scalar import Compare, Pointwise, Select
+from headrace.ir.kernel.ops.scalar import And, Compare, Pointwise, Select
 from headrace.ir.rewrite import Builder
 from headrace.ir.types import BOOL, VectorType, with_lanes
 from headrace.passes.lowering.guards import lane_range, linear_in
@@ -103,8 +103,6 @@ def holds(builder: Builder, conditions: Sequence[DimLike], lanes: Lanes, facts: 
         scalar = builder.add(Holds(tuple(fixed))).result
         if value is None:
             return scalar
-        from headrace.ir.kernel.ops.scalar import And
-
         assert value.type == with_lanes(BOOL, lanes.count)
         return builder.add(And(value, broadcast(builder, scalar, lanes.count))).result
     return value
