@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 from headrace.codegen.clike.arithmetic import Helpers, lane_expression
 from headrace.codegen.clike.formulas import HELPERS, c_formula
-from headrace.codegen.clike.types import c_type, identifier, literal
+from headrace.codegen.clike.types import c_type, identifier, kernel_name, literal
+from headrace.codegen.scratch import scratch_offsets
 from headrace.ir.access import Access, Axis
 from headrace.ir.core import Block, Operation, Value
 from headrace.ir.dims import Dim
@@ -29,9 +30,16 @@ PARAMETERS = "void *const *buffers, const int64_t *scalars, void *scratch, int64
 def emit_c(functions: Sequence[KernelFunc]) -> str:
     """One file with a function for each kernel, in order.  Raises CodegenError."""
     helpers = Helpers()
-    bodies = [_Function(f, helpers).text() for f in functions]
+    bodies = [_text(f, helpers) for f in functions]
     parts = [INCLUDES, HELPERS, *helpers.texts.values(), *bodies]
     return "\n".join(parts)
+
+
+def _text(function: KernelFunc, helpers: Helpers) -> str:
+    try:
+        return _Function(function, helpers).text()
+    except CodegenError as error:
+        raise CodegenError(f"kernel @{function.function_name}: {error}") from None
 
 
 @dataclass(slots=True)
@@ -45,7 +53,6 @@ class _Function:
     names: dict[Value, str] = field(default_factory=dict)
     symbols: dict[str, str] = field(default_factory=dict)
     taken: set[str] = field(default_factory=set)
-    scratch: int = 0
 
     def text(self) -> str:
         function = self.function
@@ -64,7 +71,7 @@ class _Function:
         opening = "\n".join(declared)
         unused = [f"    (void){p};" for p in ("buffers", "scalars") if p not in opening]
         unused += ["    (void)scratch;"] * ("scratch" not in words)
-        head = f"int32_t {identifier(function.function_name)}({PARAMETERS})"
+        head = f"int32_t {kernel_name(function.function_name)}({PARAMETERS})"
         return "\n".join([f"{head};", f"{head} {{", *unused, *declared, *self.lines, "    return 0;", "}", ""])
 
     def _body(self) -> None:
@@ -149,14 +156,12 @@ class _Function:
                     ),
                 )
             case _:
-                raise CodegenError(
-                    f"@{self.function.function_name}: {operation.name} has no C form; expected loops for a CPU"
-                )
+                raise CodegenError(f"{operation.name} at {operation.location} has no C form; expected loops for a CPU")
 
     def _loops(self, operation: control.For | control.Parallel) -> None:
         if any(a.kind in ("grid", "thread", "task") for a in operation.axes):
             kinds = ", ".join(f"{a.name}: {a.kind}" for a in operation.axes)
-            raise CodegenError(f"@{self.function.function_name}: a loop over {kinds} inside the kernel has no C form")
+            raise CodegenError(f"a loop over {kinds} inside the kernel has no C form")
         for axis in operation.axes:
             extent = self._formula(axis.extent)
             name = self._axis(axis)
@@ -169,7 +174,7 @@ class _Function:
 
     def _if(self, operation: control.If) -> None:
         tests = [] if operation.condition is None else [self.names[operation.condition]]
-        tests += [self._conditions(operation.where)] if operation.where else []
+        tests += [self._conditions(operation.where)] if operation.where or not tests else []
         self._line(f"if ({' && '.join(tests)}) {{")
         self._indented(operation.then.block)
         if operation.otherwise.block.operations:
@@ -185,14 +190,15 @@ class _Function:
     def _alloc(self, alloc: memory.Alloc) -> None:
         kind, name = c_type(alloc.type.dtype), self._unique(alloc.result.hint or "buffer")
         self.names[alloc.result] = name
-        size = alloc.type.elements.value
         if alloc.type.space == "register":
-            self._line(f"{kind} {name}[{max(size, 1)}];")
+            self._line(f"{kind} {name}[{max(alloc.type.elements.value, 1)}];")
         elif alloc.type.space == "stack":
-            self._line(f"{kind} *const {name} = ({kind} *)((char *)scratch + {self.scratch});")
-            self.scratch += -(-size * alloc.type.dtype.bytes // 64) * 64
+            offset = scratch_offsets(self.function)[alloc]
+            self._line(f"{kind} *const {name} = ({kind} *)((char *)scratch + {offset});")
         else:
-            raise CodegenError(f"@{self.function.function_name}: a buffer in {alloc.type.space} memory needs a device")
+            raise CodegenError(f"a buffer in {alloc.type.space} memory needs a device")
+        if not any(isinstance(user, memory.Load) for user in alloc.result.users):
+            self._line(f"(void){name};")  # or compilers warn of what is only written
 
     # ---- values ------------------------------------------------------------------------------------------
 
@@ -216,6 +222,8 @@ class _Function:
             self._line(f"{kind} {name}[{lanes}];")
             self._line(f"for (int lane = 0; lane < {lanes}; lane++)")
             self._line(f"    {name}[lane] = {expression('lane')};")
+        if not result.uses:
+            self._line(f"(void){name};")
         self.names[result] = name
 
     def _index(self, index: convert.Index) -> None:
@@ -268,6 +276,10 @@ class _Function:
 
 def _fold(reduce: convert.ReduceLanes, left: str, right: str, dtype: DType, helpers: Helpers) -> str:
     """One step of a fold over lanes, by the operation of that name."""
+    if dtype.kind == "bool":
+        if reduce.kind not in ("min", "max"):
+            raise CodegenError(f"kernel.reduce_lanes of kind {reduce.kind} on bool; expected min or max")
+        return f"{left} {'&&' if reduce.kind == 'min' else '||'} {right}"
     kinds = {"add": scalar.Add, "mul": scalar.Mul, "min": scalar.Min, "max": scalar.Max}
     step = kinds[reduce.kind](reduce.result, reduce.result)
     text = lane_expression(step, [left, right], helpers)

@@ -1,4 +1,4 @@
-"""Names of types and literals in C.  In: element types and Python numbers.  Out: C text."""
+"""Names and literals in C.  In: element types, Python numbers, names in the IR.  Out: C text."""
 
 from __future__ import annotations
 
@@ -21,55 +21,12 @@ _NAMES = {
     "u8": "uint8_t",
     "bool": "bool",
 }
-_KEYWORDS = frozenset(
-    [
-        "auto",
-        "break",
-        "case",
-        "char",
-        "const",
-        "continue",
-        "default",
-        "do",
-        "double",
-        "else",
-        "enum",
-        "extern",
-        "float",
-        "for",
-        "goto",
-        "if",
-        "inline",
-        "int",
-        "long",
-        "register",
-        "restrict",
-        "return",
-        "short",
-        "signed",
-        "sizeof",
-        "static",
-        "struct",
-        "switch",
-        "typedef",
-        "union",
-        "unsigned",
-        "void",
-        "volatile",
-        "while",
-        "bool",
-        "true",
-        "false",
-        "main",
-        "int32_t",
-        "int64_t",
-        "buffers",
-        "scalars",
-        "scratch",
-        "begin",
-        "end",
-        "task",
-    ]
+# Names that mean something in the text: C's own, the ABI's, the emitter's, and the functions that it calls.
+_TAKEN = frozenset(
+    "auto break case char const continue default do double else enum extern float for goto if inline int long register"
+    " restrict return short signed sizeof static struct switch typedef union unsigned void volatile while"
+    " bool true false buffers scalars scratch begin end task rest lane"
+    " sqrt floor ceil rint fma fabs sqrtf floorf ceilf rintf fmaf fabsf".split()
 )
 
 
@@ -109,6 +66,14 @@ def _integer(number: int, dtype: DType) -> str:
 
 
 def identifier(wish: str) -> str:
-    """A C identifier: other characters become `_`, keywords and the ABI's own names get one behind."""
-    name = re.sub(r"\W", "_", wish)
-    return f"{name}_" if name in _KEYWORDS or name.startswith("hr_") or name[:1].isdigit() else name
+    """A name for something inside a kernel; it hides nothing that the text uses."""
+    name = re.sub(r"\W", "_", wish, flags=re.ASCII)
+    if not name[:1].isalpha():
+        name = f"v{name}"  # a digit cannot begin a name, and what begins with _ is the compiler's
+    taken = name in _TAKEN or name.startswith("hr_") or name.endswith("_t") or re.fullmatch(r"[A-Z0-9_]{2,}", name)
+    return f"{name}_" if taken else name  # capitals alone are the names of macros
+
+
+def kernel_name(function_name: str) -> str:
+    """The C name of a kernel: `kernel_relu`.  The prefix keeps @sqrt apart from the library's."""
+    return "kernel_" + re.sub(r"\W", lambda found: f"_u{ord(found[0]):x}_", function_name, flags=re.ASCII)

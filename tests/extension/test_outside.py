@@ -67,10 +67,10 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from headrace.codegen.clike import emit_c
-from headrace.codegen.clike.types import identifier
+from headrace.codegen.clike import emit_c, kernel_name
 from headrace.codegen.image.elf import read_object
 from headrace.codegen.image.flatten import flatten
+from headrace.codegen.scratch import scratch_bytes
 from headrace.ir.facts import TargetFacts
 from headrace.targets.base import Emitted
 
@@ -100,14 +100,14 @@ class Gcc:
 
     def emit(self, functions, facts):
         with tempfile.TemporaryDirectory() as folder:
-            text = emit_c(functions).replace("int32_t ", '__attribute__((visibility("hidden"))) int32_t ', 0)
-            (Path(folder) / "k.c").write_text(text)
-            flags = ["-O1", "-fPIC", "-fvisibility=hidden", "-fno-builtin", "-fno-math-errno", "-fcf-protection=none",
-                     "-fno-asynchronous-unwind-tables", "-fno-stack-protector", "-fno-tree-loop-distribute-patterns"]
+            (Path(folder) / "k.c").write_text(emit_c(functions))
+            flags = ["-O1", "-fPIC", "-ffreestanding", "-fno-math-errno", "-fno-tree-loop-distribute-patterns",
+                     "-fvisibility=hidden", "-fno-stack-protector", "-fno-asynchronous-unwind-tables"]
             subprocess.run(["gcc", "-std=c11", *flags, "-c", "k.c", "-o", "k.o"], cwd=folder, check=True)
             image = flatten([read_object("k.o", (Path(folder) / "k.o").read_bytes())])
-        names = {f.function_name: identifier(f.function_name) for f in functions}
-        return Emitted(image.code, {n: image.entries[c] for n, c in names.items()}, dict.fromkeys(names, 0))
+        names = {f.function_name: kernel_name(f.function_name) for f in functions}
+        scratch = {f.function_name: scratch_bytes(f) for f in functions}
+        return Emitted(image.code, {n: image.entries[c] for n, c in names.items()}, scratch)
 
 
 TARGET = Gcc()

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from headrace.codegen.clike import emit_c
-from headrace.codegen.clike.types import identifier
+from headrace.codegen.clike import emit_c, kernel_name
+from headrace.codegen.scratch import SCRATCH_ALIGNMENT, scratch_bytes
 from headrace.compiler.constants import constants_of
 from headrace.ir.core import Value
 from headrace.ir.kernel.ops.func import KernelFunc
@@ -26,7 +26,6 @@ from headrace.ir.types import BufferType
 
 Array = np.ndarray[Any, Any]
 STRICT = ("-std=c11", "-O2", "-ffp-contract=off", "-Wall", "-Wextra", "-Wpedantic", "-Werror")
-SCRATCH = 1 << 20
 
 
 def library_of(kernels: Sequence[KernelFunc], folder: Path, compiler: str = "gcc") -> ctypes.CDLL:
@@ -42,9 +41,10 @@ def call(library: ctypes.CDLL, kernel: KernelFunc, buffers: Sequence[Array], sca
     """Runs all tasks of a kernel on these arrays."""
     pointers = (ctypes.c_void_p * len(buffers))(*(b.ctypes.data for b in buffers))
     numbers = (ctypes.c_int64 * max(1, len(scalars)))(*scalars)
-    scratch = ctypes.create_string_buffer(SCRATCH)
+    memory = np.empty(scratch_bytes(kernel) + SCRATCH_ALIGNMENT, np.uint8)
+    scratch = ctypes.c_void_p(memory.ctypes.data + -memory.ctypes.data % SCRATCH_ALIGNMENT)
     tasks = int(task_count(kernel).evaluate(dict(zip(kernel.scalars, scalars, strict=True))))
-    entry = library[identifier(kernel.function_name)]
+    entry = library[kernel_name(kernel.function_name)]
     assert entry(pointers, numbers, scratch, ctypes.c_int64(0), ctypes.c_int64(tasks)) == 0
 
 
