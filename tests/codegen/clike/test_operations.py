@@ -1,0 +1,159 @@
+"""Every operation that computes, in C, on scalars and vectors, against its declaration's reference."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from operation_kernels import LANES, POINTWISE, functions, kernel, operands, padded, same, samples
+
+from headrace.ir.kernel.ops.convert import cast_array
+from headrace.ir.kernel.ops.scalar import COMPARISONS
+from headrace.ir.types import DTYPES
+
+NAMES = [n for n in DTYPES if n not in ("f16", "bf16")]  # C11 has no 16-bit floats
+
+
+@pytest.mark.parametrize("declared", POINTWISE, ids=lambda d: d.name)
+def test_pointwise(in_c: Any, declared: Any) -> None:
+    """Bit by bit; muladd rounds twice here, as the reference does."""
+    count = len(declared.operand_fields)
+    names = [n for n in NAMES if DTYPES[n].kind in declared.cls.dtypes]
+    compiled = in_c(
+        functions(
+            "".join(kernel(f"{n}_{k}", declared.name, [n] * count, n, k) for n in names for k in (1, LANES))
+        )
+    )
+    for n in names:
+        inputs = padded(operands(declared.name, DTYPES[n], count))
+        with np.errstate(all="ignore"):
+            expected = np.asarray(object.__new__(declared.cls).reference(*inputs))
+        for lanes in (1, LANES):
+            (found,) = compiled.run(f"{n}_{lanes}", inputs)
+            same(found, expected, signs=declared.name not in ("kernel.min", "kernel.max"))
+
+
+def test_compare(in_c: Any) -> None:
+    cases = [(n, p, k) for n in NAMES for p in COMPARISONS for k in (1, LANES)]
+    text = "".join(
+        kernel(f"{n}_{p}_{k}", "kernel.compare", [n, n], "bool", k, f"{{predicate = {p}}}") for n, p, k in cases
+    )
+    compiled = in_c(functions(text))
+    for n, p, lanes in cases:
+        inputs = padded(operands("kernel.compare", DTYPES[n], 2))
+        with np.errstate(invalid="ignore"):
+            same(compiled.run(f"{n}_{p}_{lanes}", inputs)[0], np.asarray(COMPARISONS[p](*inputs)))
+
+
+def test_select(in_c: Any) -> None:
+    cases = [(n, k) for n in NAMES for k in (1, LANES)]
+    compiled = in_c(functions("".join(kernel(f"{n}_{k}", "kernel.select", ["bool", n, n], n, k) for n, k in cases)))
+    for n, lanes in cases:
+        x, y = padded(operands("kernel.select", DTYPES[n], 2))
+        condition = np.random.default_rng(1).integers(0, 2, len(x)).astype(bool)
+        same(compiled.run(f"{n}_{lanes}", [condition, x, y])[0], np.where(condition, x, y))
+
+
+def test_cast(in_c: Any) -> None:
+    """Integers wrap, floats saturate, NaN gives 0."""
+    cases = [(a, b, k) for a in NAMES for b in NAMES for k in (1, LANES)]
+    text = "".join(kernel(f"{a}_{b}_{k}", "kernel.cast", [a], b, k, f"{{dtype = {b}}}") for a, b, k in cases)
+    compiled = in_c(functions(text))
+    edges = [s * (2.0**p + d) for s in (1, -1) for p in (7, 8, 15, 16, 31, 32, 63, 64) for d in (-1, -0.5, 0, 0.5)]
+    for a, b, lanes in cases:
+        values = samples(DTYPES[a])
+        if DTYPES[a].is_float:
+            values = np.concatenate([values, np.array(edges, values.dtype)])
+        (x,) = padded([values])
+        with np.errstate(all="ignore"):
+            same(compiled.run(f"{a}_{b}_{lanes}", [x])[0], cast_array(x, DTYPES[b]))
+
+
+def test_bitcast(in_c: Any) -> None:
+    pairs = [("f32", "i32"), ("i32", "f32"), ("f64", "u64"), ("i64", "f64"), ("i8", "u8"), ("bool", "u8")]
+    text = "".join(
+        kernel(f"{a}_{b}_{k}", "kernel.bitcast", [a], b, k, f"{{dtype = {b}}}") for a, b in pairs for k in (1, LANES)
+    )
+    compiled = in_c(functions(text))
+    for a, b in pairs:
+        (x,) = padded([samples(DTYPES[a])])
+        for lanes in (1, LANES):
+            assert compiled.run(f"{a}_{b}_{lanes}", [x])[0].tobytes() == x.view(DTYPES[b].numpy).tobytes()
+
+
+@pytest.mark.parametrize("kind", ["add", "mul", "min", "max"])
+def test_reduce_lanes(in_c: Any, kind: str) -> None:
+    cases = [(n, k) for n in NAMES if n != "bool" or kind in ("min", "max") for k in (2, 3, 8)]
+    text = "".join(
+        f"""
+        kernel.func @{n}_{k}(%x: buffer<{n}[n, {k}]>, %out: buffer<{n}[n]>) {{outputs = 1, scalars = ["n"]}} {{
+          kernel.parallel (i: task n) {{
+            %a = kernel.load %x[i, 0] {{lanes = {k}}} : vector<{k}x{n}>
+            %r = kernel.reduce_lanes %a {{kind = {kind}}} : {n}
+            kernel.store %r, %out[i]
+          }}
+        }}
+        """
+        for n, k in cases
+    )
+    compiled = in_c(functions(text))
+    rng = np.random.default_rng(2)
+    for n, lanes in cases:
+        dtype = DTYPES[n]
+        # Small whole numbers: exact in any order.
+        x = rng.integers(0 if n == "bool" else 1, 2 if n == "bool" else 4, (12, lanes)).astype(dtype.numpy)
+        if dtype.is_float and kind in ("min", "max"):
+            x[3, 1], x[5, 0] = np.nan, -np.inf
+        fold = {"add": np.sum, "mul": np.prod, "min": np.min, "max": np.max}[kind]
+        same(compiled.run(f"{n}_{lanes}", [x])[0], fold(x, axis=1).astype(dtype.numpy))
+
+
+def test_numbers_survive(in_c: Any) -> None:
+    """Constants of each type, to the last bit."""
+    values: dict[str, list[Any]] = {
+        "f64": [0.1, -1e-320, float("inf"), float("-inf"), 1.7976931348623157e308],
+        "f32": [0.1, 1e-45, float("-inf"), 3.4028234663852886e38],
+        "i64": [-(2**63), 2**63 - 1],
+        "u64": [2**64 - 1, 0],
+        "i32": [-(2**31), 2**31 - 1],
+        "u32": [2**32 - 1],
+        "i16": [-(2**15), 2**15 - 1],
+        "i8": [-128, 127],
+        "u8": [255],
+        "bool": [True, False],
+    }
+    cases = [(n, v, k) for n, vs in values.items() for v in vs for k in (1, LANES)]
+    text = ""
+    for number, (n, value, lanes) in enumerate(cases):
+        kind = n if lanes == 1 else f"vector<{lanes}x{n}>"
+        word = str(value).lower() if isinstance(value, bool) else str(value)
+        text += f"""
+        kernel.func @f{number}(%out: buffer<{n}[{lanes}]>) {{outputs = 1}} {{
+          %c = kernel.constant {{value = {word}, type = {kind}}} : {kind}
+          kernel.store %c, %out[0]
+        }}
+        """
+    compiled = in_c(functions(text))
+    for number, (n, value, lanes) in enumerate(cases):
+        same(compiled.run(f"f{number}", [])[0], np.full(lanes, value, DTYPES[n].numpy))
+
+
+@pytest.mark.parametrize(
+    ("operator", "x", "y", "expected"),
+    [
+        ("kernel.div", -(2**31), -1, -(2**31)),
+        ("kernel.rem", -(2**31), -1, 0),
+        ("kernel.div", 7, 0, 0),
+        ("kernel.rem", 7, 0, 0),
+        ("kernel.div", -7, 2, -3),
+        ("kernel.rem", -7, 2, -1),
+        ("kernel.add", 2**31 - 1, 1, -(2**31)),
+        ("kernel.mul", 2**30, 6, -(2**31)),
+        ("kernel.shr", -8, 1, -4),
+    ],
+)
+def test_integers_as_promised(in_c: Any, operator: str, x: int, y: int, expected: int) -> None:
+    compiled = in_c(functions(kernel("f", operator, ["i32", "i32"], "i32", 1)))
+    operands_ = [np.array([v], np.int32) for v in (x, y)]
+    assert compiled.run("f", operands_)[0].tolist() == [expected]
