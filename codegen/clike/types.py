@@ -22,12 +22,13 @@ _NAMES = {
     "bool": "bool",
 }
 # Names that mean something in the text: C's own, the ABI's, the emitter's, and the functions that it calls.
-_TAKEN = frozenset(
-    "auto break case char const continue default do double else enum extern float for goto if inline int long register"
-    " restrict return short signed sizeof static struct switch typedef union unsigned void volatile while"
-    " bool true false buffers scalars scratch begin end task rest lane"
-    " sqrt floor ceil rint fma fabs sqrtf floorf ceilf rintf fmaf fabsf".split()
-)
+_WORDS = """
+    auto break case char const continue default do double else enum extern float for goto if inline int long
+    register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while
+    bool true false buffers scalars scratch begin end task rest lane sqrt floor ceil rint fma fabs sqrtf floorf
+    ceilf rintf fmaf fabsf
+"""
+_TAKEN = frozenset(_WORDS.split())
 
 
 def c_type(dtype: DType) -> str:

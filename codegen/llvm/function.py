@@ -20,8 +20,8 @@ from headrace.codegen.llvm.arithmetic import compute
 from headrace.codegen.llvm.code import Code
 from headrace.codegen.llvm.memory import Place
 from headrace.codegen.llvm.registers import Piece, Registers, flat_index, is_register
-from headrace.codegen.scratch import scratch_offsets
 from headrace.codegen.llvm.text import Block as Text
+from headrace.codegen.scratch import scratch_offsets
 from headrace.ir.access import Axis
 from headrace.ir.core import Block, Operation, Value
 from headrace.ir.dims import Dim

@@ -30,7 +30,7 @@ def samples(dtype: DType) -> Array:
         if dtype.kind == "int":
             edges += [-1, -2, -7]
         return np.concatenate([np.array(edges, dtype.numpy), rng.integers(info.min, info.max, 20, dtype.numpy)])
-    info_f = ml_dtypes.finfo(dtype.numpy)
+    info_f: Any = ml_dtypes.finfo(dtype.numpy)  # type: ignore[no-untyped-call]
     edges_f = [*FLOATS, float(info_f.tiny), float(info_f.smallest_subnormal), float(info_f.max), 3 * float(info_f.tiny) / 7]
     with np.errstate(over="ignore"):
         wide = np.array([*edges_f, *rng.normal(0, 3, 10), *rng.normal(0, 1e5, 6)])
