@@ -51,7 +51,7 @@ class Nodes:
         outputs = [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in self.outputs]
         graph = helper.make_graph(self.nodes, "g", inputs, outputs, self.constants)
         found = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-        return found.SerializeToString()
+        return bytes(found.SerializeToString())
 
 
 def matmuls() -> Nodes:
