@@ -101,7 +101,10 @@ def emit_c_text(
 ) -> Report:
     """Compiles `model` to its scheduled kernels as one C11 file.  Raises HeadraceError."""
     clock = _Clock()
-    ((preset, family),) = _targets(target)
+    targets = _targets(target)
+    if len(targets) > 1:
+        raise OptionError(f"C text is for one target; found {', '.join(p for p, _ in targets)}")
+    ((preset, family),) = targets
     with clock.stage("import"):
         module = read_model(model, shapes)
     with clock.stage("passes"):
@@ -199,7 +202,9 @@ def _note_options(module: Module, presets: Sequence[str], shapes: Shapes | None,
 
 def _metadata(module: Module) -> tuple[tuple[str, str], ...]:
     """How the artefact was made, for `inspect`."""
-    found = {"compiler": f"headrace {VERSION}", "source": f"sha256:{module.source}"}
+    found = {"compiler": f"headrace {VERSION}"}
+    if module.source:  # a .hir written by hand comes from no model
+        found["source"] = f"sha256:{module.source}"
     for option in module.options:
         name, _, value = option.partition("=")
         found[name] = value

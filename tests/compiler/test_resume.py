@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from model_examples import Example
 
-from headrace.compiler.driver import compile
+from headrace.compiler.driver import compile, read_model
 from headrace.ir.module import Module
 from headrace.ir.pass_manager import Hooks
 from headrace.ir.pipeline import Pipeline, Step
@@ -39,6 +39,17 @@ def test_every_stage_resumes(example: Example, tmp_path: Path) -> None:
         rest = ",".join(str(s) for s in steps[number + 1 :])
         compile(tmp_path / f"{number}.hir", output=resumed, target=TARGET, pipeline=rest)
         assert resumed.read_bytes() == whole, f"resumed after {steps[number]}"
+
+
+def test_the_imported_module_resumes_for_several_targets(example: Example, tmp_path: Path) -> None:
+    """Before any pass, by the targets' own pipelines; the text carries source and options."""
+    options = {"target": "x86-64-v2,aarch64"}
+    compile(example.path, output=tmp_path / "whole.hrm", **options)
+    module = read_model(example.path, None)
+    module.attributes["options"] = ("targets=x86-64-v2,aarch64",)
+    save_hir(module, tmp_path / "m.hir")
+    compile(tmp_path / "m.hir", output=tmp_path / "resumed.hrm", **options)
+    assert (tmp_path / "resumed.hrm").read_bytes() == (tmp_path / "whole.hrm").read_bytes()
 
 
 def _each_kind(steps: list[Step]) -> list[int]:

@@ -189,17 +189,26 @@ def test_a_target(outside: Path, tmp_path: Path, require_tool: Callable[[str], s
     assert_close(np.load(tmp_path / "out/probabilities.npy"), digits.expected(inputs)[0])
 
 
-def test_a_target_by_entry_point(outside: Path, tmp_path: Path) -> None:
+def test_a_target_by_entry_point(tmp_path: Path, require_tool: Callable[[str], str]) -> None:
     """A package that is installed beside Headrace: its entry point is enough."""
+    require_tool("gcc")
     package = tmp_path / "site"
     (package / "chip").mkdir(parents=True)
-    (package / "chip/__init__.py").write_text(TARGET.replace('"gcc"', '"chip"').replace("gcc-x86", "chip-1"))
+    (package / "chip/__init__.py").write_text(TARGET.replace('family = "gcc"', 'family = "chip"').replace("gcc-x86", "chip-1"))
     info = package / "chip-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: chip\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[headrace.targets]\nchip = chip:TARGET\n")
-    script = f"import sys; sys.path.insert(0, {str(package)!r})\n{SCRIPT}"
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(outside), "targets"], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert "chip-1" in done.stdout, done.stderr
+    (package / "chip/mine.pipeline").write_text(PIPELINE)
+    digits = example_named("digits")
+    inputs = digits.inputs(3)
+    np.save(tmp_path / "x.npy", inputs["image"])
+    script = f"import sys; sys.path.insert(0, {str(package)!r})\nfrom headrace.compiler.cli import main\nsys.exit(main(sys.argv[1:]))"
+    for arguments in (
+        ["compile", digits.path, "-o", tmp_path / "m.hrm", "--target", "chip-1"],
+        ["run", tmp_path / "m.hrm", "--input", f"image={tmp_path}/x.npy", "--output-dir", tmp_path / "out"],
+    ):
+        command = [sys.executable, "-c", script, *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+    assert_close(np.load(tmp_path / "out/probabilities.npy"), digits.expected(inputs)[0])
