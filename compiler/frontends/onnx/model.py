@@ -8,18 +8,19 @@ which are then only asked whether they are known at all.
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, TensorProto
+from onnx.defs import onnx_opset_version
 
 from headrace.compiler.frontends.onnx import schema as onnx_schema
 from headrace.compiler.frontends.onnx.inputs import Shapes, Symbols, input_types
 from headrace.compiler.frontends.onnx.node import Node, NodeUnsupported, plain_attribute
+from headrace.compiler.frontends.onnx.order import ordered
 from headrace.compiler.frontends.onnx.reading import Model, canonical_domain, opset_versions, read_model
+from headrace.compiler.frontends.onnx.scope import Scope
 from headrace.compiler.frontends.onnx.state import State
 from headrace.compiler.frontends.onnx.tensors import array_of
 from headrace.ir.core import Value
@@ -30,6 +31,7 @@ from headrace.ir.module import Module
 from headrace.ir.types import TensorType
 
 DEEPEST_CALL = 32  # functions within functions
+MOST_NODES = 250_000  # once all functions are written out
 
 
 def import_model(path: str | Path, shapes: Shapes | None = None) -> Module:
@@ -45,32 +47,6 @@ def import_model(path: str | Path, shapes: Shapes | None = None) -> Module:
     return _Import(model, state).run(types)
 
 
-@dataclass
-class _Scope:
-    """Names and what they stand for; None for the output of a node that cannot be imported."""
-
-    opsets: Mapping[str, int]
-    values: dict[str, Value | None] = field(default_factory=dict)
-    constants: dict[str, TensorProto] = field(default_factory=dict)  # made when first used
-    attributes: Mapping[str, AttributeProto] = field(default_factory=dict)  # of the function call
-    above: _Scope | None = None
-    caller: str | None = None  # the node that is located, inside of a function
-    depth: int = 0
-
-    def scopes(self) -> Iterable[_Scope]:
-        scope: _Scope | None = self
-        while scope is not None:
-            yield scope
-            scope = scope.above
-
-    @property
-    def names(self) -> list[str]:
-        return [n for s in self.scopes() for n in (*s.values, *s.constants)]
-
-    def holds(self, name: str) -> bool:
-        return any(name in s.values or name in s.constants for s in self.scopes())
-
-
 class _Import:
     """One model on its way into a state."""
 
@@ -78,6 +54,7 @@ class _Import:
         self.model = model
         self.state = state
         self.problems: list[str] = []
+        self.nodes_left = MOST_NODES
         self.functions = {(canonical_domain(f.domain), f.name): f for f in model.proto.functions}
         self.importers: dict[tuple[str, str], list[Importer]] = {}
         for importer in importers():
@@ -85,7 +62,7 @@ class _Import:
 
     def run(self, types: Mapping[str, TensorType]) -> Module:
         graph, file = self.model.proto.graph, self.model.name
-        scope = _Scope(self.model.opsets)
+        scope = Scope(self.model.opsets)
         self._add_initializers(graph, scope)
         for name, kind in types.items():
             if name in scope.values:
@@ -100,7 +77,7 @@ class _Import:
         outputs = tuple(o.name for o in graph.output)
         return self.state.finish([r for r in results if r is not None], tuple(types), outputs)
 
-    def _add_initializers(self, graph: GraphProto, scope: _Scope) -> None:
+    def _add_initializers(self, graph: GraphProto, scope: Scope) -> None:
         for initializer in graph.initializer:
             if initializer.name in scope.constants:
                 raise ModelError(f"{self.model.name}: initializer {initializer.name!r} is there twice")
@@ -117,12 +94,12 @@ class _Import:
         if twice:
             raise ModelError(f"{self.model.name}: output {twice[0]!r} is declared twice")
 
-    def _result(self, name: str, scope: _Scope) -> Value | None:
+    def _result(self, name: str, scope: Scope) -> Value | None:
         if not scope.holds(name):
             raise ModelError(f"{self.model.name}: output {name!r}: no node makes it{nearest(name, scope.names)}")
         return self._value(name, scope)
 
-    def _value(self, name: str, scope: _Scope) -> Value | None:
+    def _value(self, name: str, scope: Scope) -> Value | None:
         """What a name stands for; a constant is made when it is first asked for."""
         for place in scope.scopes():
             if name in place.values:
@@ -139,12 +116,15 @@ class _Import:
 
     # ---- nodes ------------------------------------------------------------------------------------------------
 
-    def _nodes(self, nodes: Sequence[NodeProto], scope: _Scope) -> None:
+    def _nodes(self, nodes: Sequence[NodeProto], scope: Scope) -> None:
+        self.nodes_left -= len(nodes)
+        if self.nodes_left < 0:
+            raise NodeUnsupported(f"the model has more than {MOST_NODES} nodes once its functions are written out")
         names = [n.name or f"{n.op_type}_{i}" for i, n in enumerate(nodes)]
-        for number in _order(self.model.name, nodes, names, scope):
+        for number in ordered(self.model.name, nodes, names, scope):
             self._node(nodes[number], scope.caller or names[number], scope)
 
-    def _node(self, node: NodeProto, name: str, scope: _Scope) -> None:
+    def _node(self, node: NodeProto, name: str, scope: Scope) -> None:
         self.state.at(name)
         inputs = [self._value(i, scope) if i else None for i in node.input]
         found: Sequence[Value | None]
@@ -156,7 +136,7 @@ class _Import:
                 found = self._imported(node, name, inputs, scope)
         except (NodeUnsupported, ElementTypeError, UnsupportedModelError) as error:
             if scope.depth:
-                raise NodeUnsupported(f"its function body needs {node.op_type}: {error}") from None
+                raise NodeUnsupported(f"its function body needs {_shown(node.op_type)}: {error}") from None
             kinds = [tensor(v) if v is not None else None for v in inputs]
             self.problems.append(_described(node, name, kinds, scope, _without_place(str(error))))
             found = [None] * len(node.output)
@@ -169,7 +149,7 @@ class _Import:
                     value.hint = output
 
     def _imported(
-        self, node: NodeProto, name: str, inputs: Sequence[Value | None], scope: _Scope
+        self, node: NodeProto, name: str, inputs: Sequence[Value | None], scope: Scope
     ) -> Sequence[Value | None]:
         domain = canonical_domain(node.domain)
         attributes = self._attributes(node, name, scope)
@@ -199,7 +179,7 @@ class _Import:
             raise reason
         return self._call(body, node, name, inputs, attributes, scope)
 
-    def _opset(self, node: NodeProto, name: str, scope: _Scope) -> int:
+    def _opset(self, node: NodeProto, name: str, scope: Scope) -> int:
         domain = canonical_domain(node.domain)
         if domain not in scope.opsets:
             raise ModelError(f"{self.model.name}: node {name!r}: the model imports no opset of domain {domain!r}")
@@ -209,7 +189,7 @@ class _Import:
         fitting = [i for i in self.importers.get((op_type, domain), ()) if i.since <= opset]
         return fitting[-1] if fitting else None
 
-    def _must_be_known(self, node: NodeProto, scope: _Scope) -> None:
+    def _must_be_known(self, node: NodeProto, scope: Scope) -> None:
         """Raises NodeUnsupported for a node, some of whose inputs are unknown, that could not be imported anyway."""
         domain = canonical_domain(node.domain)
         opset = scope.opsets.get(domain, 1)
@@ -230,7 +210,7 @@ class _Import:
 
     # ---- attributes, functions, branches ------------------------------------------------------------------------
 
-    def _attributes(self, node: NodeProto, name: str, scope: _Scope) -> dict[str, AttributeProto]:
+    def _attributes(self, node: NodeProto, name: str, scope: Scope) -> dict[str, AttributeProto]:
         """The attributes by name; those that refer to the function's own are looked up there."""
         found = {}
         for attribute in node.attribute:
@@ -262,7 +242,7 @@ class _Import:
         name: str,
         inputs: Sequence[Value | None],
         attributes: Mapping[str, AttributeProto],
-        scope: _Scope,
+        scope: Scope,
     ) -> Sequence[Value | None]:
         """The outputs of a function's body on the inputs."""
         if scope.depth >= DEEPEST_CALL:
@@ -273,13 +253,17 @@ class _Import:
                 f"{function.name!r} has {len(function.input)} and {len(function.output)}"
             )
         defaults = {a.name: a for a in function.attribute_proto}
-        inner = _Scope(
+        inner = Scope(
             dict(scope.opsets) | opset_versions(function.opset_import),
             attributes=defaults | _schema_defaults(function, scope) | dict(attributes),
             caller=name,
             depth=scope.depth + 1,
         )
         given = [*inputs, *[None] * (len(function.input) - len(inputs))]
+        newest = onnx_opset_version()
+        if inner.opsets.get("", newest) > newest:
+            opset = inner.opsets[""]
+            raise NodeUnsupported(f"function {function.name!r} is of opset {opset}, expected at most {newest}")
         left_out = {f for f, v in zip(function.input, given, strict=True) if v is None}
         inner.values.update((f, v) for f, v in zip(function.input, given, strict=True) if v is not None)
         nodes = [_without_inputs(n, left_out) for n in function.node]
@@ -291,7 +275,7 @@ class _Import:
             found.append(self._value(formal, inner) if output else None)
         return found
 
-    def _branch(self, node: NodeProto, inputs: Sequence[Value | None], scope: _Scope) -> Sequence[Value | None]:
+    def _branch(self, node: NodeProto, inputs: Sequence[Value | None], scope: Scope) -> Sequence[Value | None]:
         """The outputs of the branch that is taken, where that is known while compiling."""
         condition = inputs[0]
         assert condition is not None
@@ -300,9 +284,14 @@ class _Import:
             raise NodeUnsupported("the condition is data, expected one that is known while compiling")
         wanted = "then_branch" if known[0].value else "else_branch"
         graph = next(a.g for a in node.attribute if a.name == wanted)
-        inner = _Scope(scope.opsets, attributes=scope.attributes, above=scope, caller=scope.caller, depth=scope.depth)
+        inner = Scope(scope.opsets, attributes=scope.attributes, above=scope, caller=scope.caller, depth=scope.depth)
         self._add_initializers(graph, inner)
         self._nodes(graph.node, inner)
+        if len(graph.output) != len(node.output):
+            raise ModelError(
+                f"{self.model.name}: node {scope.caller or node.name!r}: {wanted} has {len(graph.output)} outputs, "
+                f"expected {len(node.output)}"
+            )
         return [self._result(o.name, inner) for o in graph.output]
 
 
@@ -324,7 +313,7 @@ def _without_inputs(node: NodeProto, names: set[str]) -> NodeProto:
     return copy
 
 
-def _schema_defaults(function: FunctionProto, scope: _Scope) -> dict[str, AttributeProto]:
+def _schema_defaults(function: FunctionProto, scope: Scope) -> dict[str, AttributeProto]:
     """The defaults of the operator that a function is the body of, if it is one."""
     domain = canonical_domain(function.domain)
     schema = onnx_schema.schema_of(function.name, domain, scope.opsets.get(domain, 1))
@@ -334,89 +323,18 @@ def _schema_defaults(function: FunctionProto, scope: _Scope) -> dict[str, Attrib
     return {name: a for name, a in defaults.items() if a.name}
 
 
-def _order(file: str, nodes: Sequence[NodeProto], names: Sequence[str], scope: _Scope) -> list[int]:
-    """Numbers of the nodes so that each comes after those whose outputs it takes; the model's order where it may.
-
-    Raises ModelError for an output that is made twice, an input that nothing makes, and a cycle.
-    """
-    makers: dict[str, int] = {}
-    for number, node in enumerate(nodes):
-        for output in node.output:
-            if not output:
-                continue
-            if output in makers:
-                raise ModelError(
-                    f"{file}: node {names[number]!r}: output {output!r} is made by node {names[makers[output]]!r} too"
-                )
-            if scope.holds(output) and (output in scope.values or output in scope.constants):
-                raise ModelError(f"{file}: node {names[number]!r}: output {output!r} is an input or initializer too")
-            makers[output] = number
-    waits: list[set[int]] = []
-    users: dict[int, list[int]] = {}
-    for number, node in enumerate(nodes):
-        before = set()
-        for name in (*node.input, *_captured(node)):
-            if not name or (name not in makers and scope.holds(name)):
-                continue
-            if name not in makers:
-                alike = nearest(name, [*scope.names, *makers])
-                raise ModelError(f"{file}: node {names[number]!r}: input {name!r}: nothing makes it{alike}")
-            before.add(makers[name])
-        waits.append(before)
-        for maker in sorted(before):
-            users.setdefault(maker, []).append(number)
-    return _sorted(file, waits, users, names)
-
-
-def _sorted(file: str, waits: list[set[int]], users: Mapping[int, list[int]], names: Sequence[str]) -> list[int]:
-    ready = [n for n, before in enumerate(waits) if not before]
-    heapq.heapify(ready)
-    found = []
-    while ready:
-        number = heapq.heappop(ready)
-        found.append(number)
-        for user in users.get(number, ()):
-            waits[user].discard(number)
-            if not waits[user]:
-                heapq.heappush(ready, user)
-    if len(found) < len(waits):
-        circle = _circle({n: before for n, before in enumerate(waits) if before})
-        raise ModelError(f"{file}: node {names[circle[0]]!r}: a cycle: {' -> '.join(repr(names[n]) for n in circle)}")
-    return found
-
-
-def _circle(waits: Mapping[int, set[int]]) -> list[int]:
-    """Nodes that wait for one another, the first one again at the end, each before its user."""
-    path = [min(waits)]
-    while True:
-        before = min(n for n in waits[path[-1]] if n in waits)
-        if before in path:
-            circle = [*path[path.index(before) :], before][::-1]
-            first = circle.index(min(circle))
-            return [*circle[first:-1], *circle[: first + 1]]
-        path.append(before)
-
-
-def _captured(node: NodeProto) -> list[str]:
-    """Names that the branches of a node take from around it."""
-    found: list[str] = []
-    for attribute in node.attribute:
-        if attribute.type == AttributeProto.AttributeType.GRAPH:
-            inside = {i.name for i in (*attribute.g.input, *attribute.g.initializer)}
-            inside |= {o for n in attribute.g.node for o in n.output}
-            taken = [i for n in attribute.g.node for i in (*n.input, *_captured(n))]
-            taken += [o.name for o in attribute.g.output]
-            found += [t for t in taken if t and t not in inside]
-    return found
-
-
-def _described(node: NodeProto, name: str, kinds: Sequence[TensorType | None], scope: _Scope, reason: str) -> str:
+def _described(node: NodeProto, name: str, kinds: Sequence[TensorType | None], scope: Scope, reason: str) -> str:
     """`node 'a' (NonMaxSuppression, opset 13, of f32[1, 8, 4]): nothing here computes it`."""
     domain = canonical_domain(node.domain)
-    operator = f"{domain}.{node.op_type}" if domain else node.op_type
+    operator = _shown(f"{domain}.{node.op_type}" if domain else node.op_type)
     shown = ", ".join(str(k) for k, i in zip(kinds, node.input, strict=True) if k is not None and i)
     opset = f"opset {scope.opsets.get(domain, 'unknown')}"
     return f"node {name!r} ({operator}, {opset}{f', of {shown}' if shown else ''}): {reason}"
+
+
+def _shown(name: str) -> str:
+    """A name as it stands, or quoted where it would break the line."""
+    return name if name.isprintable() else repr(name)
 
 
 def _without_place(message: str) -> str:

@@ -22,7 +22,7 @@ def schema_of(op_type: str, domain: str, opset: int) -> Schema | None:
     """The operator's schema in that version of its domain, or None where there is no such operator."""
     try:
         return defs.get_schema(op_type, opset, domain)
-    except defs.SchemaError:
+    except (defs.SchemaError, TypeError):  # the latter for a version of more than 32 bits
         return None
 
 

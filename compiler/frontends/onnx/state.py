@@ -13,7 +13,9 @@ from headrace.compiler.frontends.onnx.inputs import Symbols
 from headrace.ir.access import SymbolRef
 from headrace.ir.core import Block, Location, Operation, Region, Value, producer
 from headrace.ir.dims import Dim, Facts
+from headrace.ir.errors import DimError
 from headrace.ir.graph.families import GraphOp, tensor
+from headrace.ir.graph.numbers import with_numbers
 from headrace.ir.graph.ops.constant import Constant
 from headrace.ir.graph.ops.func import GraphFunc, Return
 from headrace.ir.graph.shape_values import MOST_ELEMENTS, may_be_shape
@@ -35,7 +37,7 @@ class State:
         self._fact_lines: list[str] = []
         self._symbols = symbols
         self._integers: dict[Value, tuple[Dim, ...]] = {}
-        self._constants: dict[Value, Array | None] = {}
+        self._small: dict[Value, Array] = {}  # constants, and what is computed from them
 
     def at(self, node: str) -> None:
         """What is added from now on computes that node."""
@@ -44,9 +46,12 @@ class State:
     def add(self, operation: Operation) -> Value:
         """Appends an operation, and follows its integers if it makes some."""
         value = self.builder.add(operation).result
-        if not may_be_shape(value):
+        if not isinstance(operation, GraphOp):
             return value
-        if isinstance(operation, GraphOp):
+        evaluated = self._evaluated(operation)
+        if evaluated is not None:
+            self._small[value] = evaluated
+        if may_be_shape(value):
             found = operation.shape_values([self._integers.get(o) for o in operation.operands])
             if found is not None and found[0] is not None:
                 self._integers[value] = tuple(self.facts.simplify(d) for d in found[0])
@@ -55,6 +60,8 @@ class State:
     def add_constant(self, array: Array) -> Value:
         """Appends a constant."""
         value = self.builder.add(Constant(self.module.constants.add(array))).result
+        if array.size <= MOST_ELEMENTS:
+            self._small[value] = array
         if may_be_shape(value):
             self._integers[value] = tuple(Dim.constant(int(n)) for n in array.reshape(-1))
         return value
@@ -64,24 +71,22 @@ class State:
         return self._integers.get(value)
 
     def constant(self, value: Value) -> Array | None:
-        """The array behind a value that is a constant, or small and computed from constants alone."""
-        if value not in self._constants:
-            self._constants[value] = self._evaluated(value)
-        return self._constants[value]
-
-    def _evaluated(self, value: Value) -> Array | None:
+        """The array behind a value that is a constant, or small and computed from small constants alone."""
         constant = producer(value, Constant)
-        if constant is not None:
-            return self.module.constants.array(constant.value)
-        operation = value.owner
-        kind = tensor(value)
-        if not isinstance(operation, GraphOp) or not operation.folds or len(operation.results) != 1:
+        return self._small.get(value) if constant is None else self.module.constants.array(constant.value)
+
+    def _evaluated(self, operation: GraphOp) -> Array | None:
+        kind = tensor(operation.result)
+        if not operation.folds or not operation.operands or not all(o in self._small for o in operation.operands):
             return None
-        if not kind.is_static or kind.elements.value > MOST_ELEMENTS or not operation.operands:
+        if not kind.is_static or kind.elements.value > MOST_ELEMENTS:
             return None
-        operands = [self.constant(o) for o in operation.operands]
-        known = [o for o in operands if o is not None]
-        return np.asarray(operation.reference(*known)) if len(known) == len(operands) else None
+        try:
+            fixed = with_numbers(operation, {})
+        except DimError:  # an attribute mentions a symbol
+            return None
+        with np.errstate(all="ignore"):
+            return np.asarray(fixed.reference(*(self._small[o] for o in operation.operands)))
 
     def symbol(self, wish: str) -> str:
         """A new symbol for a dim that is data.  A line of facts declares it, since no input's type mentions it."""

@@ -49,17 +49,24 @@ def array_of(tensor: TensorProto, place: str, folder: Path) -> Array:
         raise ModelError(f"{place}: dims are {list(shape)}, expected none below 0")
     wanted = prod(shape) * dtype.bytes
     if tensor.data_location == TensorProto.EXTERNAL:
-        return _external(tensor, place, folder, wanted).view(dtype.numpy).reshape(shape)
+        return _shaped(_external(tensor, place, folder, wanted), dtype, shape, place)
     if tensor.HasField("raw_data"):
         raw = tensor.raw_data
         if len(raw) != wanted:
             raise ModelError(f"{place}: {len(raw)} bytes of data, expected {wanted} for {dtype}{list(shape)}")
-        return np.frombuffer(raw, np.uint8).view(dtype.numpy).reshape(shape)
+        return _shaped(np.frombuffer(raw, np.uint8), dtype, shape, place)
     try:
         return np.asarray(numpy_helper.to_array(tensor))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         reason = str(error).splitlines()[0] if str(error) else "the data do not fit"
         raise ModelError(f"{place}: the data do not make {dtype}{list(shape)}: {reason}") from None
+
+
+def _shaped(data: Array, dtype: DType, shape: tuple[int, ...], place: str) -> Array:
+    try:
+        return data.view(dtype.numpy).reshape(shape)
+    except (ValueError, OverflowError):  # too many dims, or a huge one beside a 0
+        raise ModelError(f"{place}: {dtype}{list(shape)} is no shape that an array can have") from None
 
 
 def _external(tensor: TensorProto, place: str, folder: Path, wanted: int) -> Array:

@@ -46,6 +46,9 @@ class Expand(Movement):
 
     def infer(self) -> Sequence[Type]:
         kind = tensor(self.x)
+        negative = [d for d in self.dims if d.is_constant and d.value < 0]
+        if negative:
+            raise self.fail(f"a dim is {negative[0]}, expected 0 or more")
         try:
             return [kind.with_dims(broadcast_dims([kind.dims, self.dims]))]
         except ValueError as error:

@@ -28,6 +28,9 @@ class Fill(Pull):
     dtype: DType
 
     def infer(self) -> Sequence[Type]:
+        negative = [d for d in self.dims if d.is_constant and d.value < 0]
+        if negative:
+            raise self.fail(f"a dim is {negative[0]}, expected 0 or more")
         return [TensorType(self.dtype, self.dims)]
 
     def pull(self, b: PullBuilder, index: Index) -> Value:

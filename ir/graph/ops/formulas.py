@@ -19,7 +19,10 @@ from headrace.ir.graph.families import Array, Index, Known, Pull, PullBuilder, S
 from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.linear import ZERO, linear
 from headrace.ir.graph.sampling import pick
+from headrace.ir.graph.shape_values import may_be_shape
 from headrace.ir.types import I64, DType, TensorType, Type
+
+MOST_FLOATS = 2**20  # of a range of floats, which becomes a constant
 
 
 @op("graph.formulas")
@@ -74,7 +77,7 @@ class Range(Pull):
         return b.index(self.start + index[0] * self.step, self.dtype)
 
     def shape_values(self, known: Known) -> Known | None:
-        if not self.count.is_constant:
+        if not may_be_shape(self.result):
             return None
         return [tuple(self.start + self.step * i for i in range(self.count.value))]
 
@@ -103,18 +106,29 @@ def _size(node: OnnxNode) -> Sequence[Value]:
 @onnx_import("Range", since=11)
 def _range(node: OnnxNode) -> Sequence[Value]:
     dtype = node.tensor(0).dtype
-    numbers = [node.constant(i) for i in range(3)]
-    if all(n is not None for n in numbers):
-        start, limit, step = (n.reshape(()) for n in numbers if n is not None)
-        if not step:
-            raise node.fail("the step is 0, expected another number")
-        count = max(int(np.ceil((limit.astype(float) - start.astype(float)) / step.astype(float))), 0)
-        return [node.add_constant((start + np.arange(count).astype(dtype.numpy) * step).astype(dtype.numpy))]
+    if dtype.is_float:
+        return [node.add_constant(_float_range(node, dtype))]
     known = [node.shape_value(i) for i in range(3)]
-    if any(k is None for k in known) or not dtype.is_integer:
+    if any(k is None for k in known):
         raise node.unsupported("start, limit or step are data, expected integers that are known while compiling")
-    start_, limit_, step_ = (k[0] for k in known if k is not None)
-    if not step_.is_constant or step_ == ZERO:
-        raise node.unsupported(f"the step is {step_}, expected a constant other than 0")
-    span = limit_ - start_ if step_.value > 0 else start_ - limit_
-    return [node.add(Range(start_, step_, dim_max(ceildiv(span, abs(step_.value)), 0), dtype))]
+    start, limit, step = (k[0] for k in known if k is not None)
+    if not step.is_constant or step == ZERO:
+        raise node.unsupported(f"the step is {step}, expected a constant other than 0")
+    span = limit - start if step.value > 0 else start - limit
+    count = node.simplify(dim_max(ceildiv(span, abs(step.value)), 0))
+    return [node.add(Range(start, step, count, dtype))]
+
+
+def _float_range(node: OnnxNode, dtype: DType) -> Array:
+    """The numbers; ONNX counts them as ceil((limit - start) / step) in the element type."""
+    given = [node.constant(i) for i in range(3)]
+    if any(n is None for n in given):
+        raise node.unsupported("start, limit or step are data, expected numbers that are known while compiling")
+    start, limit, step = (n.reshape(()) for n in given if n is not None)
+    with np.errstate(all="ignore"):
+        count = np.ceil((limit - start) / step)
+    if not np.isfinite(count):
+        raise node.fail(f"no range from {start} to {limit} in steps of {step}")
+    if count > MOST_FLOATS:
+        raise node.unsupported(f"a constant range of {count:.0f} numbers, expected at most {MOST_FLOATS}")
+    return np.asarray(start + np.arange(max(int(count), 0)).astype(dtype.numpy) * step).astype(dtype.numpy)

@@ -13,6 +13,7 @@ import numpy as np
 
 from headrace.ir.core import Value
 from headrace.ir.dims import Dim
+from headrace.ir.graph.families import Array
 from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.linear import ONE
 from headrace.ir.graph.ops.concat import Concat
@@ -20,6 +21,7 @@ from headrace.ir.graph.ops.reshape import reshaped
 from headrace.ir.graph.ops.slice import sliced
 
 MOST_SLICES = 64  # a gather of more indices than this, in no regular order, is data
+MOST_FOLDED = 2**14  # elements of a constant that may be larger than what it is made of
 
 
 @onnx_import("Gather")
@@ -27,9 +29,9 @@ def _gather(node: OnnxNode) -> Sequence[Value]:
     """Indices that are known: one slice where they are evenly spaced, else a concat of single ones."""
     x, kind = node.operand(0), node.tensor(0)
     axis = node.axis(node.attribute("axis", 0), kind.rank)
-    folded = node.constant(0), node.constant(1)
-    if folded[0] is not None and folded[1] is not None:
-        return [node.add_constant(np.take(folded[0], folded[1], axis))]
+    folded = _folded(node, axis)
+    if folded is not None:
+        return [node.add_constant(folded)]
     indices = node.shape_value(1)
     if indices is None:
         raise node.unsupported("the indices are data, expected integers that are known while compiling")
@@ -42,6 +44,19 @@ def _gather(node: OnnxNode) -> Sequence[Value]:
     else:
         raise node.unsupported(f"{len(places)} indices in no regular order, expected at most {MOST_SLICES}")
     return [reshaped(node, found, (*kind.dims[:axis], *node.tensor(1).dims, *kind.dims[axis + 1 :]))]
+
+
+def _folded(node: OnnxNode, axis: int) -> Array | None:
+    """The elements, where operand and indices are constants and the result is no larger than both, or small."""
+    x, indices = node.constant(0), node.constant(1)
+    if x is None or indices is None or not x.shape[axis]:
+        return None
+    if x.size // x.shape[axis] * indices.size > max(x.size + indices.size, MOST_FOLDED):
+        return None
+    try:
+        return np.take(x, indices, axis)
+    except IndexError:
+        raise node.fail(f"an index lies outside of the dim of {x.shape[axis]}") from None
 
 
 def _counted(node: OnnxNode, index: Dim, dim: Dim) -> Dim:

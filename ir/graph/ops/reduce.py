@@ -8,6 +8,7 @@ The mean of integers is cut towards zero.  Max of bools is any, min is all.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from math import prod
 from typing import Any, Literal
@@ -16,14 +17,15 @@ import numpy as np
 
 from headrace.ir.core import Value
 from headrace.ir.declare import op
-from headrace.ir.dims import Dim
-from headrace.ir.graph.families import Array, Index, PullBuilder, Reducing, Sampler, accumulator, tensor
+from headrace.ir.dims import Dim, dim_max, dim_min
+from headrace.ir.graph import shape_values
+from headrace.ir.graph.families import Array, Index, Known, PullBuilder, Reducing, Sampler, accumulator, tensor
 from headrace.ir.graph.importing import OnnxNode, onnx_import
-from headrace.ir.graph.linear import ONE
+from headrace.ir.graph.linear import ONE, ZERO
 from headrace.ir.graph.references import widened
 from headrace.ir.graph.sampling import chance, pick
 from headrace.ir.kernel.build import ScalarBuilder
-from headrace.ir.types import F32, DType, TensorType, Type
+from headrace.ir.types import F32, I32, DType, TensorType, Type
 
 Kind = Literal["sum", "mean", "max", "min", "prod"]
 KINDS: tuple[Kind, ...] = ("sum", "mean", "max", "min", "prod")
@@ -37,6 +39,13 @@ def lowest(dtype: DType) -> float | int | bool:
 def highest(dtype: DType) -> float | int | bool:
     """The number that no other is above."""
     return np.inf if dtype.is_float else True if dtype.kind == "bool" else int(np.iinfo(dtype.numpy).max)
+
+
+# As numpy functions on arrays of formulas.
+_ON_FORMULAS: dict[str, Any] = {
+    kind: np.frompyfunc(function, 2, 1)
+    for kind, function in (("sum", operator.add), ("prod", operator.mul), ("max", dim_max), ("min", dim_min))
+}
 
 
 @op("graph.reduce")
@@ -100,6 +109,20 @@ class Reduce(Reducing):
             found = b.div(found, b.cast(b.index(prod(self._extents, start=ONE)), accumulator(dtype)))
         return b.cast(found, dtype)
 
+    def shape_values(self, known: Known) -> Known | None:
+        step = _ON_FORMULAS.get(self.kind)
+        first = {"sum": Dim.constant(0), "prod": Dim.constant(1)}.get(self.kind)
+        if step is None or (first is None and ZERO in self._extents):
+            return None
+
+        def fold(x: Array) -> Array:
+            given = {} if first is None else {"initial": first}
+            for axis in reversed(self.axes):
+                x = np.asarray(step.reduce(x, axis, **given), object)
+            return x
+
+        return shape_values.by_function(self, known, fold)
+
     def reference(self, *operands: Array) -> Array:
         dtype = tensor(self.x).dtype
         x = widened(operands[0])
@@ -124,7 +147,8 @@ class Reduce(Reducing):
         dims = sampler.dims(pick(sampler, 1, 4))
         axes = tuple(i for i in range(len(dims)) if chance(sampler, 0.5)) or (len(dims) - 1,)
         kind = KINDS[pick(sampler, 0, len(KINDS) - 1)]
-        return cls(sampler.tensor(TensorType(F32, dims)), kind, axes, chance(sampler, 0.5))
+        dtype = I32 if chance(sampler, 0.3) else F32
+        return cls(sampler.tensor(TensorType(dtype, dims)), kind, axes, chance(sampler, 0.5))
 
 
 def reduced(node: OnnxNode, x: Value, kind: Kind, axes: Sequence[int], keepdims: bool) -> Value:

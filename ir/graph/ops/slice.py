@@ -40,6 +40,9 @@ class Slice(Movement):
         kind = tensor(self.x)
         if {len(self.starts), len(self.sizes), len(self.steps)} != {kind.rank}:
             raise self.fail(f"starts, sizes and steps for {kind} must have {kind.rank} elements each")
+        negative = [s for s in self.sizes if s.is_constant and s.value < 0]
+        if negative:
+            raise self.fail(f"a size is {negative[0]}, expected 0 or more")
         for check in self.checks():
             if check.formula.is_constant and check.formula.value < 0:
                 raise self.fail(check.message)
