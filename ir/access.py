@@ -19,7 +19,9 @@ from headrace.ir.dims import Dim, DimLike
 # parallel: iterations are independent; reduction: they combine into accumulators; sequential: in order.
 # The other kinds are parallel ones that say where they run: `task` is the flattened task domain of the kernel ABI,
 # `unroll` a register tile, `vector` the lanes of a vector, `grid` and `thread` a device.
-AXIS_KINDS = ("parallel", "reduction", "sequential", "task", "unroll", "vector", "grid", "thread")
+# `reduction_unroll` is a reduction whose few iterations are written out one after the other.
+AXIS_KINDS = ("parallel", "reduction", "sequential", "task", "unroll", "vector", "grid", "thread", "reduction_unroll")
+REDUCTIONS = ("reduction", "reduction_unroll")
 
 
 @dataclass(frozen=True, slots=True)

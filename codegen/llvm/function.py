@@ -23,7 +23,7 @@ from headrace.codegen.llvm.registers import Piece, Registers, flat_index, is_reg
 from headrace.codegen.llvm.text import Block as Text
 from headrace.codegen.scratch import scratch_offsets
 from headrace.ir.access import Axis
-from headrace.ir.core import Block, Operation, Value
+from headrace.ir.core import Block, Operation, Value, walk
 from headrace.ir.dims import Dim
 from headrace.ir.errors import CodegenError
 from headrace.ir.facts import TargetFacts
@@ -46,6 +46,7 @@ class FunctionEmitter:
         self.code = Code(function.function_name, target, function.known)
         self.registers = Registers(function)
         self.scratch = scratch_offsets(function)
+        self.written = {o.target.value for o in walk(function, Store)}
         self.values: dict[Value, str] = {}
         self.pointers: dict[Value, str] = {}
         self.unrolled: dict[str, Dim] = {}
@@ -291,7 +292,11 @@ class FunctionEmitter:
         buffer = operation.source.value
         mask = None if operation.mask is None else self.values[operation.mask]
         if not is_register(buffer):
-            return memory.load(self.code, self._place(operation, buffer), mask, operation.otherwise)
+            place = self._place(operation, buffer)
+            if mask is None and buffer not in self.written:
+                # Unrolled code reads an element more than once (the taps of a convolution share their inputs).
+                return self.code.once(("load", place), self.code.level, memory.load, self.code, place, None, 0)
+            return memory.load(self.code, place, mask, operation.otherwise)
         if mask is not None:
             raise self._refuse(operation, "a masked load of a register buffer")
         start, step = self._flat_index(operation)

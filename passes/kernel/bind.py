@@ -5,14 +5,16 @@ Before:
 After `kernel.bind{func=f axes=[j] kind=vector}`:
     kernel.map (i: parallel m, j: vector 16) ...
 
-Kinds: task, unroll, vector, grid, thread, parallel.  Refuses: a reduction or sequential axis, whose iterations
-are not independent, and `unroll` or `vector` for an extent that is no constant.
+Kinds: task, unroll, vector, grid, thread, parallel; and for a reduction, whose iterations are not independent,
+reduction_unroll, which keeps their order.  Refuses: any other kind for a reduction or sequential axis, and kinds that
+write their iterations out (unroll, vector, reduction_unroll) for an extent that is no constant.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from headrace.ir.access import REDUCTIONS
 from headrace.ir.errors import PassError
 from headrace.ir.kernel.ops.structured import INDEPENDENT
 from headrace.ir.module import Module
@@ -33,14 +35,15 @@ class Bind(Pass):
     effect = "exact"
 
     def run(self, module: Module, rewriter: Rewriter, context: PassContext) -> None:
-        if self.kind not in INDEPENDENT:
-            raise PassError(f"kernel.bind: kind is {self.kind!r}, expected one of {', '.join(INDEPENDENT)}")
+        kinds = (*INDEPENDENT, "reduction_unroll")
+        if self.kind not in kinds:
+            raise PassError(f"kernel.bind: kind is {self.kind!r}, expected one of {', '.join(kinds)}")
         function = kernel_named(module, self.func)
         for name in self.axes:
             op = with_axis(function, name)
             axis = op.axis(name)
-            if axis.kind not in INDEPENDENT:
+            if axis.kind not in (REDUCTIONS if self.kind in REDUCTIONS else INDEPENDENT):
                 raise PassError(f"kernel.bind: axis {name} is {axis.kind}; its iterations are not independent")
-            if self.kind in ("unroll", "vector") and not axis.extent.is_constant:
+            if self.kind in ("unroll", "vector", "reduction_unroll") and not axis.extent.is_constant:
                 raise PassError(f"kernel.bind: axis {name} has extent {axis.extent}; {self.kind} needs a constant")
             set_axes(op, rewriter, [replace(a, kind=self.kind) if a is axis else a for a in op.axes])

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from headrace.ir.access import REDUCTIONS
 from headrace.ir.errors import PassError
 from headrace.ir.module import Module
 from headrace.ir.pass_base import Pass, PassContext
@@ -44,7 +45,7 @@ class Reorder(Pass):
                 raise PassError(
                     f"kernel.reorder: the extent of {axis.name} mentions {min(later)}, which would come after it"
                 )
-        reductions = [a.name for a in op.axes if a.kind == "reduction"]
-        if [a.name for a in order if a.kind == "reduction"] != reductions:
+        reductions = [a.name for a in op.axes if a.kind in REDUCTIONS]
+        if [a.name for a in order if a.kind in REDUCTIONS] != reductions:
             raise PassError("kernel.reorder: reduction axes change places; the order of sums would change with them")
         set_axes(op, rewriter, order)

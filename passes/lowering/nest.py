@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from headrace.ir.access import Access, AccessMap, Axis
+from headrace.ir.access import REDUCTIONS, Access, AccessMap, Axis
 from headrace.ir.core import Operation, Region, Value
 from headrace.ir.dims import Dim, DimLike, Facts, dim_min
 from headrace.ir.errors import PassError
@@ -76,9 +76,9 @@ class Nest:
         self.builder = builder
         self.names = names
         axes = op.axes
-        first = next((i for i, a in enumerate(axes) if a.kind in ("reduction", *REGISTER)), len(axes))
+        first = next((i for i, a in enumerate(axes) if a.kind in (*REDUCTIONS, *REGISTER)), len(axes))
         self.outer = axes[:first]
-        self.reductions = tuple(a for a in axes[first:] if a.kind == "reduction")
+        self.reductions = tuple(a for a in axes[first:] if a.kind in REDUCTIONS)
         self.tile = tuple(a for a in axes[first:] if a.kind == "unroll")
         vectors = [a for a in axes if a.kind == "vector"]
         self.lanes = Lanes(vectors[0].name, vectors[0].extent.value) if vectors else Lanes()
@@ -104,7 +104,7 @@ class Nest:
     # ---- what is where -----------------------------------------------------------------------------------
 
     def _check_order(self, rest: Sequence[Axis], vectors: list[Axis]) -> None:
-        kinds = ["tile" if a.kind in REGISTER else a.kind for a in rest]
+        kinds = ["tile" if a.kind in REGISTER else "reduction" if a.kind in REDUCTIONS else a.kind for a in rest]
         if len(vectors) > 1 or (vectors and vectors[0] is not self.op.axes[-1]):
             raise PassError(f"{self.op.name} at {self.op.location}: a vector axis must be the only one and the last")
         if kinds != sorted(kinds, key=lambda k: ("reduction", "tile").index(k) if k in ("reduction", "tile") else 2):
@@ -165,7 +165,7 @@ class Nest:
         if kind in TOGETHER:
             self.builder.add(Parallel(tuple(axes[:count]), body))
         else:
-            axis = axes[0] if kind == "unroll" else Axis(axes[0].name, "sequential", axes[0].extent)
+            axis = replace(axes[0], kind="unroll" if kind in ("unroll", "reduction_unroll") else "sequential")
             self.builder.add(For((axis,), body))
         with self.builder.at(body.block), self._loops(axes[count:]):
             yield

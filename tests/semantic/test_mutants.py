@@ -7,7 +7,6 @@ between them reach what the mutants touch: padding, epilogues, tails, live buffe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 from unittest import mock
@@ -18,10 +17,11 @@ import pytest
 from headrace.compiler.demo_data import model_path
 from headrace.compiler.frontends.onnx import import_model
 from headrace.ir.access import AccessMap
-from headrace.ir.core import Operation, Value, producer
+from headrace.ir.core import Operation, Region, Value, producer
 from headrace.ir.errors import SemanticError
 from headrace.ir.graph.ops import arithmetic, conv, normalization, softmax, transpose
 from headrace.ir.graph.ops.slice import Slice
+from headrace.ir.kernel.ops import control
 from headrace.ir.module import Module
 from headrace.ir.pass_base import Pass, PassContext
 from headrace.ir.pass_manager import Hooks, PassManager
@@ -31,8 +31,8 @@ from headrace.ir.text import parse_module
 from headrace.ir.types import F32
 from headrace.passes.graph import canonicalize, fold_batch_norm, fold_constants
 from headrace.passes.kernel import pack as pack_pass
-from headrace.passes.kernel import tile
-from headrace.passes.lowering import cluster, elementary, nest, widen
+from headrace.passes.kernel import peel, tile
+from headrace.passes.lowering import cluster, elementary, widen
 from headrace.passes.program import plan_memory
 from headrace.targets import find_target
 
@@ -206,16 +206,6 @@ def other_panel() -> Patch:
     return pack_pass.Pack, "_map", wrong
 
 
-def first_panel() -> Patch:
-    right = pack_pass.Pack._map
-
-    def wrong(self: Any, op: Any, map: AccessMap) -> AccessMap:
-        found = right(self, op, map)
-        return AccessMap((found.indices[0] * 0, *found.indices[1:]))
-
-    return pack_pass.Pack, "_map", wrong
-
-
 def first_in_panel() -> Patch:
     right = pack_pass.Pack._map
 
@@ -230,16 +220,27 @@ def lost_mask() -> Patch:
     return widen, "lane_range", lambda conditions, axis, lanes, facts: None
 
 
-def unguarded() -> Patch:
-    @contextmanager
-    def wrong(self: Any, conditions: Any) -> Iterator[None]:
-        yield
+def from_the_first_row() -> Patch:
+    right = peel.Peel._part
 
-    return nest.Nest, "_guarded", wrong
+    def wrong(self: Any, op: Any, size: int, base: Any, names: Any, rewriter: Any) -> Any:
+        return right(self, op, size, base * 0, names, rewriter)
+
+    return peel.Peel, "_part", wrong
 
 
-def last_row() -> Patch:
-    return nest, "dim_min", lambda *dims: dims[-1]
+def kept_condition() -> Patch:
+    """Pieces for whole tiles only."""
+    return peel, "If", lambda condition, where, then, otherwise: control.If(condition, where, then, Region())
+
+
+def one_row_too_few() -> Patch:
+    right = peel.Peel._part
+
+    def wrong(self: Any, op: Any, size: int, base: Any, names: Any, rewriter: Any) -> Any:
+        return right(self, op, max(1, size - 1), base, names, rewriter)
+
+    return peel.Peel, "_part", wrong
 
 
 def coefficient() -> Patch:
@@ -293,11 +294,11 @@ MUTANTS = (
     Mutant("condition lost", "kernel.tile", no_condition),
     Mutant("elements written twice", "kernel.tile", shifted_index),
     Mutant("another panel", "kernel.pack", other_panel),
-    Mutant("always the first panel", "kernel.pack", first_panel),
     Mutant("the neighbour in the panel", "kernel.pack", first_in_panel),
     Mutant("mask lost", "kernel.realize", lost_mask),
-    Mutant("rows that do not exist stored", "kernel.realize", unguarded),
-    Mutant("always the last row", "kernel.realize", last_row),
+    Mutant("the last rows from the first row on", "kernel.peel", from_the_first_row),
+    Mutant("one row too few", "kernel.peel", one_row_too_few),
+    Mutant("no pieces", "kernel.peel", kept_condition),
     Mutant("coefficient of exp", "kernel.expand-math", coefficient),
     Mutant("coefficient of tanh", "kernel.expand-math", tanh_coefficient),
     Mutant("bias of the exponent", "kernel.expand-math", bias),

@@ -71,8 +71,8 @@ def test_unknown_names(name: str, message: str) -> None:
 # ---- the schedule ------------------------------------------------------------------------------------------------
 
 DENSE = """
-graph.func @main(%x: f32[n, 32], %w: f32[32, 100]) {input_names = ["x", "w"], output_names = ["y"]} {
-  %y = graph.matmul %x, %w : f32[n, 100]
+graph.func @main(%x: f32[n, 32], %w: f32[32, 96]) {input_names = ["x", "w"], output_names = ["y"]} {
+  %y = graph.matmul %x, %w : f32[n, 96]
   graph.return %y
 }
 """
@@ -86,10 +86,11 @@ def digits(preset: str) -> Module:
 
 
 @pytest.mark.parametrize(
-    ("preset", "lanes", "vectors"), [("x86-64-v2", 4, 2), ("x86-64-v3", 8, 2), ("x86-64-v4", 16, 4), ("aarch64", 4, 4)]
+    ("preset", "lanes", "rows", "vectors"),
+    [("x86-64-v2", 4, 4, 3), ("x86-64-v3", 8, 4, 3), ("x86-64-v4", 16, 12, 2), ("aarch64", 4, 12, 2)],
 )
-def test_contractions_get_a_register_tile(preset: str, lanes: int, vectors: int) -> None:
-    """Six rows by as many vectors as the registers hold, by facts alone."""
+def test_contractions_get_a_register_tile(preset: str, lanes: int, rows: int, vectors: int) -> None:
+    """Rows by vectors as the registers hold them and the extents suggest, by facts alone; then what is left of rows."""
     _, target = find_target(preset)
     module = parse_module(DENSE)
     run_passes(module, preset, target, "graph.cluster,kernel.lower", None)
@@ -97,10 +98,14 @@ def test_contractions_get_a_register_tile(preset: str, lanes: int, vectors: int)
     steps = target.schedule(function, target.presets[preset])
     assert steps[:3] == [
         f"kernel.tile{{func=matmul axis=i1 by={lanes * vectors}}}",
-        "kernel.tile{func=matmul axis=i0 by=6}",
+        f"kernel.tile{{func=matmul axis=i0 by={rows}}}",
         f"kernel.tile{{func=matmul axis=i1_i by={lanes}}}",
     ]
-    assert steps[-1] == "kernel.bind{func=matmul axes=[i1_i_i] kind=vector}"
+    sizes = "8 4 2 1" if rows > 4 else "2 1"
+    assert steps[-2:] == [
+        "kernel.bind{func=matmul axes=[i1_i_i] kind=vector}",
+        f"kernel.peel{{func=matmul axis=i0_i sizes=[{sizes}]}}",
+    ]
     assert str(Pipeline.parse(",".join(steps))) == ",".join(steps)
 
 

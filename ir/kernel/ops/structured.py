@@ -22,6 +22,7 @@ of loops that `kernel.realize` makes, outermost first; it has no meaning before.
     task        the same, split among threads   vector   the same, lanes of one vector (constant extent, last)
     grid, thread   the same, on a device's grid and in its workgroup
     reduction   combines into the accumulators, in any order that `combine` allows
+    reduction_unroll   the same, few iterations (constant extent), written out one after the other
     sequential  a map whose iterations run in order and may read what earlier ones wrote
 """
 
@@ -29,7 +30,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from headrace.ir.access import Access, Axis
+from headrace.ir.access import REDUCTIONS, Access, Axis
 from headrace.ir.core import Operation, Region
 from headrace.ir.declare import op
 from headrace.ir.dims import Dim, Facts
@@ -131,11 +132,11 @@ class Reduce(Structured):
         self.check_access(self.reads, "reads")
         self.check_access(self.late, "late reads")
         self.check_access(self.writes, "writes")
-        reduced = {a.name for a in self.axes if a.kind == "reduction"}
+        reduced = {a.name for a in self.axes if a.kind in REDUCTIONS}
         if not reduced:
             raise self.fail("no axis is a reduction; expected kernel.map")
         for axis in self.axes:
-            if axis.kind not in (*INDEPENDENT, "reduction"):
+            if axis.kind not in (*INDEPENDENT, *REDUCTIONS):
                 raise self.fail(f"axis {axis.name} is {axis.kind}, which a reduce cannot have")
         for access in (*self.late, *self.writes):
             used = reduced & {s for i in access.map.indices for s in i.symbols}

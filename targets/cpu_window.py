@@ -1,0 +1,122 @@
+"""Windows on CPUs with vectors: depthwise convolutions and poolings whose channels lie side by side.
+
+In: a plan whose reduction axes are the taps of a window.  Out: passes that make channels lanes and a patch of the
+image a register tile, all taps written out: an element that several windows of the patch share is loaded once.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from math import prod
+
+from headrace.ir.access import Access, Axis
+from headrace.ir.dims import Dim
+from headrace.ir.kernel.ops.structured import Reduce
+from headrace.targets.cpu_contraction import peeled
+from headrace.targets.cpu_plan import Plan, symbols
+
+MOST_TAPS = 32  # written out; a larger window is a loop
+PATCHES = {  # (rows, columns) by number of vector registers: sums, a weight and a few inputs must fit
+    16: ((2, 4), (1, 7), (1, 8), (2, 2), (2, 3), (1, 4), (2, 1), (1, 2), (1, 1)),
+    32: ((2, 7), (2, 4), (4, 4), (1, 7), (1, 8), (2, 2), (1, 4), (2, 1), (1, 2), (1, 1)),
+}
+
+
+def is_window(plan: Plan) -> bool:
+    """Whether few elements around each point are reduced, all reads being contiguous along the vector axis."""
+    op = plan.op
+    if not isinstance(op, Reduce) or _image_axes(plan) is None:
+        return False
+    vector = plan.vector_axis()
+    assert vector is not None
+    taps = [a.extent for a in plan.reductions()]
+    known = all(t.is_constant for t in taps)
+    return known and prod(t.value for t in taps) <= MOST_TAPS and all(vector.name in symbols(r) for r in op.reads)
+
+
+def window(plan: Plan) -> list[str]:
+    """Images, patches of rows and columns, blocks of channels; then taps, and the patch in registers."""
+    vector, found = plan.vector_axis(), _image_axes(plan)
+    assert vector is not None and found is not None
+    column, row = found
+    taps = plan.reductions()
+    high, wide = _patch(plan, column, row)
+    c, tasks = vector.name, plan.names("parallel")
+    steps = [plan.step("tile", axis=c, by=plan.lanes())]
+    tasks[tasks.index(c)] = f"{c}_o"
+    unrolled = []
+    for axis, by in ((row, high), (column, wide)):
+        if axis is not None and by > 1:
+            steps.append(plan.step("tile", axis=axis.name, by=by))
+            tasks[tasks.index(axis.name)] = f"{axis.name}_o"
+            unrolled.append(f"{axis.name}_i")
+    names = [a.name for a in taps]
+    steps.append(plan.step("reorder", axes=[*tasks, *names, *unrolled, f"{c}_i"]))
+    steps.append(plan.step("bind", axes=tasks, kind="task"))
+    steps.append(plan.step("bind", axes=names, kind="reduction_unroll"))
+    if unrolled:
+        steps.append(plan.step("bind", axes=unrolled, kind="unroll"))
+    steps.append(plan.step("bind", axes=[f"{c}_i"], kind="vector"))
+    sizes = peeled(column.extent, wide)
+    if sizes:
+        steps.append(plan.step("peel", axis=f"{column.name}_i", sizes=sizes))
+    return steps
+
+
+def _image_axes(plan: Plan) -> tuple[Axis, Axis | None] | None:
+    """The axis of columns and that of rows, if any: those whose index a tap is added to."""
+    vector = plan.vector_axis()
+    taps = {a.name for a in plan.reductions()}
+    if vector is None or not isinstance(plan.op, Reduce):
+        return None
+    names = {s for r in plan.op.reads for d in r.map.indices if taps & set(d.symbols) for s in d.symbols}
+    found = [a for a in plan.op.axes if a.name in names and a.kind == "parallel"]
+    if not found or vector in found:  # lanes along the columns: neighbouring windows overlap in them
+        return None
+    return found[-1], found[-2] if len(found) > 1 else None
+
+
+def _patch(plan: Plan, column: Axis, row: Axis | None) -> tuple[int, int]:
+    """Rows and columns of the register tile: the patch with the least estimated time that fits the image's rows."""
+    assert isinstance(plan.op, Reduce)
+    one = Dim.constant(1)
+    taps = [a.extent.value for a in plan.reductions()]
+    extents = [d.value if d.is_constant else 64 for d in (row.extent if row else one, column.extent)]
+    reads = list(plan.op.reads)
+    image = next(r for r in reads if column.name in symbols(r))
+    strides = [_stride(image, a) for a in (row, column)]
+    registers = 32 if plan.facts.vector_registers >= 32 else 16
+    return _best((extents[0], extents[1]), (strides[0], strides[1]), tuple(taps), len(reads) > 1, registers)
+
+
+def _stride(read: Access, axis: Axis | None) -> int:
+    """By how much the index moves from one point to the next."""
+    if axis is None:
+        return 1
+    index = next(d for d in read.map.indices if axis.name in d.symbols)
+    split = index.linear(axis.name)
+    return split[0].value if split is not None and split[0].is_constant else 1
+
+
+@cache
+def _best(
+    extents: tuple[int, int], strides: tuple[int, int], taps: tuple[int, ...], weighted: bool, registers: int
+) -> tuple[int, int]:
+    def time(patch: tuple[int, int]) -> float:
+        return sum(
+            many * _cycles((patch[0], width), strides, taps, weighted)
+            for width, many in ((patch[1], extents[1] // patch[1]), (extents[1] % patch[1], 1))
+            if width
+        ) * (extents[0] // patch[0])
+
+    able = [p for p in PATCHES[registers] if extents[0] % p[0] == 0 and p[1] <= extents[1]]
+    return min(able, key=time)
+
+
+def _cycles(patch: tuple[int, int], strides: tuple[int, int], taps: tuple[int, ...], weighted: bool) -> float:
+    """Of one vector of channels: two multiply-adds or loads start in a cycle; a sum waits four for its last term."""
+    window = (1, *taps)[-2:]
+    inputs = prod((n - 1) * s + k for n, s, k in zip(patch, strides, window, strict=True))
+    all_taps = prod(taps)
+    work = prod(patch) * all_taps
+    return max(work / 2, (inputs + weighted * all_taps) / 2, 4.0 * all_taps) + 4
