@@ -27,6 +27,7 @@ class TargetFacts:
     l1_bytes: int
     l2_bytes: int
     converts_f16: bool = False  # f16 to f32 and back in hardware
+    channels_last: bool = True  # convolutions and poolings want the channels of a pixel side by side
     emitter: str = "llvm"  # the folder of codegen/ or plug-in that turns loops into bytes
 
     def lanes(self, element_bytes: int) -> int:

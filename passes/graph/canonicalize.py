@@ -139,8 +139,8 @@ def _pad_of_pad(op: Pad) -> Replacement:
 
 def _conv_of_pad(op: Conv) -> Replacement:
     pad = producer(op.x, Pad)
-    if pad is None or not _same_number(pad.value, 0.0) or not _only_adds(pad):
-        return None
+    if pad is None or op.channels_last or not _same_number(pad.value, 0.0) or not _only_adds(pad):
+        return None  # with channels last, rows of padding in memory are what kernels want
     if any(d != ZERO for d in (*pad.before[:2], *pad.after[:2])):
         return None
     before, after = (tuple(map(_sum, a, b)) for a, b in ((pad.before[2:], op.before), (pad.after[2:], op.after)))

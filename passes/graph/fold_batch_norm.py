@@ -91,10 +91,12 @@ def _folded(
 ) -> Value | None:
     """The value that `operation` computes from `number` and what is above it; None if there is no such form."""
     match operation, above:
-        case Mul(), Conv() if {above.w, above.b} <= {*lazy, None} and _is_per_channel(number, above.result, 1):
+        case Mul(), Conv(channels_last=False) if (
+            {above.w, above.b} <= {*lazy, None} and _is_per_channel(number, above.result, 1)
+        ):
             bias = None if above.b is None else _scaled(b, above.b, number, 1)
             return _conv(b, above, _scaled(b, above.w, number, tensor(above.w).rank), bias)
-        case Add(), Conv() if above.b in {*lazy, None} and _is_per_channel(number, above.result, 1):
+        case Add(), Conv(channels_last=False) if above.b in {*lazy, None} and _is_per_channel(number, above.result, 1):
             return _conv(b, above, above.w, _bias(b, above, number))
         case Mul(), MatMul() if _scales_columns(above, number, lazy):
             return b.add(MatMul(above.a, _scaled(b, above.b, number, 1))).result

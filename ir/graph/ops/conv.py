@@ -5,6 +5,9 @@
 
     %x is [batch, channels, spatial...], %w [features, channels / groups, kernel...], %b [features] or left out.
 Feature m reads the channels of its group, m floordiv (features / groups); padding counts as 0.
+
+With `channels_last` %x is [batch, spatial..., channels], %w [kernel..., channels / groups, features], and the result
+[batch, spatial..., features]: a sum then runs along memory in both.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ from headrace.ir.graph.families import (
     tensor,
 )
 from headrace.ir.graph.importing import OnnxNode, onnx_import
+from headrace.ir.graph.linear import ONE, ZERO
 from headrace.ir.graph.references import widened
 from headrace.ir.graph.sampling import chance, pick
 from headrace.ir.graph.windows import Window, numpy_windows, window_error, windows_of
@@ -48,6 +52,19 @@ class Conv(Reducing):
     before: tuple[Dim, ...]
     after: tuple[Dim, ...]
     groups: int = 1
+    channels_last: bool = False
+
+    @property
+    def _x(self) -> tuple[Dim, Dim, tuple[Dim, ...]]:
+        """Dims of x: batch, channels, spatial."""
+        dims = tensor(self.x).dims
+        return (dims[0], dims[-1], dims[1:-1]) if self.channels_last else (dims[0], dims[1], dims[2:])
+
+    @property
+    def _w(self) -> tuple[Dim, Dim, tuple[Dim, ...]]:
+        """Dims of w: features, channels of a group, kernel."""
+        dims = tensor(self.w).dims
+        return (dims[-1], dims[-2], dims[:-2]) if self.channels_last else (dims[0], dims[1], dims[2:])
 
     def infer(self) -> Sequence[Type]:
         x, w = tensor(self.x), tensor(self.w)
@@ -63,14 +80,15 @@ class Conv(Reducing):
             raise self.fail(f"strides, dilations and pads must have {x.rank - 2} elements each")
         if self.b is not None and tensor(self.b).rank != 1:
             raise self.fail(f"the bias is {self.b.type}, expected rank 1")
-        self._check_channels(x, w)
+        self._check_channels()
         wrong = window_error(self.windows)
         if wrong is not None:
             raise self.fail(wrong)
-        return [x.with_dims((x.dims[0], w.dims[0], *(window.out for window in self.windows)))]
+        outs = tuple(window.out for window in self.windows)
+        return [x.with_dims((x.dims[0], *outs, self._w[0]) if self.channels_last else (x.dims[0], self._w[0], *outs))]
 
-    def _check_channels(self, x: TensorType, w: TensorType) -> None:
-        channels, features = x.dims[1], w.dims[0]
+    def _check_channels(self) -> None:
+        channels, features = self._x[1], self._w[0]
         for what, dim in (("channels", channels), ("features", features)):
             if self.groups < 1 or (dim.is_constant and dim.value % self.groups):
                 raise self.fail(f"group is {self.groups} but {what} are {dim}; group must divide {what}")
@@ -79,42 +97,56 @@ class Conv(Reducing):
                 raise self.fail(check.message)
 
     def checks(self) -> Sequence[DimCheck]:
-        x, w = tensor(self.x), tensor(self.w)
-        each = w.dims[1] * self.groups
+        channels, (features, each, _) = self._x[1], self._w
         found = must_be_equal(
-            x.dims[1], each, f"{x.dims[1]} channels, but the weights are for {w.dims[1]} in {self.groups} groups"
+            channels,
+            each * self.groups,
+            f"{channels} channels, but the weights are for {each} in {self.groups} groups",
         )
         if self.b is None:
             return found
         bias = tensor(self.b).dims[0]
-        return (*found, *must_be_equal(w.dims[0], bias, f"{bias} biases for {w.dims[0]} features"))
+        return (*found, *must_be_equal(features, bias, f"{bias} biases for {features} features"))
 
     @property
     def windows(self) -> list[Window]:
         """The windows along each spatial dim."""
-        x, w = tensor(self.x), tensor(self.w)
-        parts = zip(x.dims[2:], w.dims[2:], self.strides, self.dilations, self.before, self.after, strict=True)
+        parts = zip(self._x[2], self._w[2], self.strides, self.dilations, self.before, self.after, strict=True)
         return [Window(*part) for part in parts]
 
+    @property
+    def _is_depthwise(self) -> bool:
+        """Whether there is one channel to a group, which is no axis then."""
+        return self.channels_last and self._w[1] == ONE
+
     def reduction_axes(self) -> tuple[tuple[str, Dim], ...]:
-        w = tensor(self.w)
-        return (("c", w.dims[1]), *((f"k{i}", k) for i, k in enumerate(w.dims[2:])))
+        kernel = tuple((f"k{i}", k) for i, k in enumerate(self._w[2]))
+        if self._is_depthwise:
+            return kernel
+        channels = ("c", self._w[1])
+        return (*kernel, channels) if self.channels_last else (channels, *kernel)
 
     def init(self, b: ScalarBuilder) -> Sequence[Value]:
         return [b.constant(0, accumulator(tensor(self.x).dtype))]
 
     def step(self, b: PullBuilder, index: Index, reduced: Index, state: Sequence[Value]) -> Sequence[Value]:
-        batch, feature, *windows = index
-        channel, *kernel = reduced
-        w = tensor(self.w)
+        features, each, _ = self._w
+        if self.channels_last:
+            batch, *windows, feature = index
+            *kernel, channel = (*reduced, ZERO) if self._is_depthwise else reduced
+        else:
+            batch, feature, *windows = index
+            channel, *kernel = reduced
+        weight = (*kernel, channel, feature) if self.channels_last else (feature, channel, *kernel)
         if self.groups > 1:
-            channel = channel + feature // (w.dims[0] // self.groups) * w.dims[1]
+            channel = channel + feature // (features // self.groups) * each
         parts = zip(self.windows, windows, kernel, strict=True)
-        at = (batch, channel, *(window.place(o, k) for window, o, k in parts))
+        places = tuple(window.place(o, k) for window, o, k in parts)
+        at = (batch, *places, channel) if self.channels_last else (batch, channel, *places)
         inside = all(window.stays_inside for window in self.windows)
         x = b.read(self.x, at, None if inside else 0.0)
-        wide = accumulator(w.dtype)
-        return [b.muladd(b.cast(x, wide), b.cast(b.read(self.w, (feature, *reduced)), wide), state[0])]
+        wide = accumulator(tensor(self.w).dtype)
+        return [b.muladd(b.cast(x, wide), b.cast(b.read(self.w, weight), wide), state[0])]
 
     def combine(self, b: ScalarBuilder, left: Sequence[Value], right: Sequence[Value]) -> Sequence[Value]:
         return [b.add(left[0], right[0])]
@@ -122,11 +154,14 @@ class Conv(Reducing):
     def finish(self, b: PullBuilder, index: Index, state: Sequence[Value]) -> Value:
         found = state[0]
         if self.b is not None:
-            found = b.add(found, b.cast(b.read(self.b, index[1:2]), accumulator(tensor(self.x).dtype)))
+            feature = index[-1:] if self.channels_last else index[1:2]
+            found = b.add(found, b.cast(b.read(self.b, feature), accumulator(tensor(self.x).dtype)))
         return b.cast(found, tensor(self.x).dtype)
 
     def reference(self, *operands: Array) -> Array:
         x, w, *bias = (widened(o) for o in operands)
+        if self.channels_last:
+            x, w = np.moveaxis(x, -1, 1), np.moveaxis(w, (-1, -2), (0, 1))
         outs = [window.out.value for window in self.windows]
         batch, features = x.shape[0], w.shape[0]
         found = np.zeros((batch, self.groups, features // self.groups, int(np.prod(outs))), x.dtype)
@@ -136,7 +171,7 @@ class Conv(Reducing):
             found += np.matmul(w[at_place].reshape(1, self.groups, -1, w.shape[1]), columns)
         y = found.reshape(batch, features, *outs)
         y = y + bias[0].reshape(-1, *[1] * len(outs)) if bias else y
-        return y.astype(operands[0].dtype)
+        return np.ascontiguousarray(np.moveaxis(y, 1, -1) if self.channels_last else y).astype(operands[0].dtype)
 
     @classmethod
     def sample(cls, sampler: Sampler) -> Conv:
@@ -149,10 +184,12 @@ class Conv(Reducing):
         after = tuple(n - b for n, b in zip(wide, before, strict=True))
         channels, features = pick(sampler, 1, 2), pick(sampler, 1, 2) * groups
         spatial = sampler.dims(rank)
-        x = sampler.tensor(TensorType(F32, (*sampler.dims(1), Dim.constant(channels * groups), *spatial)))
-        w = sampler.tensor(TensorType.of(F32, features, channels, *kernel))
+        batch, deep, last = sampler.dims(1), Dim.constant(channels * groups), chance(sampler, 0.5)
+        x = sampler.tensor(TensorType(F32, (*batch, *spatial, deep) if last else (*batch, deep, *spatial)))
+        shape = (*kernel, channels, features) if last else (features, channels, *kernel)
+        w = sampler.tensor(TensorType.of(F32, *shape))
         b = sampler.tensor(TensorType.of(F32, features)) if chance(sampler, 0.5) else None
-        return cls(x, w, b, strides, dilations, before, after, groups)
+        return cls(x, w, b, strides, dilations, before, after, groups, last)
 
 
 @onnx_import("Conv")

@@ -3,12 +3,13 @@
     %y = graph.max_pool %x {kernel = [2, 2], strides = [2, 2], dilations = [1, 1], before = [0, 0],
         after = [0, 0], ceil = false} : f32[n, 64, 28, 28]
 
-    %x is [batch, channels, spatial...].  Padding is never the largest; the mean counts it where
-`count_include_pad`, as 0.  With `ceil` a last window may hang over the end.
+    %x is [batch, channels, spatial...], or [batch, spatial..., channels] with `channels_last`.  Padding is never the
+largest; the mean counts it where `count_include_pad`, as 0.  With `ceil` a last window may hang over the end.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from math import prod
 from typing import Any
@@ -39,6 +40,12 @@ class Pool(Reducing):
     before: tuple[Dim, ...]
     after: tuple[Dim, ...]
     ceil: bool
+    channels_last: bool
+
+    @property
+    def _spatial(self) -> slice:
+        """Which dims the windows slide over."""
+        return slice(1, -1) if self.channels_last else slice(2, None)
 
     def infer(self) -> Sequence[Type]:
         x = tensor(self.x)
@@ -52,12 +59,13 @@ class Pool(Reducing):
         wrong = window_error(self.windows)
         if wrong is not None:
             raise self.fail(wrong)
-        return [x.with_dims((*x.dims[:2], *(window.out for window in self.windows)))]
+        outs = tuple(window.out for window in self.windows)
+        return [x.with_dims((x.dims[0], *outs, x.dims[-1]) if self.channels_last else (*x.dims[:2], *outs))]
 
     @property
     def windows(self) -> list[Window]:
         """The windows along each spatial dim."""
-        dims = tensor(self.x).dims[2:]
+        dims = tensor(self.x).dims[self._spatial]
         return [
             Window(d, Dim.constant(k), stride, dilation, before, after, self.ceil)
             for d, k, stride, dilation, before, after in zip(
@@ -70,16 +78,31 @@ class Pool(Reducing):
 
     def element(self, b: PullBuilder, index: Index, reduced: Index, padding: float | int | bool) -> Value:
         """The element of x that a window has at a place of the kernel."""
-        parts = zip(self.windows, index[2:], reduced, strict=True)
-        at = (*index[:2], *(window.place(o, k) for window, o, k in parts))
+        parts = zip(self.windows, index[self._spatial], reduced, strict=True)
+        places = tuple(window.place(o, k) for window, o, k in parts)
+        at = (index[0], *places, index[-1]) if self.channels_last else (*index[:2], *places)
         return b.read(self.x, at, None if all(w.stays_inside for w in self.windows) else padding)
 
     @classmethod
     def sample(cls, sampler: Sampler) -> Pool:
-        return build(cls, *sample_fields(sampler))
+        last = chance(sampler, 0.5)
+        return build(cls, *_sample_fields(sampler, last), channels_last=last)
+
+    def reference(self, *operands: Array) -> Array:
+        (x,) = operands
+        found = self.folded(np.moveaxis(x, -1, 1) if self.channels_last else x)
+        return np.ascontiguousarray(np.moveaxis(found, 1, -1) if self.channels_last else found).astype(x.dtype)
+
+    @abstractmethod
+    def folded(self, x: Array) -> Array:
+        """The result for x with its channels as dim 1."""
+        raise NotImplementedError
+
+    def _outs(self, x: Array) -> list[int]:
+        return [*x.shape[:2], *(window.out.value for window in self.windows)]
 
 
-def sample_fields(sampler: Sampler) -> list[Any]:
+def _sample_fields(sampler: Sampler, last: bool) -> list[Any]:
     """Random values for the fields of a pool; as much padding as a window is wide, so that one always fits."""
     rank = pick(sampler, 1, 3)
     kernel = tuple(pick(sampler, 1, 3) for _ in range(rank))
@@ -88,7 +111,8 @@ def sample_fields(sampler: Sampler) -> list[Any]:
         wide = [(k - 1) * d for k, d in zip(kernel, dilations, strict=True)]
         spatial = tuple(Dim.constant(n + pick(sampler, 1, 4)) for n in wide)
         pads = tuple(Dim.constant(pick(sampler, 0, k - 1)) for k in kernel)
-        dims = (*sampler.dims(2), *spatial)
+        batch, channels = sampler.dims(2)
+        dims = (batch, *spatial, channels) if last else (batch, channels, *spatial)
         return [sampler.tensor(TensorType(F32, dims)), kernel, strides, dilations, pads, pads, chance(sampler, 0.5)]
     dilations = (1,) * rank
     before = tuple(Dim.constant(pick(sampler, 0, k - 1)) for k in kernel)
@@ -107,6 +131,7 @@ class MaxPool(Pool):
     before: tuple[Dim, ...]
     after: tuple[Dim, ...]
     ceil: bool = False
+    channels_last: bool = False
 
     def init(self, b: ScalarBuilder) -> Sequence[Value]:
         dtype = tensor(self.x).dtype
@@ -118,10 +143,9 @@ class MaxPool(Pool):
     def combine(self, b: ScalarBuilder, left: Sequence[Value], right: Sequence[Value]) -> Sequence[Value]:
         return [b.maximum(left[0], right[0])]
 
-    def reference(self, *operands: Array) -> Array:
-        (x,) = operands
+    def folded(self, x: Array) -> Array:
         worst = x.dtype.type(lowest(tensor(self.x).dtype))
-        found = np.full([d.value for d in tensor(self.result).dims], worst, x.dtype)
+        found = np.full(self._outs(x), worst, x.dtype)
         for _, part in numpy_windows(x, self.windows, worst):
             found = np.maximum(found, part)
         return found
@@ -139,6 +163,7 @@ class AveragePool(Pool):
     after: tuple[Dim, ...]
     ceil: bool = False
     count_include_pad: bool = False
+    channels_last: bool = False
 
     def infer(self) -> Sequence[Type]:
         dtype = tensor(self.x).dtype
@@ -157,16 +182,16 @@ class AveragePool(Pool):
         return [b.add(left[0], right[0])]
 
     def finish(self, b: PullBuilder, index: Index, state: Sequence[Value]) -> Value:
-        parts = zip(self.windows, index[2:], strict=True)
+        parts = zip(self.windows, index[self._spatial], strict=True)
         count = prod((window.count(o, self.count_include_pad) for window, o in parts), start=ONE)
         dtype = tensor(self.x).dtype
         if count.is_constant:
             return b.cast(b.div(state[0], b.constant(count.value, state[0])), dtype)
         return b.cast(b.div(state[0], b.cast(b.index(count), accumulator(dtype))), dtype)
 
-    def reference(self, *operands: Array) -> Array:
-        x = widened(operands[0])
-        found = np.zeros([d.value for d in tensor(self.result).dims], x.dtype)
+    def folded(self, x: Array) -> Array:
+        x = widened(x)
+        found = np.zeros(self._outs(x), x.dtype)
         for _, part in numpy_windows(x, self.windows, 0):
             found = found + part
         count = np.ones((), x.dtype)
@@ -174,7 +199,7 @@ class AveragePool(Pool):
             along = [window.count(Dim.constant(o), self.count_include_pad).value for o in range(window.out.value)]
             count = count[..., None] * np.array(along, x.dtype)
         with np.errstate(all="ignore"):
-            return np.asarray(found / count).astype(operands[0].dtype)
+            return np.asarray(found / count)
 
 
 @onnx_import("MaxPool")
@@ -189,7 +214,7 @@ def _max_pool(node: OnnxNode) -> Sequence[Value]:
 def _average_pool(node: OnnxNode) -> Sequence[Value]:
     kernel, windows = _windows(node)
     include = bool(node.attribute("count_include_pad", 0))
-    return [node.add(build(AveragePool, node.operand(0), kernel, *_fields(windows), include))]
+    return [node.add(build(AveragePool, node.operand(0), kernel, *_fields(windows), count_include_pad=include))]
 
 
 def _windows(node: OnnxNode) -> tuple[tuple[int, ...], list[Window]]:
