@@ -69,7 +69,7 @@ def contraction(plan: Plan) -> list[str]:
             steps.append(plan.step("tile", axis=axis.name, by=by))
             tasks[tasks.index(axis.name)] = f"{axis.name}_o"
             unrolled.append(f"{axis.name}_i")
-    pack = _packable(plan, v)
+    pack = packable(plan, v)
     inner = [f"{v}_i"]
     if shape.vectors > 1:
         steps.append(plan.step("tile", axis=f"{v}_i", by=lanes))
@@ -118,7 +118,7 @@ def _panels_together(plan: Plan, vector: Axis, width: int) -> int:
     return max((n for n in range(1, min(most, 8) + 1) if panels.value % n == 0), default=1)
 
 
-def _packable(plan: Plan, axis: str) -> tuple[int, int] | None:
+def packable(plan: Plan, axis: str) -> tuple[int, int] | None:
     """(parameter, dim) of the contiguous read if it can be packed: constant in every launch, indexed plainly."""
     assert isinstance(plan.op, Reduce)
     for read in plan.op.reads:

@@ -1,7 +1,7 @@
 """The schedule of CPUs with vectors: which tiles, which axes become lanes, registers and tasks.
 
 In: a structured kernel and the target's facts.  Out: the passes that shape its axes, as pipeline text.  One file for
-each shape of code that there is: contractions, windows, and what reuses nothing.
+each shape of code that there is: contractions, windows, rows, and what reuses nothing.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from headrace.ir.kernel.ops.structured import Structured
 from headrace.targets.cpu_contraction import contraction, is_contraction
 from headrace.targets.cpu_elementwise import elementwise
 from headrace.targets.cpu_plan import Plan
+from headrace.targets.cpu_rows import reads_vectors, reduces_rows, row_reduction
 from headrace.targets.cpu_window import is_window, window
 
 
@@ -22,6 +23,8 @@ def schedule(function: KernelFunc, facts: TargetFacts) -> list[str]:
     if len(ops) != 1:
         return []
     plan = Plan(function, ops[0], facts)
+    if reduces_rows(plan) and not (is_contraction(plan) and reads_vectors(plan)):
+        return row_reduction(plan)
     if is_contraction(plan):
         return contraction(plan)
     return window(plan) if is_window(plan) else elementwise(plan)

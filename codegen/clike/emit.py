@@ -146,6 +146,8 @@ class _Function:
                 self._define(operation, lambda lane: test)
             case convert.Broadcast():
                 self._define(operation, lambda lane: self.names[operation.x])
+            case convert.TakeLanes():
+                self._define(operation, lambda lane: f"{self.names[operation.x]}[{_moved(lane, operation.start)}]")
             case convert.ReduceLanes():
                 self._reduce_lanes(operation)
             case scalar.Pointwise() | scalar.Select() | scalar.Compare() | convert.Cast() | convert.Bitcast():
@@ -272,6 +274,10 @@ class _Function:
         self._line(
             f"    {guard}{self._place(store.target, store.lane_steps, 'lane')} = {self.names[store.value]}[lane];"
         )
+
+
+def _moved(lane: str, start: int) -> str:
+    return lane if not start else str(start) if lane == "0" else f"{lane} + {start}"
 
 
 def _fold(reduce: convert.ReduceLanes, left: str, right: str, dtype: DType, helpers: Helpers) -> str:

@@ -34,6 +34,9 @@ def compute(code: Code, operation: Operation, operands: Sequence[str]) -> str | 
             return _bitcast(code, _operand_type(operation), _element(operation), operands[0])
         case convert.ReduceLanes():
             return _fold(code, _operand_type(operation), operation.kind, operands[0])
+        case convert.TakeLanes():
+            kind = _operand_type(operation)
+            return _part(code, kind.dtype, lanes_of(kind), operands[0], operation.start, operation.lanes)
         case scalar.Select():
             return _select(code, operation, operands)
         case scalar.Compare():

@@ -38,6 +38,7 @@ from headrace.ir.rewrite import Builder
 from headrace.ir.types import BufferType, Element
 from headrace.passes.lowering.guards import inside, last_legal, linear_in
 from headrace.passes.lowering.names import Names
+from headrace.passes.lowering.strips import Strips, has_strips
 from headrace.passes.lowering.widen import Lanes, broadcast, holds, write_region
 
 REGISTER = ("unroll", "vector")
@@ -420,7 +421,8 @@ def _depth(mentioned: Sequence[Axis], tile: Sequence[Axis]) -> int:
 
 def realize(op: Structured, builder: Builder, facts: Facts, names: Names) -> None:
     """Emits `op` as loops at `builder`.  Raises PassError where its axes allow no loop nest."""
-    Nest(op, builder, facts, names).build()
+    kind = Strips if has_strips(op) else Nest
+    kind(op, builder, facts, names).build()
 
 
 def enclosing_facts(op: Operation, facts: Facts) -> Facts:

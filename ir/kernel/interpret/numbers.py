@@ -23,6 +23,7 @@ from headrace.ir.kernel.ops.convert import (
     Index,
     Mask,
     ReduceLanes,
+    TakeLanes,
     cast_array,
 )
 from headrace.ir.kernel.ops.scalar import Fma, Select
@@ -119,6 +120,16 @@ def reduce_lanes(machine: Machine, operation: ReduceLanes) -> Step:
     def run() -> None:
         vector = values[x]
         values[result] = fold(join, [vector[..., lane] for lane in range(vector.shape[-1])])
+
+    return run
+
+
+def take_lanes(machine: Machine, operation: TakeLanes) -> Step:
+    values, x, result = machine.values, operation.x, operation.result
+    taken = slice(operation.start, operation.start + operation.lanes) if operation.lanes > 1 else operation.start
+
+    def run() -> None:
+        values[result] = values[x][..., taken]
 
     return run
 

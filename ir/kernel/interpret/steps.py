@@ -8,7 +8,17 @@ from __future__ import annotations
 from headrace.ir.kernel.interpret import control, copies, numbers, structured, touch
 from headrace.ir.kernel.interpret.machine import Translators
 from headrace.ir.kernel.ops.control import Barrier, For, If, Parallel
-from headrace.ir.kernel.ops.convert import Bitcast, Broadcast, Cast, Constant, Holds, Index, Mask, ReduceLanes
+from headrace.ir.kernel.ops.convert import (
+    Bitcast,
+    Broadcast,
+    Cast,
+    Constant,
+    Holds,
+    Index,
+    Mask,
+    ReduceLanes,
+    TakeLanes,
+)
 from headrace.ir.kernel.ops.memory import Alloc, CopyAsync, Load, Store, Wait
 from headrace.ir.kernel.ops.scalar import Fma, Select
 from headrace.ir.kernel.ops.structured import Map, Reduce
@@ -24,6 +34,7 @@ STEPS: Translators = {
     Holds: numbers.holds,
     Broadcast: numbers.broadcast,
     ReduceLanes: numbers.reduce_lanes,
+    TakeLanes: numbers.take_lanes,
     Cast: numbers.cast,
     Bitcast: numbers.bitcast,
     Select: numbers.select,

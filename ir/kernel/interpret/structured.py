@@ -2,7 +2,8 @@
 
 In: the machine and an operation.  Out: a closure.  The independent axes run in lock step, the sequential and the
 reduction axes one point after the other in the order in which they are declared; accumulators have their
-declared type.  Points that `where` excludes are masked.
+declared type.  Points that `where` excludes are masked.  Reductions that have accumulators for each point of
+some axes run once for each of these points; then `combine` joins them.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from math import prod
 
 import numpy as np
 
-from headrace.ir.access import Access, Axis
+from headrace.ir.access import SPREAD, Access, Axis
 from headrace.ir.core import BlockArgument, Region, Value
 from headrace.ir.dims import Dim
 from headrace.ir.kernel.interpret.accesses import load, load_padded, store
@@ -54,8 +55,9 @@ def reduce_step(machine: Machine, operation: Reduce) -> Step:
         init, step = _Body(machine, operation.init), _Body(machine, operation.step)
         finish = _Body(machine, operation.finish)
     combine = _Body(machine, operation.combine)
-    ordered = [a for a in operation.axes if a.kind not in INDEPENDENT]
-    names = {a.name for a in ordered}
+    ordered = [a for a in operation.axes if a.kind not in (*INDEPENDENT, *SPREAD)]
+    spread = [a for a in operation.axes if a.kind in SPREAD]
+    names = {a.name for a in (*ordered, *spread)}
     of_step = [f for f in operation.where if names & set(f.symbols)]
     of_point = [f for f in operation.where if not names & set(f.symbols)]
     lanes = machine.lanes
@@ -67,20 +69,32 @@ def reduce_step(machine: Machine, operation: Reduce) -> Step:
             state = stepped if mask is None else [np.where(mask, n, o) for n, o in zip(stepped, state, strict=True)]
         return state
 
+    def in_parts(extents: Sequence[Number]) -> list[Array]:
+        if not machine.split:
+            return accumulate(extents, 0, None)
+        half = prod(_most(e) for e in extents) // 2
+        return combine([*accumulate(extents, 0, half), *accumulate(extents, half, None)])
+
+    def joined(extents: Sequence[Number]) -> list[Array]:
+        states = []
+        for point in product(*[range(a.extent.value) for a in spread]):
+            lanes.env.update(zip((a.name for a in spread), point, strict=True))
+            states.append(in_parts(extents))
+        while len(states) > 1:
+            half = len(states) // 2
+            states = [combine([*a, *b]) for a, b in zip(states[:half], states[half:], strict=True)]
+        return states[0]
+
     def run() -> None:
         extents = [a.extent.evaluate(lanes.env) for a in ordered]
         saved = machine.open(operation, "parallel")
         if saved is None:
             return
         for _ in _points(machine, (), (), of_point):
-            if machine.split:
-                half = prod(_most(e) for e in extents) // 2
-                state = combine([*accumulate(extents, 0, half), *accumulate(extents, half, None)])
-            else:
-                state = accumulate(extents, 0, None)
+            state = joined(extents)
             for write, value in zip(writes, finish([*state, *(read() for read in late)]), strict=True):
                 write(value)
-        _close(machine, ordered, saved)
+        _close(machine, (*ordered, *spread), saved)
 
     return run
 

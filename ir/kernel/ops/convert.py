@@ -7,6 +7,7 @@
     %p = kernel.holds {where = [i - 1, -i + m]} : bool                        // each formula is >= 0
     %v = kernel.broadcast %z {lanes = 16} : vector<16xf32>
     %s = kernel.reduce_lanes %v {kind = add} : f32                            // in any order
+    %h = kernel.take_lanes %v {start = 8, lanes = 8} : vector<8xf32>
     %f = kernel.cast %n {dtype = f32} : f32
 """
 
@@ -102,6 +103,22 @@ class ReduceLanes(Operation):
         if not isinstance(self.x.type, VectorType):
             raise self.fail(f"operand is {self.x.type}, expected a vector")
         return [ScalarType(self.x.type.dtype)]
+
+
+@op("kernel.take_lanes")
+class TakeLanes(Operation):
+    """`lanes` neighbouring lanes from `start` on; a scalar if it is one."""
+
+    x: Value
+    start: int
+    lanes: int
+
+    def infer(self) -> Sequence[Type]:
+        if not isinstance(self.x.type, VectorType):
+            raise self.fail(f"operand is {self.x.type}, expected a vector")
+        if self.start < 0 or self.lanes < 1 or self.start + self.lanes > self.x.type.lanes:
+            raise self.fail(f"takes {self.lanes} lanes from {self.start} on of {self.x.type}")
+        return [with_lanes(self.x.type.dtype, self.lanes)]
 
 
 @op("kernel.cast")

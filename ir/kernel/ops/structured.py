@@ -23,6 +23,9 @@ of loops that `kernel.realize` makes, outermost first; it has no meaning before.
     grid, thread   the same, on a device's grid and in its workgroup
     reduction   combines into the accumulators, in any order that `combine` allows
     reduction_unroll   the same, few iterations (constant extent), written out one after the other
+    reduction_split, reduction_vector   the same; each point of these axes has accumulators of its own.  Extents are
+                powers of two; the axes stand last, in this order.  When the other reductions are done, `combine` joins
+                the second half of the points, counted row-major, to the first, and so on until one is left.
     sequential  a map whose iterations run in order and may read what earlier ones wrote
 """
 
@@ -30,7 +33,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from headrace.ir.access import REDUCTIONS, Access, Axis
+from headrace.ir.access import REDUCTIONS, SPREAD, Access, Axis
 from headrace.ir.core import Operation, Region
 from headrace.ir.declare import op
 from headrace.ir.dims import Dim, Facts
@@ -138,6 +141,7 @@ class Reduce(Structured):
         for axis in self.axes:
             if axis.kind not in (*INDEPENDENT, *REDUCTIONS):
                 raise self.fail(f"axis {axis.name} is {axis.kind}, which a reduce cannot have")
+        self._check_spread()
         for access in (*self.late, *self.writes):
             used = reduced & {s for i in access.map.indices for s in i.symbols}
             if used:
@@ -147,6 +151,17 @@ class Reduce(Structured):
         self.check_block(self.step, "step", [*elements(self.reads), *state], state)
         self.check_block(self.combine, "combine", [*state, *state], state)
         self.check_block(self.finish, "finish", [*state, *elements(self.late)], elements(self.writes))
+
+    def _check_spread(self) -> None:
+        spread = [a for a in self.axes if a.kind in SPREAD]
+        last = self.axes[len(self.axes) - len(spread) :]
+        if tuple(spread) != last or [a.kind for a in spread] != sorted({a.kind for a in spread}):
+            found = ", ".join(f"{a.name}: {a.kind}" for a in self.axes)
+            raise self.fail(f"axes are {found}; expected {', then '.join(SPREAD)}, one each, to be last")
+        for axis in spread:
+            size = axis.extent.value if axis.extent.is_constant else 0
+            if size < 1 or size & (size - 1):
+                raise self.fail(f"axis {axis.name} is {axis.kind} with extent {axis.extent}, expected a power of two")
 
 
 _T = TypeVar("_T")

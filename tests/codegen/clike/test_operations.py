@@ -21,9 +21,7 @@ def test_pointwise(in_c: Any, declared: Any) -> None:
     count = len(declared.operand_fields)
     names = [n for n in NAMES if DTYPES[n].kind in declared.cls.dtypes]
     compiled = in_c(
-        functions(
-            "".join(kernel(f"{n}_{k}", declared.name, [n] * count, n, k) for n in names for k in (1, LANES))
-        )
+        functions("".join(kernel(f"{n}_{k}", declared.name, [n] * count, n, k) for n in names for k in (1, LANES)))
     )
     for n in names:
         inputs = padded(operands(declared.name, DTYPES[n], count))
@@ -157,3 +155,23 @@ def test_integers_as_promised(in_c: Any, operator: str, x: int, y: int, expected
     compiled = in_c(functions(kernel("f", operator, ["i32", "i32"], "i32", 1)))
     operands_ = [np.array([v], np.int32) for v in (x, y)]
     assert compiled.run("f", operands_)[0].tolist() == [expected]
+
+
+def test_take_lanes(in_c: Any) -> None:
+    cases = [(n, start, taken) for n in NAMES for start, taken in ((0, 4), (4, 4), (3, 2), (7, 1))]
+    text = ""
+    for n, start, taken in cases:
+        kind = n if taken == 1 else f"vector<{taken}x{n}>"
+        text += f"""
+        kernel.func @{n}_{start}(%x: buffer<{n}[n, 8]>, %out: buffer<{n}[n, {taken}]>) {{outputs = 1, scalars = ["n"]}} {{
+          kernel.parallel (i: task n) {{
+            %a = kernel.load %x[i, 0] {{lanes = 8}} : vector<8x{n}>
+            %r = kernel.take_lanes %a {{start = {start}, lanes = {taken}}} : {kind}
+            kernel.store %r, %out[i, 0]
+          }}
+        }}
+        """
+    compiled = in_c(functions(text))
+    for n, start, taken in cases:
+        x = np.random.default_rng(3).integers(0, 2, (3, 8)).astype(DTYPES[n].numpy)
+        same(compiled.run(f"{n}_{start}", [x])[0], x[:, start : start + taken])

@@ -22,9 +22,7 @@ def test_pointwise(toolchain: Any, declared: Any) -> None:
         names = ["f32", "f64"]
         if not toolchain.facts.has_fma:
             pytest.skip("no fused multiply-add")
-    text = "".join(
-        kernel(f"{n}_{lanes}", declared.name, [n] * count, n, lanes) for n in names for lanes in (1, LANES)
-    )
+    text = "".join(kernel(f"{n}_{lanes}", declared.name, [n] * count, n, lanes) for n in names for lanes in (1, LANES))
     compiled = toolchain.compile(functions(text))
     for n in names:
         inputs = padded(operands(declared.name, DTYPES[n], count))
@@ -145,3 +143,23 @@ def test_numbers_survive(toolchain: Any) -> None:
         for lanes in (1, LANES):
             (found,) = compiled.run(f"{n}_{lanes}", [])
             same(found, np.full(lanes, value).astype(DTYPES[n].numpy))
+
+
+def test_take_lanes(toolchain: Any) -> None:
+    cases = [(n, start, taken) for n in DTYPES for start, taken in ((0, 4), (4, 4), (3, 2), (7, 1))]
+    text = ""
+    for n, start, taken in cases:
+        kind = n if taken == 1 else f"vector<{taken}x{n}>"
+        text += f"""
+        kernel.func @{n}_{start}(%x: buffer<{n}[n, 8]>, %out: buffer<{n}[n, {taken}]>) {{outputs = 1, scalars = ["n"]}} {{
+          kernel.parallel (i: task n) {{
+            %a = kernel.load %x[i, 0] {{lanes = 8}} : vector<8x{n}>
+            %r = kernel.take_lanes %a {{start = {start}, lanes = {taken}}} : {kind}
+            kernel.store %r, %out[i, 0]
+          }}
+        }}
+        """
+    compiled = toolchain.compile(functions(text))
+    for n, start, taken in cases:
+        x = np.random.default_rng(3).integers(0, 2, (3, 8)).astype(DTYPES[n].numpy)
+        same(compiled.run(f"{n}_{start}", [x])[0], x[:, start : start + taken])

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headrace.ir.errors import ExecutionError, KernelFault
+from headrace.ir.errors import ExecutionError, KernelFault, VerifyError
 from headrace.ir.kernel.interpret import KernelRun, run_kernel
 from headrace.ir.kernel.ops.func import KernelFunc
 from headrace.ir.text import parse_module
@@ -206,3 +206,22 @@ def test_inputs_must_fit() -> None:
         run(CONV, floats(1, 32, 20, 20).astype(np.float64), w, b)
     with pytest.raises(ExecutionError, match=r"2 inputs, expected 3"):
         run(CONV, w, b)
+
+
+def test_points_with_accumulators_of_their_own_are_joined_by_halves() -> None:
+    text = """
+    kernel.func @sum(%x: buffer<f16[n]>, %y: buffer<f16[]>) {outputs = 1, scalars = ["n"]} {
+      kernel.reduce (k: reduction (n + 3) floordiv 4, u: reduction_split 2, l: reduction_vector 2)
+          reads(%x[k*4 + u*2 + l]) writes(%y[]) {where = [n - 1 - k*4 - u*2 - l]}
+        init { %z = kernel.constant {value = 0.0, type = f16} : f16   kernel.yield %z }
+        step { ^(%a: f16, %acc: f16):  %s = kernel.add %acc, %a : f16   kernel.yield %s }
+        combine { ^(%p: f16, %q: f16):  %s = kernel.add %p, %q : f16   kernel.yield %s }
+        finish { ^(%acc: f16):  kernel.yield %acc }
+    }
+    """
+    x = np.array([2048, 1, -2048, 1, 1, 0.5], np.float16)  # 2048 + 1 is 2048 in f16
+    assert run(text, x).outputs[0] == np.float16(2.5)  # ((2048 + 1) - 2048) + ((1 + 0.5) + 1)
+    with pytest.raises(VerifyError, match="axis l is reduction_vector with extent 3, expected a power of two"):
+        run(text.replace("l: reduction_vector 2", "l: reduction_vector 3"), x)
+    with pytest.raises(VerifyError, match="expected reduction_split, then reduction_vector, one each, to be last"):
+        run(text.replace("k: reduction (n", "k: reduction_vector (n"), x)
