@@ -271,10 +271,12 @@ def tsan(build_driver: Callable[[str], Driver]) -> Driver:
 
 @pytest.fixture(scope="session")
 def headrace_run() -> Path:
-    """The program as it was installed or, in a checkout that was only built, beside the runtime's sources."""
+    """The program that came with the package under test: beside it where it was built in place, else installed."""
+    import headrace.runtime
+
     installed = Path(sysconfig.get_path("scripts")) / "headrace-run"
-    built = ROOT / "runtime" / "headrace-run"
-    found = installed if installed.exists() else built
+    built = Path(headrace.runtime.__path__[0]) / "headrace-run"
+    found = built if built.exists() else installed
     assert found.exists(), "headrace-run is neither installed nor built"
     return found
 
