@@ -28,6 +28,7 @@ from headrace.codegen.artefact.model import (
     Signature,
     Site,
     Variant,
+    Work,
 )
 from headrace.codegen.artefact.writer import write
 from headrace.ir.dims import Dim, as_dim
@@ -98,7 +99,8 @@ class Maker:
     @property
     def scale_kernel(self) -> Kernel:
         buffers = (("rows*n*4", False), ("n*4", False), ("rows*n*4", True))
-        return self.kernel("scale", buffers, ("n", "rows"), text="kernel.func @scale")
+        work = Work(as_dim("rows*n"), as_dim("rows*n*8 + n*4"))
+        return self.kernel("scale", buffers, ("n", "rows"), work=work, text="kernel.func @scale")
 
     @property
     def squares_kernel(self) -> Kernel:
