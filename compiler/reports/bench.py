@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,6 @@ from headrace.compiler.measure.loading import MemoryUse
 from headrace.compiler.measure.profile import KernelTime, LaunchTime, Profile
 from headrace.compiler.measure.roofline import Roofline
 from headrace.compiler.measure.rounds import Times
-from headrace.compiler.version import VERSION
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ def as_dict(bench: Bench) -> dict[str, Any]:
         "artefact": bench.artefact.name,
         "target": bench.target,
         "threads": bench.threads,
-        "headrace": VERSION,
+        "date": datetime.date.today().isoformat(),
         "machine": cpu_name(),
         "shapes": {name: list(shape) for name, shape in bench.shapes.items()},
         "engines": [{"engine": name, "version": version, **_times(t)} for name, version, t in bench.engines],
