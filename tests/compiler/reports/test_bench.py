@@ -13,7 +13,7 @@ LAUNCHES = (
     LaunchTime(1, "sort", "TopK_1", 1e-3, 1, 1, None, None),
     LaunchTime(2, "dense", "MatMul_2", 4e-3, 12, 1, 100_000_000, 1_000_000),
 )
-PROFILE = Profile(LAUNCHES, 8e-3, 5, ())
+PROFILE = Profile(LAUNCHES, 8e-3, 1e-3, 5, ())
 ROOF = Roofline(100.0, {2**20: 50.0, 2**27: 10.0})
 
 
