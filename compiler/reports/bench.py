@@ -79,7 +79,7 @@ def _rates(row: KernelTime | LaunchTime, launches: Sequence[LaunchTime], profile
     gflops = "-" if row.flops is None else f"{row.flops / row.seconds / 1e9:.1f}"
     gbytes = "-" if row.bytes is None else f"{row.bytes / row.seconds / 1e9:.1f}"
     part = _of_roof(launches, roof)
-    return f"{row.seconds * 1e3:9.3f} {share:6.1%} {gflops:>8} {gbytes:>7} {'-' if part is None else f'{part:.1%}':>6}"
+    return f"{row.seconds * 1e3:9.4f} {share:6.1%} {gflops:>8} {gbytes:>7} {'-' if part is None else f'{part:.1%}':>6}"
 
 
 def _of_roof(launches: Sequence[LaunchTime], roof: Roofline) -> float | None:

@@ -45,9 +45,9 @@ def test_lines() -> None:
     assert "memory: planned 4,096 bytes, measured 4,096" in text
     assert "second run: 0 allocations" in text
     assert "5 runs, median 8.000 ms, 1.000 ms (12.5%) in no kernel" in text
-    assert "    6.000  75.0%     33.3     0.3  33.3%      2  dense: MatMul_0, MatMul_2" in text
-    assert "    1.000  12.5%        -       -      -      1  sort: TopK_1" in text
-    assert "    4.000  50.0%     25.0     0.2  25.0%    1      12  2 dense: MatMul_2" in text
+    assert "   6.0000  75.0%     33.3     0.3  33.3%      2  dense: MatMul_0, MatMul_2" in text
+    assert "   1.0000  12.5%        -       -      -      1  sort: TopK_1" in text
+    assert "   4.0000  50.0%     25.0     0.2  25.0%    1      12  2 dense: MatMul_2" in text
 
 
 def test_a_plan_that_depends_on_data() -> None:
