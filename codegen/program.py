@@ -189,5 +189,11 @@ def describe_kernel(kernel: KernelFunc, entry: int, scratch_bytes: int, text: st
         assert isinstance(kind, BufferType)
         buffers.append(model.KernelBuffer(kind.bytes, place >= outputs))
     return model.Kernel(
-        kernel.function_name, entry, tuple(buffers), kernel.scalars, Dim.constant(scratch_bytes), text=text
+        kernel.function_name,
+        entry,
+        tuple(buffers),
+        kernel.scalars,
+        Dim.constant(scratch_bytes),
+        work=model.Work(*kernel.work) if kernel.work else None,
+        text=text,
     )

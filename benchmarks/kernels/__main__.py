@@ -5,8 +5,8 @@ from __future__ import annotations
 from benchmarks.kernels.functions import functions
 from benchmarks.kernels.gemm import SHAPES, TILES, gemm
 from benchmarks.kernels.machine import Machine
-from benchmarks.kernels.peak import peak
 from headrace.codegen.workers import WorkerPool, host
+from headrace.compiler.measure.peak import peak
 from headrace.targets import find_target
 
 

@@ -36,9 +36,9 @@ def _refuse_twice(place: str, names: Iterable[str]) -> None:
 
 def _check_port(place: str, port: Port) -> None:
     if port.dtype.name not in DTYPES:
-        raise ArtefactError(f"{place}: format 1 has no dtype {port.dtype}")
+        raise ArtefactError(f"{place}: the format has no dtype {port.dtype}")
     if port.kind not in KINDS:
-        raise ArtefactError(f"{place}: format 1 has no kind {port.kind!r}")
+        raise ArtefactError(f"{place}: the format has no kind {port.kind!r}")
     if len(port.dims) > MAX_RANK:
         raise ArtefactError(f"{place}: has {len(port.dims)} dims, at most {MAX_RANK} are possible")
     for dim in port.dims:

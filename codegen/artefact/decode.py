@@ -26,6 +26,7 @@ from headrace.codegen.artefact.model import (
     Port,
     Signature,
     Site,
+    Work,
 )
 from headrace.ir.dims import Dim, parse_dim
 from headrace.ir.errors import DimError, ParseError
@@ -111,31 +112,45 @@ def decode_variant(cursor: Cursor) -> VariantHead:
 
 
 @dataclass(frozen=True, slots=True)
+class RawWork:
+    code: tuple[Instruction, ...]
+    flops: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class DebugInfo:
     """The names that the program and the kernels do without."""
 
     scalars: tuple[tuple[str, ...], ...]  # of each kernel
     texts: tuple[str, ...]
     sites: tuple[tuple[Site, ...], ...]
+    work: tuple[RawWork | None, ...]
     nodes: tuple[tuple[str, ...], ...]  # of each step
     symbols: tuple[str, ...]  # of each read
 
 
-def decode_debug(cursor: Cursor, scalar_counts: Sequence[int], steps: int, reads: int) -> DebugInfo:
-    scalars, texts, sites = [], [], []
+def decode_debug(cursor: Cursor, format: int, scalar_counts: Sequence[int], steps: int, reads: int) -> DebugInfo:
+    scalars, texts, sites, work = [], [], [], []
     for count in scalar_counts:
         scalars.append(tuple(cursor.string() for _ in range(count)))
         texts.append(cursor.string())
         sites.append(tuple(_decode_site(cursor) for _ in range(cursor.count(12))))
+        work.append(_decode_work(cursor, count) if format >= 2 else None)
     nodes = tuple(tuple(cursor.string() for _ in range(cursor.count(8))) for _ in range(steps))
     symbols = tuple(cursor.string() for _ in range(reads))
     cursor.end()
-    return DebugInfo(tuple(scalars), tuple(texts), tuple(sites), nodes, symbols)
+    return DebugInfo(tuple(scalars), tuple(texts), tuple(sites), tuple(work), nodes, symbols)
 
 
 def _decode_site(cursor: Cursor) -> Site:
     node = cursor.u32()
     return Site(cursor.string(), node)
+
+
+def _decode_work(cursor: Cursor, scalars: int) -> RawWork | None:
+    code = decode_code(cursor, 0, lambda op, a, b: op == Op.ARG and a < scalars and b == 0)
+    return RawWork(code, cursor.below(len(code), "slot"), cursor.below(len(code), "slot")) if code else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +191,7 @@ def name_kernels(raw: Sequence[RawKernel], debug: DebugInfo) -> tuple[Kernel, ..
 
 def _name_kernel(raw: RawKernel, number: int, debug: DebugInfo) -> Kernel:
     names = debug.scalars[number]
-    slots: list[Dim] = []
-    decode(raw.code, slots, lambda instruction: Dim.symbol(names[instruction[1]]))
+    slots = _formulas(raw.code, names)
     return Kernel(
         name=raw.name,
         entry=raw.entry,
@@ -186,8 +200,22 @@ def _name_kernel(raw: RawKernel, number: int, debug: DebugInfo) -> Kernel:
         scratch=slots[raw.scratch],
         scratch_alignment=raw.alignment,
         sites=debug.sites[number],
+        work=_work(debug.work[number], names),
         text=debug.texts[number],
     )
+
+
+def _formulas(code: Sequence[Instruction], names: Sequence[str]) -> list[Dim]:
+    slots: list[Dim] = []
+    decode(code, slots, lambda instruction: Dim.symbol(names[instruction[1]]))
+    return slots
+
+
+def _work(raw: RawWork | None, names: Sequence[str]) -> Work | None:
+    if raw is None:
+        return None
+    slots = _formulas(raw.code, names)
+    return Work(slots[raw.flops], slots[raw.bytes])
 
 
 Leaf = Callable[[int, int, int], bool]

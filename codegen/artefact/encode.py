@@ -83,6 +83,7 @@ def encode_debug(variant: Variant) -> bytes:
         for site in kernel.sites:
             words.u32(site.node)
             words.string(site.message)
+        _encode_work(words, f"{variant.preset}: work of kernel {kernel.name!r}", kernel)
     for segment in variant.program.segments:
         for step in segment.steps:
             words.u32(len(step.nodes))
@@ -92,6 +93,18 @@ def encode_debug(variant: Variant) -> bytes:
         for read in segment.reads:
             words.string(read.symbol)
     return words.data()
+
+
+def _encode_work(words: Words, place: str, kernel: Kernel) -> None:
+    if kernel.work is None:
+        words.u32(0)
+        return
+    emitter = Emitter(place)
+    for number, name in enumerate(kernel.scalars):
+        emitter.bind(name, emitter.emit(Op.ARG, number))
+    slots = emitter.slot(kernel.work.flops), emitter.slot(kernel.work.bytes)
+    _encode_code(words, emitter.take())
+    words.u32(*slots)
 
 
 def encode_program(artefact: Artefact, variant: Variant, blobs: Sequence[int]) -> bytes:

@@ -66,6 +66,14 @@ class Site:
 
 
 @dataclass(frozen=True, slots=True)
+class Work:
+    """How much one launch does: arithmetic operations, and bytes of its buffers touched, over the scalars."""
+
+    flops: Dim
+    bytes: Dim
+
+
+@dataclass(frozen=True, slots=True)
 class Kernel:
     """An entry of the image.  A result of n > 0 means `sites[n - 1]`."""
 
@@ -76,6 +84,7 @@ class Kernel:
     scratch: Dim = field(default_factory=lambda: Dim.constant(0))  # bytes for each thread, over the scalars
     scratch_alignment: int = 64  # a power of two, at most 4096
     sites: tuple[Site, ...] = ()
+    work: Work | None = None  # for profiles
     text: str = ""  # the kernel as .hir, for `inspect`
 
 

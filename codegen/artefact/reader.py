@@ -85,6 +85,7 @@ class _Reader:
         self._data = data
         self._sections: list[_Stored] = []
         self._regions: list[Region] = []
+        self._format = FORMAT
 
     def read(self, check_constants: bool) -> Contents:
         self._read_header()
@@ -108,8 +109,10 @@ class _Reader:
         if len(data) < HEADER.size or bytes(data[: len(MAGIC)]) != MAGIC:
             raise ArtefactError(f"{name}: is no compiled model")
         _, version, count, size, zero, digest = HEADER.unpack_from(data)
-        if version != FORMAT:
-            raise ArtefactError(f"{name}: is of format {version}, this version of headrace reads format {FORMAT}")
+        if not 1 <= version <= FORMAT:
+            expected = f"this version of headrace reads formats 1 to {FORMAT}"
+            raise ArtefactError(f"{name}: is of format {version}, {expected}")
+        self._format = version
         if size != len(data):
             found = f"{len(data)} bytes, its header says {size}"
             raise ArtefactError(f"{name}: has {found}: the file is cut off or damaged")
@@ -145,7 +148,7 @@ class _Reader:
         )
         if not sound:
             raise ArtefactError(
-                f"{self._name}: section {number} is not where format {FORMAT} has it, or the padding is not zero"
+                f"{self._name}: section {number} is not where format {self._format} has it, or the padding is not zero"
             )
         self._sections.append(_Stored(type_, variant, offset, size, digest))
         if type_ is not Section.CONSTANTS:
@@ -191,7 +194,8 @@ class _Reader:
         cursor = self._cursor(Section.PROGRAM, number)
         program = ProgramDecoder(cursor, signature, raw, constants)
         scalar_counts = [kernel.scalars for kernel in raw]
-        debug = decode_debug(self._cursor(Section.DEBUG, number), scalar_counts, program.steps, program.reads)
+        names = self._cursor(Section.DEBUG, number)
+        debug = decode_debug(names, self._format, scalar_counts, program.steps, program.reads)
         try:
             kernels = name_kernels(raw, debug)
             finished = program.finish(debug)

@@ -118,13 +118,27 @@ typedef struct hr_model_options {
     hr_allocator allocator;                 /* of the model and its sessions; default: aligned_alloc and free */
 } hr_model_options;
 
-/* One launch, as a profile sees it. */
-typedef struct hr_profile_event {
-    const char *kernel;
-    const char *nodes; /* the ONNX nodes that it computes, separated by ", "; may be shortened */
-    int64_t tasks;
+/* What one thread did of a launch. */
+typedef struct hr_profile_part {
+    uint32_t thread; /* 0 is the one that called hr_run; with threads of the caller's, the number of the part */
+    uint32_t reserved;
     uint64_t begin_ns; /* of a monotonic clock */
     uint64_t end_ns;
+} hr_profile_part;
+
+/* One launch, as a profile sees it.  The texts live as long as the session. */
+typedef struct hr_profile_event {
+    const char *kernel;
+    const char *nodes; /* the ONNX nodes that it computes, separated by ", " */
+    int64_t tasks;
+    uint64_t begin_ns;
+    uint64_t end_ns;
+    uint32_t kernel_index; /* in the file's table of kernels */
+    uint32_t launch_index; /* among the launches and copies of the program, in order */
+    int64_t flops;         /* arithmetic operations, a multiply-add being two, as the compiler has counted; or -1 */
+    int64_t bytes;         /* of its buffers that it needs to touch, each byte once; or -1 */
+    const hr_profile_part *parts; /* one for each thread that took part; valid during the call */
+    uint32_t part_count;
 } hr_profile_event;
 
 typedef void (*hr_profile_fn)(void *context, const hr_profile_event *event);

@@ -41,6 +41,8 @@ typedef struct hr_launch {
     uint64_t scratch_bytes; /* for each thread */
     int64_t tasks;          /* > 0; the kernel runs on [0, tasks), split in any way */
     int64_t grain;          /* fewest tasks worth a thread of their own; steers cost only */
+    hr_profile_part *parts; /* NULL unless a profile is wanted: room for as many parts as the queue has threads */
+    uint32_t *part_count;   /* set to how many parts were filled in; 0, as it comes, where the device cannot tell */
 } hr_launch;
 
 /* A kernel's own report: site is 0 while there is none. */

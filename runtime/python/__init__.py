@@ -18,7 +18,7 @@ from headrace.runtime.python.errors import (
     UnsupportedError,
     VersionError,
 )
-from headrace.runtime.python.session import Port, Session, load
+from headrace.runtime.python.session import Memory, Port, Record, Session, load
 
 __all__ = [
     "BusyError",
@@ -27,8 +27,10 @@ __all__ = [
     "HeadraceRuntimeError",
     "InputError",
     "LoadError",
+    "Memory",
     "OutOfMemoryError",
     "Port",
+    "Record",
     "Session",
     "UnsupportedError",
     "VersionError",

@@ -47,12 +47,40 @@ class Port:
     shape: tuple[int | str, ...]
 
 
-def load(path: str | os.PathLike[str], threads: int | None = None) -> Session:
-    """Opens a compiled model.  `threads`: how many a run may use; None is as many as this process is allowed."""
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What one thread did of one launch.  Times are of a monotonic clock; `flops` and `bytes` are None if unknown."""
+
+    kernel: str
+    nodes: str  # the ONNX nodes that the launch computes, separated by ", "
+    kernel_index: int
+    launch_index: int
+    thread: int
+    tasks: int
+    flops: int | None  # of the whole launch, as are tasks and bytes
+    bytes: int | None
+    begin_ns: int
+    end_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What a session that records has taken so far, its open model included."""
+
+    allocations: int
+    held_bytes: int
+    peak_bytes: int
+
+
+def load(path: str | os.PathLike[str], threads: int | None = None, *, record: bool = False) -> Session:
+    """Opens a compiled model.  `threads`: how many a run may use; None is as many as this process is allowed.
+
+    `record`: note the time of each launch and the memory taken, for `take_records` and `memory_taken`.
+    """
     if threads is not None and not 1 <= threads <= 1024:
         raise InputError(f"threads is {threads}, expected 1 to 1024")
     try:
-        return Session(_face.Session(path, threads or 0))
+        return Session(_face.Session(path, threads or 0, record))
     except _face.Error as error:
         raise error_for(*error.args) from None
 
@@ -108,12 +136,48 @@ class Session:
         except _face.Error as error:
             raise error_for(*error.args) from None
 
+    def take_records(self) -> list[Record]:
+        """What the runs since the last call did, of at most 65,536 launches and threads.  Needs `record`.
+
+        Raises InputError if more have run, or if the session does not record.
+        """
+        try:
+            rows, lost = self._face.take_records()
+        except _face.Error as error:
+            raise error_for(*error.args) from None
+        if lost:
+            raise InputError(f"{lost} records were lost; take them after fewer runs")
+        return [_record(*row) for row in rows]
+
+    def memory_taken(self) -> Memory:
+        """What has been taken up to now.  Needs `record`."""
+        try:
+            return Memory(*self._face.memory_taken())
+        except _face.Error as error:
+            raise error_for(*error.args) from None
+
     def verify(self) -> None:
         """Checks what loading leaves out: hashes of constants, and the variants for other machines."""
         try:
             self._face.verify()
         except _face.Error as error:
             raise error_for(*error.args) from None
+
+
+def _record(
+    kernel: str,
+    nodes: str,
+    kernel_index: int,
+    launch_index: int,
+    thread: int,
+    tasks: int,
+    flops: int,
+    bytes: int,
+    begin_ns: int,
+    end_ns: int,
+) -> Record:
+    known = None if flops < 0 else flops, None if bytes < 0 else bytes
+    return Record(kernel, nodes, kernel_index, launch_index, thread, tasks, *known, begin_ns, end_ns)
 
 
 def _value(values: Mapping[str, Any], port: Port) -> Any:

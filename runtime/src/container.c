@@ -103,9 +103,10 @@ static hr_status check_header(hr_file *file, hr_error *error) {
     if (memcmp(head, magic, sizeof magic))
         return hr_fail(error, HR_DAMAGED, "%s: is no compiled model: it does not start like one", file->name);
     uint32_t version = u32_at(head + 8), sections = u32_at(head + 12);
-    if (version != HR_FORMAT)
-        return hr_fail(error, HR_VERSION, "%s: is of format %u, this library (%s) reads format %u", file->name, version,
-                       hr_version(), HR_FORMAT);
+    if (version < 1 || version > HR_FORMAT)
+        return hr_fail(error, HR_VERSION, "%s: is of format %u, this library (%s) reads formats 1 to %u", file->name,
+                       version, hr_version(), HR_FORMAT);
+    file->format = version;
     if (u64_at(head + 16) != file->bytes)
         return hr_fail(error, HR_DAMAGED, "%s: has %zu bytes, its header says %llu: the file is cut off or damaged",
                        file->name, file->bytes, (unsigned long long)u64_at(head + 16));
@@ -123,7 +124,7 @@ static hr_status check_header(hr_file *file, hr_error *error) {
     return HR_OK;
 }
 
-/* Is entry `index` the section that format 1 has there, right behind `*end`, with zeros up to it?  Moves `*end`. */
+/* Is entry `index` the section that the format has there, right behind `*end`, with zeros up to it?  Moves `*end`. */
 static bool check_entry(const hr_file *file, uint32_t index, uint64_t *end) {
     const uint8_t *entry = entry_at(file, index);
     uint32_t inner = index - HR_SHARED_SECTIONS; /* meaningful for sections of variants */
@@ -157,7 +158,7 @@ hr_status hr_file_check(hr_file *file, hr_error *error) {
         if (!check_entry(file, i, &end))
             return hr_fail(error, HR_DAMAGED,
                            "%s: section %u is not where format %u has it, or the padding is not zero", file->name, i,
-                           HR_FORMAT);
+                           file->format);
     if (end != file->bytes)
         return hr_fail(error, HR_DAMAGED, "%s: has bytes that belong to no section", file->name);
     for (uint32_t type = HR_SECTION_CONSTANT_TABLE; type < HR_SECTION_VARIANT; type++)

@@ -4,7 +4,7 @@
 
 #include "base.h"
 
-#define HR_FORMAT 1u
+#define HR_FORMAT 2u /* the newest; all before it are read too */
 #define HR_HEADER_BYTES 64u
 #define HR_ENTRY_BYTES 64u
 #define HR_NO_TARGET 0xffffffffu
@@ -40,6 +40,7 @@ typedef struct hr_file {
     const uint8_t *data;
     size_t bytes;
     bool mapped;
+    uint32_t format;
     uint32_t variants;
 } hr_file;
 

@@ -31,13 +31,19 @@ void hr_debug_fault(const hr_variant *variant, uint32_t step, uint32_t kernel, i
         snprintf(text, bytes, "kernel '%s': %s", variant->kernels[kernel].name, message);
 }
 
-void hr_debug_nodes(const hr_variant *variant, uint32_t step, char *text, size_t bytes) {
+static size_t append(char *text, size_t used, const char *more) {
+    size_t length = strlen(more);
+    if (text)
+        memcpy(text + used, more, length + 1);
+    return used + length;
+}
+
+size_t hr_debug_nodes(const hr_variant *variant, uint32_t step, char *text) {
     hr_cursor cursor = variant->debug.nodes[step];
-    size_t used = 0;
-    text[0] = 0;
-    for (uint32_t left = hr_read_u32(&cursor); left && used + 1 < bytes; left--) {
-        const char *name = hr_read_string(&cursor);
-        int n = snprintf(text + used, bytes - used, "%s%s", used ? ", " : "", name);
-        used += n < 0 ? 0 : (size_t)n;
+    size_t used = append(text, 0, "");
+    for (uint32_t left = hr_read_u32(&cursor); left; left--) {
+        used = append(text, used, used ? ", " : "");
+        used = append(text, used, hr_read_string(&cursor));
     }
+    return used + 1;
 }

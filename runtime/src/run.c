@@ -6,7 +6,6 @@
 #include "session.h"
 
 #include <string.h>
-#include <time.h>
 
 static hr_status check_input(const hr_model *model, uint32_t i, const hr_value *value, uint64_t bytes,
                              hr_error *error) {
@@ -140,20 +139,6 @@ static hr_status prepare(hr_session *session, uint32_t number, const hr_value *i
     return HR_OK;
 }
 
-static uint64_t now_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-static void tell_profile(const hr_session *session, uint32_t step, const hr_launch *launch, uint64_t begin) {
-    char nodes[512];
-    uint64_t end = now_ns();
-    hr_debug_nodes(&session->model->variant, step, nodes, sizeof nodes);
-    hr_profile_event event = {launch->name, nodes, launch->tasks, begin, end};
-    session->profile(session->profile_context, &event);
-}
-
 static hr_status launch(hr_session *session, const uint32_t *w, uint32_t number, hr_fault *fault, hr_error *error) {
     const hr_model *model = session->model;
     const hr_planned_step *step = &session->plan.steps[number];
@@ -176,11 +161,9 @@ static hr_status launch(hr_session *session, const uint32_t *w, uint32_t number,
         .tasks = step->tasks,
         .grain = step->grain,
     };
-    uint64_t begin = session->profile ? now_ns() : 0;
-    hr_status status = model->driver->launch(session->queue, &launch, fault, error);
-    if (session->profile && !status)
-        tell_profile(session, number, &launch, begin);
-    return status;
+    if (session->profile)
+        return hr_profile_launch(session, &launch, w[HR_LAUNCH_KERNEL], fault, error);
+    return model->driver->launch(session->queue, &launch, fault, error);
 }
 
 static int64_t widen(uint32_t dtype, const uint8_t raw[8]) {

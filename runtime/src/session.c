@@ -21,7 +21,11 @@ static hr_status build(hr_session *session, const hr_session_options *options, h
     if (!session->arenas || !session->device_inputs || !session->device_outputs || !session->lent ||
         !session->inputs || !session->outputs || !session->slices)
         return hr_fail(error, HR_NO_MEMORY, "%s: no memory for a session", model->file.name);
-    hr_status status = hr_plan_open(model, &session->plan, error);
+    hr_status status = HR_OK;
+    if (options->profile)
+        status = hr_profile_open(session, options->profile, options->profile_context, error);
+    if (!status)
+        status = hr_plan_open(model, &session->plan, error);
     if (status)
         return status;
     session->has_plan = true;
@@ -46,8 +50,6 @@ hr_status hr_session_open(hr_model *model, const hr_session_options *given, hr_s
     session->model = model;
     session->blocks = blocks;
     session->threads = options.threads ? options.threads : hr_default_threads("");
-    session->profile = options.profile;
-    session->profile_context = options.profile_context;
     atomic_init(&session->busy, false);
     hr_status status = build(session, &options, error);
     if (status)

@@ -3,6 +3,7 @@
 #define HR_SESSION_H
 
 #include "plan.h"
+#include "profile.h"
 
 /* Device memory, or host memory that is lent. */
 typedef struct hr_memory {
@@ -15,8 +16,7 @@ struct hr_session {
     hr_blocks blocks;
     atomic_bool busy;
     uint32_t threads;
-    hr_profile_fn profile;
-    void *profile_context;
+    hr_profile *profile;        /* NULL unless the caller asked for one */
     bool has_plan;
     hr_plan plan;
     void *queue;

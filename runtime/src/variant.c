@@ -262,14 +262,30 @@ static hr_status parse_program(const parser *p) {
     return HR_OK;
 }
 
-/* For each kernel: scalar names, text, sites; for each step: nodes; for each read: the symbol's name. */
+/* Instructions, then the slots of operations and bytes; neither where the list is empty. */
+static bool parse_work(const hr_kernel *kernel, hr_cursor *cursor, hr_work *work) {
+    work->code.count = hr_read_count(cursor, 12);
+    if (cursor->bad || !work->code.count)
+        return !cursor->bad;
+    work->code.words = hr_read_words(cursor, 3 * (size_t)work->code.count);
+    work->flops_slot = hr_read_u32(cursor);
+    work->bytes_slot = hr_read_u32(cursor);
+    hr_scope scope = {.arg_count = kernel->scalar_count};
+    uint32_t bad;
+    return !cursor->bad && work->flops_slot < work->code.count && work->bytes_slot < work->code.count &&
+           hr_code_is_sound(&work->code, &scope, &bad);
+}
+
+/* For each kernel: scalar names, text, sites, from format 2 on its work; for each step: nodes; for each read: the
+** symbol's name. */
 static hr_status parse_debug(const parser *p) {
     hr_cursor cursor = hr_cursor_over(hr_file_section(p->file, HR_SECTION_DEBUG, p->index));
     const hr_variant *v = p->variant;
     hr_debug *debug = &p->variant->debug;
     debug->sites = hr_blocks_take(p->blocks, v->kernel_count, sizeof *debug->sites);
+    debug->work = hr_blocks_take(p->blocks, v->kernel_count, sizeof *debug->work);
     debug->nodes = hr_blocks_take(p->blocks, v->program.step_count, sizeof *debug->nodes);
-    if (!debug->sites || !debug->nodes)
+    if (!debug->sites || !debug->work || !debug->nodes)
         return no_memory(p);
     for (uint32_t k = 0; k < v->kernel_count; k++) {
         for (uint32_t i = 0; i < v->kernels[k].scalar_count; i++)
@@ -280,6 +296,8 @@ static hr_status parse_debug(const parser *p) {
             hr_read_u32(&cursor);
             hr_read_string(&cursor);
         }
+        if (p->file->format >= 2 && !parse_work(&v->kernels[k], &cursor, &debug->work[k]))
+            return damaged(p, HR_SECTION_DEBUG, &cursor);
     }
     for (uint32_t s = 0; s < v->program.step_count; s++) {
         debug->nodes[s] = cursor;

@@ -83,9 +83,17 @@ typedef struct hr_program {
     hr_output *outputs;
 } hr_program;
 
+/* How much a launch of a kernel computes and touches: formulas over its scalars; no code where nothing is known. */
+typedef struct hr_work {
+    hr_code code;
+    uint32_t flops_slot;
+    uint32_t bytes_slot;
+} hr_work;
+
 /* Where the debug section has what belongs to a kernel or a step; checked, so that reading needs no more checks. */
 typedef struct hr_debug {
     hr_cursor *sites; /* of each kernel */
+    hr_work *work;    /* of each kernel */
     hr_cursor *nodes; /* of each step */
 } hr_debug;
 
@@ -115,7 +123,7 @@ hr_status hr_variant_parse(const hr_file *file, uint32_t index, const hr_signatu
 /* "node 'Gather_3': index is out of range" for a kernel's error site; a plain text where the file has none. */
 void hr_debug_fault(const hr_variant *variant, uint32_t step, uint32_t kernel, int32_t site, char *text, size_t bytes);
 
-/* The step's nodes, separated by ", " and cut to fit. */
-void hr_debug_nodes(const hr_variant *variant, uint32_t step, char *text, size_t bytes);
+/* Writes the step's nodes, separated by ", ", where `text` is not NULL.  Returns their bytes, the zero included. */
+size_t hr_debug_nodes(const hr_variant *variant, uint32_t step, char *text);
 
 #endif

@@ -28,6 +28,7 @@ from headrace.codegen.artefact.model import (
     Signature,
     Site,
     Variant,
+    Work,
 )
 from headrace.codegen.artefact.writer import write
 from headrace.ir.dims import Dim, as_dim
@@ -98,7 +99,8 @@ class Maker:
     @property
     def scale_kernel(self) -> Kernel:
         buffers = (("rows*n*4", False), ("n*4", False), ("rows*n*4", True))
-        return self.kernel("scale", buffers, ("n", "rows"), text="kernel.func @scale")
+        work = Work(as_dim("rows*n"), as_dim("rows*n*8 + n*4"))
+        return self.kernel("scale", buffers, ("n", "rows"), work=work, text="kernel.func @scale")
 
     @property
     def squares_kernel(self) -> Kernel:
@@ -271,10 +273,12 @@ def tsan(build_driver: Callable[[str], Driver]) -> Driver:
 
 @pytest.fixture(scope="session")
 def headrace_run() -> Path:
-    """The program as it was installed or, in a checkout that was only built, beside the runtime's sources."""
+    """The program that came with the package under test: beside it where it was built in place, else installed."""
+    import headrace.runtime
+
     installed = Path(sysconfig.get_path("scripts")) / "headrace-run"
-    built = ROOT / "runtime" / "headrace-run"
-    found = installed if installed.exists() else built
+    built = Path(headrace.runtime.__path__[0]) / "headrace-run"
+    found = built if built.exists() else installed
     assert found.exists(), "headrace-run is neither installed nor built"
     return found
 

@@ -92,9 +92,13 @@ static bool is_right(const float *y, int64_t batch) {
     return true;
 }
 
+static void ignore_launch(void *context, const hr_profile_event *event) {
+    (void)context, (void)event;
+}
+
 /* Opens, runs with new memory twice, closes: whatever allocates is in here. */
 static hr_status whole_life(const char *path, const hr_model_options *options, bool lent) {
-    hr_session_options two = {.size = sizeof two, .threads = 2};
+    hr_session_options two = {.size = sizeof two, .threads = 2, .profile = lent ? ignore_launch : NULL};
     hr_model *model = NULL;
     hr_session *session = NULL;
     hr_status status = hr_model_open(path, options, &model, &error);
@@ -290,25 +294,47 @@ static void environment(const char *path) {
 
 /* ---- profile ---- */
 
+typedef struct watch {
+    int calls;
+    uint32_t threads;
+    const char *nodes[2]; /* as the first run told them */
+} watch;
+
 static void count_launch(void *context, const hr_profile_event *event) {
-    int *calls = context;
+    watch *w = context;
+    bool second = w->calls % 2;
     EXPECT(event->end_ns >= event->begin_ns && event->tasks == 5);
-    EXPECT(!strcmp(event->kernel, *calls % 2 ? "squares" : "scale"));
-    EXPECT(!strcmp(event->nodes, *calls % 2 ? "Mul_1, ReduceSum_2" : "Mul_0"));
-    ++*calls;
+    EXPECT(!strcmp(event->kernel, second ? "squares" : "scale"));
+    EXPECT(!strcmp(event->nodes, second ? "Mul_1, ReduceSum_2" : "Mul_0"));
+    EXPECT(event->kernel_index == second && event->launch_index == second);
+    EXPECT(event->flops == (second ? -1 : 5 * N) && event->bytes == (second ? -1 : 5 * N * 8 + N * 4));
+    EXPECT(event->part_count == w->threads);
+    for (uint32_t i = 0; i < event->part_count; i++) {
+        const hr_profile_part *part = &event->parts[i];
+        EXPECT(part->thread == i && event->begin_ns <= part->begin_ns && part->begin_ns <= part->end_ns &&
+               part->end_ns <= event->end_ns);
+    }
+    EXPECT(w->calls < 2 || w->nodes[second] == event->nodes);
+    w->nodes[second] = event->nodes;
+    w->calls++;
 }
 
 static void profile(const char *path) {
-    hr_model *model;
-    hr_session *session;
-    int calls = 0;
-    float y[5];
-    hr_session_options options = {
-        .size = sizeof options, .threads = 1, .profile = count_launch, .profile_context = &calls};
-    EXPECT(!hr_model_open(path, NULL, &model, &error) && !hr_session_open(model, &options, &session, &error));
-    EXPECT(!run_batch(session, 5, y, &error) && !run_batch(session, 5, y, &error) && calls == 4);
-    hr_session_close(session);
-    hr_model_close(model);
+    for (uint32_t threads = 1; threads <= 3; threads++) {
+        hr_model_options counting = counted();
+        hr_model *model;
+        hr_session *session;
+        watch w = {.threads = threads};
+        float y[5];
+        hr_session_options options = {
+            .size = sizeof options, .threads = threads, .profile = count_launch, .profile_context = &w};
+        EXPECT(!hr_model_open(path, &counting, &model, &error) && !hr_session_open(model, &options, &session, &error));
+        EXPECT(!run_batch(session, 5, y, &error));
+        long before = takes;
+        EXPECT(!run_batch(session, 5, y, &error) && w.calls == 4 && takes == before);
+        hr_session_close(session);
+        hr_model_close(model);
+    }
 }
 
 /* ---- damage ---- */

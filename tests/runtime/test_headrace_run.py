@@ -40,7 +40,8 @@ def _y(x: Any) -> Any:
 
 
 def test_a_model_runs(call: Any, model: Any, x: Any, tmp_path: Path) -> None:
-    done = call(model, "--input", "x=x.npy", "--output", "y=y.npy", "--threads", 2, cwd=tmp_path)
+    options = ("--threads", 2, "--runs", 3)
+    done = call(model, "--input", "x=x.npy", "--output", "y=y.npy", *options, cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     np.testing.assert_allclose(np.load(tmp_path / "y.npy"), _y(x), rtol=1e-5)
 
@@ -101,7 +102,12 @@ def _arrays(folder: Path) -> None:
 
 WRONG = {
     "expected a compiled model, M.hrm": [],
-    "unknown argument '--inputs'; expected --input, --output, --output-dir or --threads": ["m.hrm", "--inputs", "x"],
+    "unknown argument '--inputs'; expected --input, --output, --output-dir, --threads or --runs": [
+        "m.hrm",
+        "--inputs",
+        "x",
+    ],
+    "--runs 0: expected a number from 1 to 1000000": ["m.hrm", "--runs", "0"],
     "--threads two: expected a number from 1 to 1024": ["m.hrm", "--threads", "two"],
     "--output: expected a value behind it": ["m.hrm", "--output"],
     "--input x: expected NAME=FILE.npy": ["m.hrm", "--input", "x"],

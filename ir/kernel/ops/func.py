@@ -11,7 +11,9 @@
 
 The last `outputs` parameters are written, the others read only; parameters never overlap.  `scalars` lists the
 dim symbols that the launch passes, in order: every symbol in the parameters' types and in the body that is no
-axis is among them.  The function has no results and its block no terminator.
+axis is among them.  The function has no results and its block no terminator.  `work`, where it is noted, is how
+many arithmetic operations a launch does and how many bytes of its buffers it touches, as formulas of the scalars
+(see `kernel.count-work`); it means nothing to what is computed.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from __future__ import annotations
 from headrace.ir.access import SymbolRef
 from headrace.ir.core import BlockArgument, Region
 from headrace.ir.declare import op
+from headrace.ir.dims import Dim
 from headrace.ir.module import Function
 from headrace.ir.types import BufferType
 
@@ -32,6 +35,7 @@ class KernelFunc(Function):
     outputs: int
     facts: tuple[str, ...] = ()
     scalars: tuple[str, ...] = ()
+    work: tuple[Dim, ...] = ()
 
     @property
     def inputs(self) -> tuple[BlockArgument, ...]:
@@ -52,3 +56,8 @@ class KernelFunc(Function):
             unknown = {s for d in parameter.type.dims for s in d.symbols} - set(self.scalars)
             if unknown:
                 raise self.fail(f"symbol {min(unknown)!r} of parameter {parameter.index} is not among the scalars")
+        if len(self.work) not in (0, 2):
+            raise self.fail(f"work is {len(self.work)} formulas, expected two: operations and bytes")
+        unknown = {s for d in self.work for s in d.symbols} - set(self.scalars)
+        if unknown:
+            raise self.fail(f"symbol {min(unknown)!r} of work is not among the scalars")

@@ -7,6 +7,7 @@
 #define _GNU_SOURCE
 #include "../fpenv.h"
 #include "../pool.h"
+#include "../profile.h"
 #include "headrace_driver.h"
 
 #include <errno.h>
@@ -205,7 +206,12 @@ static void run_part(void *context, uint32_t part, uint32_t parts) {
     job *j = context;
     int64_t begin = boundary(j->launch->tasks, part, parts), end = boundary(j->launch->tasks, part + 1, parts);
     char *scratch = j->queue->scratch ? j->queue->scratch + j->queue->scratch_each * part : NULL;
+    hr_profile_part *timed = j->launch->parts ? &j->launch->parts[part] : NULL;
+    if (timed)
+        *timed = (hr_profile_part){.thread = part, .begin_ns = hr_now_ns()};
     int32_t site = j->kernel(j->buffers, j->launch->scalars, scratch, begin, end);
+    if (timed)
+        timed->end_ns = hr_now_ns();
     if (site == 0)
         return;
     uint64_t mine = (uint64_t)part << 32 | (uint32_t)site, first = atomic_load(&j->first);
@@ -244,6 +250,8 @@ static hr_status cpu_launch(void *opened, const hr_launch *launch, hr_fault *fau
         run_part(&j, 0, 1);
     else if (!hr_pool_run(q->pool, parts, run_part, &j))
         return hr_fail(error, HR_NO_MEMORY, "cpu: %u threads cannot be started", q->threads);
+    if (launch->part_count)
+        *launch->part_count = parts;
     uint64_t first = atomic_load(&j.first);
     if (first == NO_SITE)
         return HR_OK;

@@ -1,6 +1,6 @@
 /* face.c: headrace.runtime._face, the C half of the Python face, on the stable ABI of Python 3.11.
 **
-** One type, Session(path, threads): an open model with one session.  Arguments are tuples in the signature's order,
+** One type, Session(path, threads, record): an open model with one session, and what it did if `record` is true.  Arguments are tuples in the signature's order,
 ** arrays anything that gives a C-contiguous buffer; names, dicts and numpy are the Python half's business
 ** (runtime/python).  The interpreter's lock is released while a model is opened, verified and run.
 ** Every failure is raised as _face.Error(status, message), which the Python half turns into its own exceptions. */
@@ -9,6 +9,7 @@
 #include <Python.h>
 
 #include "headrace.h"
+#include "recorder.h"
 
 #include <stdbool.h>
 #include <stdio.h>
@@ -18,6 +19,8 @@ typedef struct session_object {
     PyObject_HEAD
     hr_model *model;
     hr_session *session;
+    hr_recorder *recorder; /* NULL unless asked for */
+    unsigned running;      /* calls in hr_run; guarded by the interpreter's lock */
 } session_object;
 
 static PyObject *error_type(PyTypeObject *type) {
@@ -38,21 +41,38 @@ static PyObject *raise_for(PyObject *self, hr_status status, const char *message
     return NULL;
 }
 
+static bool start_recorder(session_object *self, hr_model_options *model, hr_session_options *session) {
+    self->recorder = PyMem_Calloc(1, sizeof *self->recorder);
+    if (!self->recorder)
+        return false;
+    model->allocator = hr_recorder_allocator(self->recorder);
+    session->profile = hr_recorder_launch;
+    session->profile_context = self->recorder;
+    return true;
+}
+
 static PyObject *new_session(PyTypeObject *type, PyObject *arguments, PyObject *keywords) {
     PyObject *path;
     unsigned threads;
+    int record;
     (void)keywords;
-    if (!PyArg_ParseTuple(arguments, "O&I", PyUnicode_FSConverter, &path, &threads))
+    if (!PyArg_ParseTuple(arguments, "O&Ip", PyUnicode_FSConverter, &path, &threads, &record))
         return NULL;
     allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
     session_object *self = (session_object *)allocate(type, 0);
     if (self) {
         hr_error error = {0};
         hr_status status;
+        hr_model_options model_options = {.size = sizeof model_options};
         hr_session_options options = {.size = sizeof options, .threads = threads};
         const char *name = PyBytes_AsString(path);
+        if (record && !start_recorder(self, &model_options, &options)) {
+            Py_DECREF(self);
+            Py_DECREF(path);
+            return PyErr_NoMemory();
+        }
         Py_BEGIN_ALLOW_THREADS
-        status = hr_model_open(name, NULL, &self->model, &error);
+        status = hr_model_open(name, &model_options, &self->model, &error);
         if (!status)
             status = hr_session_open(self->model, &options, &self->session, &error);
         Py_END_ALLOW_THREADS
@@ -71,6 +91,7 @@ static void delete_session(PyObject *object) {
     PyTypeObject *type = Py_TYPE(object);
     hr_session_close(self->session);
     hr_model_close(self->model);
+    PyMem_Free(self->recorder);
     freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
     release(object);
     Py_DECREF(type);
@@ -244,9 +265,11 @@ static PyObject *run_call(PyObject *object, call *c, PyObject *inputs, PyObject 
             return NULL;
     hr_error error = {0};
     hr_status status;
+    self->running++;
     Py_BEGIN_ALLOW_THREADS
     status = hr_run(self->session, c->values, c->values + input_count, &error);
     Py_END_ALLOW_THREADS
+    self->running--;
     if (status)
         return raise_for(object, status, error.message);
     return collect(c->values + input_count, output_count, outputs);
@@ -319,6 +342,49 @@ static PyObject *verify(PyObject *object, PyObject *unused) {
     return status ? raise_for(object, status, error.message) : Py_NewRef(Py_None);
 }
 
+static PyObject *describe_record(const hr_record *r) {
+    return Py_BuildValue("(NNIIILLLKK)", text_of(r->kernel), text_of(r->nodes), r->kernel_index, r->launch_index,
+                         r->thread, (long long)r->tasks, (long long)r->flops, (long long)r->bytes,
+                         (unsigned long long)r->begin_ns, (unsigned long long)r->end_ns);
+}
+
+/* Is there a recorder, and does it rest?  Else raises. */
+static bool can_look(PyObject *object) {
+    const session_object *self = (const session_object *)object;
+    if (!self->recorder)
+        raise_for(object, HR_INVALID, "this session records nothing; load it with record=True");
+    else if (self->running)
+        raise_for(object, HR_BUSY, "this session is running; look at its records when it has ended");
+    return !PyErr_Occurred();
+}
+
+/* (the newest records since the last look, how many older ones were lost) */
+static PyObject *take_records(PyObject *object, PyObject *unused) {
+    (void)unused;
+    if (!can_look(object))
+        return NULL;
+    hr_recorder *r = ((session_object *)object)->recorder;
+    uint64_t kept = r->written < HR_RECORDS ? r->written : HR_RECORDS, lost = r->written - kept;
+    PyObject *list = PyList_New((Py_ssize_t)kept);
+    for (uint64_t i = 0; list && i < kept; i++) {
+        PyObject *record = describe_record(&r->records[(lost + i) % HR_RECORDS]);
+        if (!record || PyList_SetItem(list, (Py_ssize_t)i, record)) {
+            Py_DECREF(list);
+            return NULL;
+        }
+    }
+    r->written = 0;
+    return list ? Py_BuildValue("(NK)", list, (unsigned long long)lost) : NULL;
+}
+
+static PyObject *memory_taken(PyObject *object, PyObject *unused) {
+    (void)unused;
+    if (!can_look(object))
+        return NULL;
+    hr_recorder *r = ((session_object *)object)->recorder;
+    return Py_BuildValue("(KKK)", atomic_load(&r->takes), atomic_load(&r->held), atomic_load(&r->peak));
+}
+
 /* Casts through a pointer to no particular function, as both compilers want it for METH_FASTCALL. */
 #define METHOD(function) ((PyCFunction)(void (*)(void))(function))
 
@@ -326,6 +392,9 @@ static PyMethodDef methods[] = {
     {"describe", describe, METH_NOARGS, "(target, threads, inputs, outputs); a port is (name, dtype, dims)"},
     {"run", METHOD(run), METH_FASTCALL, "run(inputs, outputs) -> for each output None or (bytearray, dims)"},
     {"memory_needed", memory_needed, METH_O, "memory_needed(shapes) -> bytes"},
+    {"take_records", take_records, METH_NOARGS, "([(kernel, nodes, kernel index, launch index, thread, tasks, flops, "
+                                                "bytes, begin ns, end ns), ...], how many were lost)"},
+    {"memory_taken", memory_taken, METH_NOARGS, "(allocations so far, bytes held, most bytes ever held)"},
     {"verify", verify, METH_NOARGS, "check the hashes of constants and the variants for other machines"},
     {NULL, NULL, 0, NULL},
 };

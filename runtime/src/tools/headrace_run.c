@@ -1,8 +1,9 @@
 /* headrace_run.c: headrace-run, a compiled model on the command line.
 **
-**     headrace-run M.hrm --input x=x.npy ... (--output y=y.npy ... | --output-dir D) [--threads N]
+**     headrace-run M.hrm --input x=x.npy ... (--output y=y.npy ... | --output-dir D) [--threads N] [--runs N]
 **
-** In: a .hrm and .npy files.  Out: .npy files, written beside their names and renamed once all of them are complete.
+** In: a .hrm and .npy files.  Out: .npy files, written beside their names and renamed once all of them are complete;
+** with --runs those of the last of several runs, for whoever watches the program from outside: profilers, counters.
 ** One line on stderr and exit status 2 whenever something is wrong; then no output file is left. */
 #include "npy.h"
 
@@ -15,12 +16,13 @@
 #include <unistd.h>
 
 static const char usage[] = "usage: headrace-run M.hrm --input NAME=FILE.npy ... "
-                            "(--output NAME=FILE.npy ... | --output-dir DIR) [--threads N]\n";
+                            "(--output NAME=FILE.npy ... | --output-dir DIR) [--threads N] [--runs N]\n";
 
 typedef struct options {
     const char *model;
     const char *output_dir;
     unsigned threads;
+    unsigned runs;
     int pair_count;
     struct {
         bool is_input;
@@ -61,12 +63,12 @@ static bool parse_pair(job *j, bool is_input, const char *text) {
     return true;
 }
 
-static bool parse_threads(job *j, const char *text) {
+static bool parse_number(job *j, const char *option, const char *text, unsigned most, unsigned *number) {
     char *end;
-    unsigned long threads = strtoul(text, &end, 10);
-    if (*end || end == text || threads < 1 || threads > 1024)
-        return fail(j, "--threads %s: expected a number from 1 to 1024", text);
-    j->options.threads = (unsigned)threads;
+    unsigned long found = strtoul(text, &end, 10);
+    if (*end || end == text || found < 1 || found > most)
+        return fail(j, "%s %s: expected a number from 1 to %u", option, text, most);
+    *number = (unsigned)found;
     return true;
 }
 
@@ -75,22 +77,30 @@ static bool parse(job *j, int count, char **arguments) {
     o->pairs = calloc((size_t)count, sizeof *o->pairs);
     if (!o->pairs)
         return fail(j, "no memory");
+    o->runs = 1;
     for (int i = 1; i < count; i++) {
         const char *a = arguments[i], *value = i + 1 < count ? arguments[i + 1] : NULL;
         bool is_input = !strcmp(a, "--input"), is_output = !strcmp(a, "--output");
-        bool is_dir = !strcmp(a, "--output-dir"), is_threads = !strcmp(a, "--threads");
+        bool is_dir = !strcmp(a, "--output-dir"), is_threads = !strcmp(a, "--threads"), is_runs = !strcmp(a, "--runs");
         if (a[0] != '-' && !o->model) {
             o->model = a;
             continue;
         }
-        if (!is_input && !is_output && !is_dir && !is_threads)
-            return fail(j, "unknown argument '%s'; expected --input, --output, --output-dir or --threads", a);
+        if (!is_input && !is_output && !is_dir && !is_threads && !is_runs)
+            return fail(j, "unknown argument '%s'; expected --input, --output, --output-dir, --threads or --runs", a);
         if (!value)
             return fail(j, "%s: expected a value behind it", a);
         i++;
+        bool ok = true;
         if (is_dir)
             o->output_dir = value;
-        else if (is_threads ? !parse_threads(j, value) : !parse_pair(j, is_input, value))
+        else if (is_threads)
+            ok = parse_number(j, a, value, 1024, &o->threads);
+        else if (is_runs)
+            ok = parse_number(j, a, value, 1000000, &o->runs);
+        else
+            ok = parse_pair(j, is_input, value);
+        if (!ok)
             return false;
     }
     return o->model ? true : fail(j, "expected a compiled model, M.hrm");
@@ -222,10 +232,20 @@ static bool write_outputs(job *j) {
     return true;
 }
 
+/* An output lent by the session is lent anew for each run. */
+static bool run_model(job *j) {
+    for (unsigned left = j->options.runs; left; left--) {
+        memset(j->outputs, 0, (hr_model_outputs(j->model) + 1) * sizeof *j->outputs);
+        if (hr_run(j->session, j->inputs, j->outputs, &j->error))
+            return false;
+    }
+    return true;
+}
+
 static bool run(job *j, int count, char **arguments) {
     if (!parse(j, count, arguments) || !open_model(j) || !name_outputs(j) || !read_inputs(j))
         return false;
-    return !hr_run(j->session, j->inputs, j->outputs, &j->error) && write_outputs(j);
+    return run_model(j) && write_outputs(j);
 }
 
 static void clean(job *j) {

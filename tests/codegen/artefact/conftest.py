@@ -1,4 +1,4 @@
-"""An artefact with everything that format 1 can hold in it, made by hand; its code is never run."""
+"""An artefact with everything that the format can hold in it, made by hand; its code is never run."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +22,7 @@ from headrace.codegen.artefact.model import (
     Signature,
     Site,
     Variant,
+    Work,
 )
 from headrace.codegen.artefact.writer import write
 from headrace.ir.dims import Dim, as_dim, ceildiv, dim_max, dim_min
@@ -73,6 +74,7 @@ def artefact() -> Artefact:
         scratch=as_dim("n floordiv 2 + 7"),
         scratch_alignment=256,
         sites=(Site("index is out of range", 1), Site("überlauf")),
+        work=Work(as_dim("n*stride*2"), need + 48),
         text="kernel.func @gather(...) {\n}\n",
     )
     other = Kernel("unused", 0, (), text="")

@@ -124,9 +124,9 @@ def test_other_files_are_refused(content: Any, message: Any, tmp_path: Path) -> 
 
 def test_another_format_is_named(path: Any) -> None:
     data = bytearray(path.read_bytes())
-    data[8] = 2
+    data[8] = 3
     path.write_bytes(data)
-    with pytest.raises(ArtefactError, match=r"is of format 2, this version of headrace reads format 1$"):
+    with pytest.raises(ArtefactError, match=r"is of format 3, this version of headrace reads formats 1 to 2$"):
         read(path)
 
 

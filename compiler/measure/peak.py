@@ -1,18 +1,19 @@
 """What a core can do at most: multiply-adds on registers alone.
 
-In: a machine.  Out: GFLOP/s.  Twelve independent sums hide the latency of a multiply-add.
+In: a machine, how many threads.  Out: GFLOP/s of all of them.  Twelve independent sums hide a multiply-add's latency.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from benchmarks.kernels.machine import Machine, aligned, prepared, shortest
+from headrace.compiler.measure.machine import Machine, aligned, shortest
+from headrace.compiler.measure.threads import on_threads
 
 SUMS, TIMES = 12, 20000
 
 
-def peak(machine: Machine) -> float:
+def peak(machine: Machine, threads: int = 1) -> float:
     lanes = machine.facts.lanes(4)
     vector = f"vector<{lanes}xf32>"
     text = f"""
@@ -34,6 +35,10 @@ def peak(machine: Machine) -> float:
       }}
     }}
     """
-    kernel = machine.load(prepared(text, [], machine.facts))
-    buffers = [aligned(np.full(2 * lanes, 0.5, np.float32)), aligned(np.zeros((SUMS, lanes), np.float32))]
-    return 2 * SUMS * lanes * TIMES / shortest(kernel, buffers, [], 1, 0.1) / 1e9
+    kernel = machine.load_text(text)
+
+    def one() -> float:
+        buffers = [aligned(np.full(2 * lanes, 0.5, np.float32)), aligned(np.zeros((SUMS, lanes), np.float32))]
+        return 2 * SUMS * lanes * TIMES / shortest(kernel, buffers, [], 1, 0.1) / 1e9
+
+    return sum(on_threads(one, threads))

@@ -1,0 +1,93 @@
+/* profile.c: times each launch, as a whole and thread by thread, and tells the caller.
+**
+** Owned by the session and taken from its blocks when it is opened; a session without a profile has none of this, and
+** its runs look once at a NULL for each launch.  The driver notes when each of its threads began and ended, in a row
+** of its own of `parts`; the thread that called hr_run reads them when all have ended, and alone calls the caller. */
+#include "profile.h"
+#include "session.h"
+
+struct hr_profile {
+    hr_profile_fn tell;
+    void *context;
+    const char **nodes;     /* of each step */
+    hr_profile_part *parts; /* one for each thread */
+    int64_t *slots;         /* for the largest of the codes that say how much work a launch is */
+};
+
+static uint32_t most_slots(const hr_variant *variant) {
+    uint32_t most = 0;
+    for (uint32_t k = 0; k < variant->kernel_count; k++)
+        most = variant->debug.work[k].code.count > most ? variant->debug.work[k].code.count : most;
+    return most;
+}
+
+/* The nodes of all steps as texts, one behind the other in one block. */
+static bool write_nodes(hr_session *session, const char **nodes) {
+    const hr_variant *variant = &session->model->variant;
+    size_t bytes = 0;
+    for (uint32_t s = 0; s < variant->program.step_count; s++)
+        bytes += hr_debug_nodes(variant, s, NULL);
+    char *text = hr_blocks_take(&session->blocks, bytes, 1);
+    for (uint32_t s = 0; s < variant->program.step_count && text; s++) {
+        nodes[s] = text;
+        text += hr_debug_nodes(variant, s, text);
+    }
+    return text;
+}
+
+hr_status hr_profile_open(hr_session *session, hr_profile_fn tell, void *context, hr_error *error) {
+    const hr_variant *variant = &session->model->variant;
+    hr_profile *p = hr_blocks_take(&session->blocks, 1, sizeof *p);
+    if (p) {
+        *p = (hr_profile){.tell = tell, .context = context};
+        p->nodes = hr_blocks_take(&session->blocks, variant->program.step_count, sizeof *p->nodes);
+        p->parts = hr_blocks_take(&session->blocks, session->threads, sizeof *p->parts);
+        p->slots = hr_blocks_take(&session->blocks, most_slots(variant), sizeof *p->slots);
+    }
+    if (!p || !p->nodes || !p->parts || !p->slots || !write_nodes(session, p->nodes))
+        return hr_fail(error, HR_NO_MEMORY, "%s: no memory for a profile", session->model->file.name);
+    session->profile = p;
+    return HR_OK;
+}
+
+/* -1 for both where the file says nothing, or where a number does not fit: a profile must not make a run fail. */
+static void count_work(const hr_profile *p, const hr_work *work, const int64_t *scalars, hr_profile_event *event) {
+    const hr_sources sources = {.args = scalars};
+    hr_formula_fault fault;
+    event->flops = event->bytes = -1;
+    if (work->code.count && !hr_code_evaluate(&work->code, &sources, p->slots, &fault)) {
+        event->flops = p->slots[work->flops_slot];
+        event->bytes = p->slots[work->bytes_slot];
+    }
+}
+
+hr_status hr_profile_launch(hr_session *session, hr_launch *launch, uint32_t kernel, hr_fault *fault, hr_error *error) {
+    const hr_model *model = session->model;
+    hr_profile *p = session->profile;
+    uint32_t part_count = 0;
+    launch->parts = p->parts;
+    launch->part_count = &part_count;
+    uint64_t begin = hr_now_ns();
+    hr_status status = model->driver->launch(session->queue, launch, fault, error);
+    uint64_t end = hr_now_ns();
+    if (status)
+        return status;
+    if (part_count == 0 || part_count > session->threads) {
+        p->parts[0] = (hr_profile_part){0, 0, begin, end};
+        part_count = 1;
+    }
+    hr_profile_event event = {
+        .kernel = launch->name,
+        .nodes = p->nodes[launch->index],
+        .tasks = launch->tasks,
+        .begin_ns = begin,
+        .end_ns = end,
+        .kernel_index = kernel,
+        .launch_index = launch->index,
+        .parts = p->parts,
+        .part_count = part_count,
+    };
+    count_work(p, &model->variant.debug.work[kernel], launch->scalars, &event);
+    p->tell(p->context, &event);
+    return HR_OK;
+}
