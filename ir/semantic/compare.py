@@ -117,7 +117,7 @@ def emptiness(outcome: Outcome) -> str | None:
     total = sum(int(np.count_nonzero(w)) for w in outcome.written)
     if not total:
         return "the result has no elements"
-    finite, varied = 0, False
+    finite, varied = 0, any(not w.all() for w in outcome.written)  # which elements were written says much too
     for output, written in zip(outcome.outputs, outcome.written, strict=True):
         kept = output[written]
         with np.errstate(all="ignore"):

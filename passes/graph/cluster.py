@@ -36,6 +36,9 @@ and the rules below allow it in each; otherwise it starts a cluster of its own, 
       what a sum over all elements does.  One that can be the epilogue of a reducing operation before it is left
       to that, rather than to a reader that could not take the reducing one too.
 
+  Padding                              whose operand an operation makes for it alone becomes the end of that one's
+      cluster: its result is written into the middle of the padded one (`passes/lowering/padding.py`).
+
 No cycle can arise: every path out of a cluster leads through its one result, and the cluster stands where its
 last operation stood, when all its inputs are there.
 """
@@ -45,6 +48,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import TypeGuard
 
 from headrace.ir.core import Block, Location, Operation, Region, Value
 from headrace.ir.dims import Dim, Facts
@@ -53,6 +57,7 @@ from headrace.ir.graph.families import DataDims, GraphOp, Index, Movement, Pull,
 from headrace.ir.graph.lazy import lazy_values
 from headrace.ir.graph.ops.cluster import Cluster as ClusterOp
 from headrace.ir.graph.ops.func import GraphFunc, Yield
+from headrace.ir.graph.ops.pad import Pad
 from headrace.ir.graph.reads import OperandRead, permutes, probe_index, pulled_reads, reduced_reads, scalar_operations
 from headrace.ir.kernel.ops import convert, scalar
 from headrace.ir.module import Module
@@ -102,6 +107,7 @@ class _Cluster:
         self.index = probe_index(tensor(output.result).rank)
         self.root: Reducing | None = None
         self.operations: dict[Operation, None] = {}
+        self.padding: Pad | None = None  # behind the output
         self.sites: dict[Value, dict[_Site, None]] = {output.result: {_Site(False, self.index, None): None}}
         self.add(output)
 
@@ -151,14 +157,26 @@ class _Grouping:
             if not self._needs_kernel(operation):
                 continue
             assert isinstance(operation, GraphOp)
+            if self._pads_one(operation):
+                continue
             takers = self._takers(operation)
             for cluster in takers:
                 cluster.add(operation)
             if not takers:
                 takers = [_Cluster(operation)]
+                takers[0].padding = next((u for u in operation.result.users if self._pads_one(u)), None)
                 found.extend(takers)
             self.homes[operation] = takers
         return found[::-1]
+
+    def _pads_one(self, operation: Operation) -> TypeGuard[Pad]:
+        """Whether it is padding, which only adds, of what an operation with a kernel makes for it alone."""
+        if not isinstance(operation, Pad) or len(operation.x.uses) > 1 or operation.x in self.lazy:
+            return False
+        above = operation.x.owner
+        makes = isinstance(above, Pull | Reducing) and not _may_be_repeated(above)
+        only_adds = all(self.facts.less_equal(0, d) is True for d in (*operation.before, *operation.after))
+        return makes and only_adds and not isinstance(above, Pad | DataDims)
 
     def _needs_kernel(self, operation: Operation) -> bool:
         if operation.regions or all(r in self.lazy for r in operation.results):
@@ -255,16 +273,20 @@ def _write(cluster: _Cluster, rewriter: Rewriter) -> None:
     builder = Builder(body)
     for operation in operations:
         builder.add(operation.clone(copies))
-    builder.add(Yield((copies[cluster.output.result],)))
+    last = cluster.output if cluster.padding is None else cluster.padding
+    if cluster.padding is not None:
+        builder.add(cluster.padding.clone(copies))
+    builder.add(Yield((copies[last.result],)))
     new = ClusterOp(tuple(inputs), Region(body))
     new.location = Location.fused(o.location for o in operations)
-    rewriter.before(cluster.output).add(new, cluster.output.result.hint)
-    rewriter.replace_uses(cluster.output.result, new.result)
+    rewriter.before(cluster.output).add(new, last.result.hint)
+    rewriter.replace_uses(last.result, new.result)
 
 
 def _erase(clusters: Sequence[_Cluster], rewriter: Rewriter) -> None:
     """Removes the originals, users first."""
     for cluster in reversed(clusters):
-        for operation in cluster.operations:  # from the last upwards, as they were taken
+        padding = () if cluster.padding is None else (cluster.padding,)
+        for operation in (*padding, *cluster.operations):  # from the last upwards, as they were taken
             if operation.parent is not None and not operation.results[0].uses:
                 rewriter.erase(operation)

@@ -28,31 +28,36 @@ from headrace.ir.module import module_of
 from headrace.ir.rewrite import Builder
 from headrace.ir.types import BufferType, ScalarType, TensorType
 from headrace.passes.lowering.names import Names, symbols_under
+from headrace.passes.lowering.padding import border_kernel, padding_of
 
 
 @dataclass(frozen=True, slots=True)
 class LoweredCluster:
-    """The kernel, and which of the cluster's inputs it takes, in parameter order."""
+    """The kernel, and which of the cluster's inputs it takes, in parameter order; what fills the border, if any."""
 
     function: KernelFunc
     inputs: tuple[int, ...]
+    border: KernelFunc | None = None
 
 
 def lower_cluster(cluster: Cluster, name: str, facts: Facts) -> LoweredCluster:
     """Raises PassError where the cluster is not of the form its operation describes."""
-    results = cluster.body.block.terminator.operands
+    yielded = cluster.body.block.terminator.operands
+    padding = padding_of(cluster)
+    results = yielded if padding is None else [padding.x]
     names = Names(cluster)
     index_axes = _index_axes(cluster, results, names)
     index = tuple(Dim.symbol(a.name) for a in index_axes)
     constants = _small_constants(cluster)
     kept = tuple(i for i, a in enumerate(cluster.body.block.arguments) if a not in constants)
-    types = [_buffer(cluster.inputs[i].type) for i in kept] + [_buffer(r.type) for r in results]
+    types = [_buffer(cluster.inputs[i].type) for i in kept] + [_buffer(r.type) for r in yielded]
     hints = [cluster.inputs[i].hint for i in kept] + [r.hint for r in cluster.results]
     body = Block(types, hints)
     buffers: dict[Value, BlockArgument] = {
         cluster.body.block.arguments[i]: body.arguments[place] for place, i in enumerate(kept)
     }
-    writes = tuple(Access(b, AccessMap(index)) for b in body.arguments[len(kept) :])
+    place = index if padding is None else tuple(i + b for i, b in zip(index, padding.before, strict=True))
+    writes = tuple(Access(b, AccessMap(place)) for b in body.arguments[len(kept) :])
     context = _Context(cluster, buffers, constants, names)
     roots = [o for o in cluster.body.block.body if isinstance(o, Reducing)]
     if len(roots) > 1:
@@ -67,11 +72,19 @@ def lower_cluster(cluster: Cluster, name: str, facts: Facts) -> LoweredCluster:
     unread = [b for b in body.arguments[: len(kept)] if not b.uses]
     kept = tuple(i for i, b in zip(kept, body.arguments, strict=False) if b not in unread)
     _set_arguments(body, [b for b in body.arguments if b not in unread])
+    border = None
+    if padding is not None:
+        border = finished(border_kernel(padding, names.fresh(f"{name}_border")), cluster, facts)
     function = KernelFunc(SymbolRef(name), Region(body), len(results))
+    return LoweredCluster(finished(function, cluster, facts), kept, border)
+
+
+def finished(function: KernelFunc, cluster: Cluster, facts: Facts) -> KernelFunc:
+    """The kernel with its location, the scalars that it takes, and what is known of them."""
     function.location = cluster.location
     function.attributes["scalars"] = _scalars(function)
     function.attributes["facts"] = _about(facts.lines(), function.scalars)
-    return LoweredCluster(function, kept)
+    return function
 
 
 def _reduce(

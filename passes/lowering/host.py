@@ -11,6 +11,8 @@ evaluates it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from headrace.ir.access import SymbolRef
 from headrace.ir.core import Block, Operation, OpResult, Region, Value, producer
 from headrace.ir.dims import Dim, Facts
@@ -120,9 +122,14 @@ class HostLowering:
             else:
                 self.buffers[result] = self.builder.add(View(target, kind, Dim.constant(0)), result.hint).result
             results.append(self.buffers[result])
-        self.kernels.append(lowered.function)
-        scalars = tuple(Dim.symbol(s) for s in lowered.function.scalars)
-        self.builder.add(Launch((*operands, *results), SymbolRef(name), scalars))
+        if lowered.border is not None:
+            self._launch(lowered.border, results)
+        self._launch(lowered.function, (*operands, *results))
+
+    def _launch(self, kernel: KernelFunc, buffers: Sequence[Value]) -> None:
+        self.kernels.append(kernel)
+        scalars = tuple(Dim.symbol(s) for s in kernel.scalars)
+        self.builder.add(Launch(tuple(buffers), SymbolRef(kernel.function_name), scalars))
 
     def _view(self, view: Movement) -> None:
         base = self._buffer(view.operands[0])

@@ -117,11 +117,18 @@ CASES = {
         graph.return %1""",
         ["slice conv"],
     ),
-    "padding does not reach into computed values": (
+    "padding does not reach into computed values, which are written into its middle": (
         """%0 = graph.exp %x : f32[n, 64]
         %1 = graph.pad %0 {before = [0, 1], after = [0, 0]} : f32[n, 65]
         %2 = graph.neg %1 : f32[n, 65]
         graph.return %2""",
+        ["exp pad", "neg"],
+    ),
+    "nor where others read these": (
+        """%0 = graph.exp %x : f32[n, 64]
+        %1 = graph.pad %0 {before = [0, 1], after = [0, 0]} : f32[n, 65]
+        %2 = graph.neg %1 : f32[n, 65]
+        graph.return %0, %2""",
         ["exp", "pad neg"],
     ),
     "what is broadcast is computed once": (
