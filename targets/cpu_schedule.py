@@ -9,7 +9,7 @@ from __future__ import annotations
 from headrace.ir.core import walk
 from headrace.ir.facts import TargetFacts
 from headrace.ir.kernel.ops.func import KernelFunc
-from headrace.ir.kernel.ops.structured import Map, Structured
+from headrace.ir.kernel.ops.structured import Structured
 from headrace.targets.cpu_contraction import contraction, is_contraction
 from headrace.targets.cpu_elementwise import elementwise
 from headrace.targets.cpu_plan import Plan
@@ -20,8 +20,6 @@ from headrace.targets.cpu_window import is_window, window
 def schedule(function: KernelFunc, facts: TargetFacts) -> list[str]:
     """The steps for one kernel; none where it has no structured operation."""
     ops = list(walk(function, Structured))
-    if len(ops) > 1 and all(isinstance(op, Map) and op.parent is function.block for op in ops):
-        return [step for op in ops for step in elementwise(Plan(function, op, facts), alone=False)]
     if len(ops) != 1:
         return []
     plan = Plan(function, ops[0], facts)

@@ -152,7 +152,7 @@ class _Comparison:
         def run(side: _Side, draw: Draw, wide: bool) -> Outcome:
             function = before if side is self.old else after
             result = run_kernel(function, inputs_for(before, case, draw), dict(case), wide=wide)
-            return Outcome(result.outputs, result.written)
+            return Outcome(result.outputs, result.written, fixed=not before.inputs)
 
         name = before.function_name
         cheap = max(c.work for c in costs) <= ORDERED_WORK

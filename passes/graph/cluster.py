@@ -35,9 +35,9 @@ and the rules below allow it in each; otherwise it starts a cluster of its own, 
       (but for one cheap operation); before a reduction it forbids what matmul and convolution do, and allows
       what a sum over all elements does.  One that can be the epilogue of a reducing operation before it is left
       to that, rather than to a reader that could not take the reducing one too.
-
-  Padding                              whose operand an operation makes for it alone becomes the end of that one's
-      cluster: its result is written into the middle of the padded one (`passes/lowering/padding.py`).
+  Padding (pad)                        that lays rows of memory around its operand (`Pad.is_frame`) is not taken by a
+      reduction, which would test at every step whether it is inside.  It starts a cluster of its own, and that takes
+      what makes the operand as if there were no padding: the kernel writes into the middle of the padded buffer.
 
 No cycle can arise: every path out of a cluster leads through its one result, and the cluster stands where its
 last operation stood, when all its inputs are there.
@@ -48,7 +48,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import TypeGuard
 
 from headrace.ir.core import Block, Location, Operation, Region, Value
 from headrace.ir.dims import Dim, Facts
@@ -100,16 +99,22 @@ class _Site:
 
 
 class _Cluster:
-    """A cluster in the making: its operations, and the sites at which these read each value."""
+    """A cluster in the making: its operations, and the sites at which these read each value.
+
+    `made` is what its kernel computes element by element: the output, or what that lays padding around.
+    """
 
     def __init__(self, output: GraphOp) -> None:
         self.output = output
-        self.index = probe_index(tensor(output.result).rank)
+        self.made = output.x if isinstance(output, Pad) and output.is_frame else output.result
+        self.index = probe_index(tensor(self.made).rank)
         self.root: Reducing | None = None
         self.operations: dict[Operation, None] = {}
-        self.padding: Pad | None = None  # behind the output
-        self.sites: dict[Value, dict[_Site, None]] = {output.result: {_Site(False, self.index, None): None}}
-        self.add(output)
+        self.sites: dict[Value, dict[_Site, None]] = {self.made: {_Site(False, self.index, None): None}}
+        if self.made is output.result:
+            self.add(output)
+        else:
+            self.operations[output] = None
 
     def add(self, operation: GraphOp) -> None:
         """Takes an operation whose result is read at known sites; what it reads in turn becomes known."""
@@ -134,7 +139,7 @@ class _Cluster:
 
     def evaluations(self, site: _Site) -> Dim:
         """How often the kernel comes by."""
-        once = tensor(self.output.result).elements
+        once = tensor(self.made).elements
         if not site.in_step or self.root is None:
             return once
         return once * prod((extent for _, extent in self.root.reduction_axes()), start=Dim.constant(1))
@@ -157,26 +162,14 @@ class _Grouping:
             if not self._needs_kernel(operation):
                 continue
             assert isinstance(operation, GraphOp)
-            if self._pads_one(operation):
-                continue
             takers = self._takers(operation)
             for cluster in takers:
                 cluster.add(operation)
             if not takers:
                 takers = [_Cluster(operation)]
-                takers[0].padding = next((u for u in operation.result.users if self._pads_one(u)), None)
                 found.extend(takers)
             self.homes[operation] = takers
         return found[::-1]
-
-    def _pads_one(self, operation: Operation) -> TypeGuard[Pad]:
-        """Whether it is padding, which only adds, of what an operation with a kernel makes for it alone."""
-        if not isinstance(operation, Pad) or len(operation.x.uses) > 1 or operation.x in self.lazy:
-            return False
-        above = operation.x.owner
-        makes = isinstance(above, Pull | Reducing) and not _may_be_repeated(above)
-        only_adds = all(self.facts.less_equal(0, d) is True for d in (*operation.before, *operation.after))
-        return makes and only_adds and not isinstance(above, Pad | DataDims)
 
     def _needs_kernel(self, operation: Operation) -> bool:
         if operation.regions or all(r in self.lazy for r in operation.results):
@@ -215,9 +208,11 @@ class _Grouping:
             return False
         if isinstance(operation, Reducing):
             at_home = sites[0] == _Site(False, cluster.index, None)
-            same_dims = tensor(operation.result).dims == tensor(cluster.output.result).dims
+            same_dims = tensor(operation.result).dims == tensor(cluster.made).dims
             return cluster.root is None and at_home and same_dims
         assert isinstance(operation, Pull)
+        if isinstance(operation, Pad) and operation.is_frame and sites[0].in_step:
+            return False
         if _is_epilogue(operation) and (cluster.root is not None or sites[0] != _Site(False, cluster.index, None)):
             return False
         once = self.facts.less_equal(cluster.evaluations(sites[0]), tensor(operation.result).elements)
@@ -273,20 +268,16 @@ def _write(cluster: _Cluster, rewriter: Rewriter) -> None:
     builder = Builder(body)
     for operation in operations:
         builder.add(operation.clone(copies))
-    last = cluster.output if cluster.padding is None else cluster.padding
-    if cluster.padding is not None:
-        builder.add(cluster.padding.clone(copies))
-    builder.add(Yield((copies[last.result],)))
+    builder.add(Yield((copies[cluster.output.result],)))
     new = ClusterOp(tuple(inputs), Region(body))
     new.location = Location.fused(o.location for o in operations)
-    rewriter.before(cluster.output).add(new, last.result.hint)
-    rewriter.replace_uses(last.result, new.result)
+    rewriter.before(cluster.output).add(new, cluster.output.result.hint)
+    rewriter.replace_uses(cluster.output.result, new.result)
 
 
 def _erase(clusters: Sequence[_Cluster], rewriter: Rewriter) -> None:
     """Removes the originals, users first."""
     for cluster in reversed(clusters):
-        padding = () if cluster.padding is None else (cluster.padding,)
-        for operation in (*padding, *cluster.operations):  # from the last upwards, as they were taken
+        for operation in cluster.operations:  # from the last upwards, as they were taken
             if operation.parent is not None and not operation.results[0].uses:
                 rewriter.erase(operation)

@@ -3,6 +3,8 @@
 In: the cluster and a name.  Out: a detached kernel.func whose parameters are the cluster's inputs (without
 those of one element known at compile time, which become constants in the body), then its results.
 
+Of a result that is a value with padding around (`Pad.is_frame`) only the middle is written; padding.py has the rest.
+
 Each result element is pulled at an index of fresh axes.  A pull that reaches a parameter becomes a read with
 its index map; one that reaches the reducing operation becomes its final accumulator; any other operation is
 asked for its element in turn.  So chains of elementwise and movement operations need no buffers between them.
@@ -18,8 +20,10 @@ from headrace.ir.core import Block, BlockArgument, Operation, OpResult, Region, 
 from headrace.ir.dims import Dim, Facts
 from headrace.ir.errors import PassError
 from headrace.ir.graph.families import Index, Movement, Pull, PullBuilder, Reducing, tensor
+from headrace.ir.graph.linear import ZERO
 from headrace.ir.graph.ops.cluster import Cluster
 from headrace.ir.graph.ops.constant import Constant
+from headrace.ir.graph.ops.pad import Pad
 from headrace.ir.graph.reads import permutes, probe_index
 from headrace.ir.kernel.ops.control import Yield
 from headrace.ir.kernel.ops.func import KernelFunc
@@ -28,23 +32,20 @@ from headrace.ir.module import module_of
 from headrace.ir.rewrite import Builder
 from headrace.ir.types import BufferType, ScalarType, TensorType
 from headrace.passes.lowering.names import Names, symbols_under
-from headrace.passes.lowering.padding import border_kernel, padding_of
 
 
 @dataclass(frozen=True, slots=True)
 class LoweredCluster:
-    """The kernel, and which of the cluster's inputs it takes, in parameter order; what fills the border, if any."""
+    """The kernel, and which of the cluster's inputs it takes, in parameter order."""
 
     function: KernelFunc
     inputs: tuple[int, ...]
-    border: KernelFunc | None = None
 
 
 def lower_cluster(cluster: Cluster, name: str, facts: Facts) -> LoweredCluster:
     """Raises PassError where the cluster is not of the form its operation describes."""
     yielded = cluster.body.block.terminator.operands
-    padding = padding_of(cluster)
-    results = yielded if padding is None else [padding.x]
+    results = [middle(r)[0] for r in yielded]
     names = Names(cluster)
     index_axes = _index_axes(cluster, results, names)
     index = tuple(Dim.symbol(a.name) for a in index_axes)
@@ -56,8 +57,10 @@ def lower_cluster(cluster: Cluster, name: str, facts: Facts) -> LoweredCluster:
     buffers: dict[Value, BlockArgument] = {
         cluster.body.block.arguments[i]: body.arguments[place] for place, i in enumerate(kept)
     }
-    place = index if padding is None else tuple(i + b for i, b in zip(index, padding.before, strict=True))
-    writes = tuple(Access(b, AccessMap(place)) for b in body.arguments[len(kept) :])
+    writes = tuple(
+        Access(b, AccessMap(tuple(i + n for i, n in zip(index, middle(r)[1], strict=True))))
+        for b, r in zip(body.arguments[len(kept) :], yielded, strict=True)
+    )
     context = _Context(cluster, buffers, constants, names)
     roots = [o for o in cluster.body.block.body if isinstance(o, Reducing)]
     if len(roots) > 1:
@@ -72,19 +75,11 @@ def lower_cluster(cluster: Cluster, name: str, facts: Facts) -> LoweredCluster:
     unread = [b for b in body.arguments[: len(kept)] if not b.uses]
     kept = tuple(i for i, b in zip(kept, body.arguments, strict=False) if b not in unread)
     _set_arguments(body, [b for b in body.arguments if b not in unread])
-    border = None
-    if padding is not None:
-        border = finished(border_kernel(padding, names.fresh(f"{name}_border")), cluster, facts)
     function = KernelFunc(SymbolRef(name), Region(body), len(results))
-    return LoweredCluster(finished(function, cluster, facts), kept, border)
-
-
-def finished(function: KernelFunc, cluster: Cluster, facts: Facts) -> KernelFunc:
-    """The kernel with its location, the scalars that it takes, and what is known of them."""
     function.location = cluster.location
-    function.attributes["scalars"] = _scalars(function)
-    function.attributes["facts"] = _about(facts.lines(), function.scalars)
-    return function
+    function.attributes["scalars"] = scalars_of(function)
+    function.attributes["facts"] = facts_about(facts.lines(), function.scalars)
+    return LoweredCluster(function, kept)
 
 
 def _reduce(
@@ -125,6 +120,16 @@ def _reduce(
         Region(combine.block),
         Region(finish.block),
     )
+
+
+def middle(result: Value) -> tuple[Value, Index]:
+    """What the kernel computes for a result of its cluster, and where in the result that begins: a value with padding
+    around is made in the middle of the padded buffer.
+    """
+    pad = producer(result, Pad)
+    if pad is None or not pad.is_frame:
+        return result, (ZERO,) * tensor(result).rank
+    return pad.x, pad.before
 
 
 @dataclass(slots=True)
@@ -260,13 +265,13 @@ def _index_axes(cluster: Cluster, results: Sequence[Value], names: Names) -> tup
     return tuple(Axis(names.fresh(f"i{n}"), "parallel", d) for n, d in enumerate(next(iter(dims))))
 
 
-def _scalars(function: KernelFunc) -> tuple[str, ...]:
+def scalars_of(function: KernelFunc) -> tuple[str, ...]:
     """The dim symbols of a kernel: all that it mentions but the axes."""
     axes = {a.name for o in function.walk() if isinstance(o, Structured) for a in o.axes}
     return tuple(sorted(symbols_under(function) - axes))
 
 
-def _about(lines: Sequence[str], symbols: Sequence[str]) -> tuple[str, ...]:
+def facts_about(lines: Sequence[str], symbols: Sequence[str]) -> tuple[str, ...]:
     """The facts that speak of these symbols only."""
     known = set(symbols)
     return tuple(line for line in lines if set(Facts.parse([line]).symbols) <= known)

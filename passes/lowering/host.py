@@ -3,15 +3,13 @@
 In: a graph function of clusters, views and code on constants only.  Out: the program function and its kernels,
 one for each distinct cluster.
 
-Clusters become launches, views (`Movement.is_view`) become `program.view`.  A result that the caller asked for
-is computed in the caller's buffer where its producer allows it, and copied there otherwise.  What depends on
-constants only becomes a graph.func without parameters behind a `program.constant`: the artefact's writer
-evaluates it.
+Clusters become launches, two where the result has padding around: its border is filled by a kernel of its own.
+Views (`Movement.is_view`) become `program.view`.  A result that the caller asked for is computed in the caller's
+buffer where its producer allows it, and copied there otherwise.  What depends on constants only becomes a graph.func
+without parameters behind a `program.constant`: the artefact's writer evaluates it.
 """
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 from headrace.ir.access import SymbolRef
 from headrace.ir.core import Block, Operation, OpResult, Region, Value, producer
@@ -22,12 +20,14 @@ from headrace.ir.graph.lazy import lazy_values
 from headrace.ir.graph.ops.cluster import Cluster
 from headrace.ir.graph.ops.constant import Constant as GraphConstant
 from headrace.ir.graph.ops.func import GraphFunc, Return
+from headrace.ir.graph.ops.pad import Pad
 from headrace.ir.kernel.ops.func import KernelFunc
 from headrace.ir.program.ops.program import Alloc, Check, Constant, Copy, Launch, ProgramFunc, Read, View
 from headrace.ir.rewrite import Builder
 from headrace.ir.types import BufferType
 from headrace.passes.lowering.cluster import lower_cluster
 from headrace.passes.lowering.names import Names
+from headrace.passes.lowering.padding import border_kernel
 
 
 class HostLowering:
@@ -122,14 +122,24 @@ class HostLowering:
             else:
                 self.buffers[result] = self.builder.add(View(target, kind, Dim.constant(0)), result.hint).result
             results.append(self.buffers[result])
-        if lowered.border is not None:
-            self._launch(lowered.border, results)
+        for yielded, buffer in zip(cluster.body.block.terminator.operands, results, strict=True):
+            self._border(yielded, buffer)
         self._launch(lowered.function, (*operands, *results))
 
-    def _launch(self, kernel: KernelFunc, buffers: Sequence[Value]) -> None:
+    def _border(self, result: Value, buffer: Value) -> None:
+        """Fills what a cluster's kernel leaves out of a padded result."""
+        pad = producer(result, Pad)
+        if pad is None or not pad.is_frame:
+            return
+        kernel = border_kernel(pad, self.names.fresh("border"), self.facts)
+        (kind,) = (p.type for p in kernel.parameters)
+        assert isinstance(kind, BufferType) and isinstance(buffer.type, BufferType)
+        joined = BufferType(kind.dtype, kind.dims, buffer.type.space)
+        self._launch(kernel, (self.builder.add(View(buffer, joined, Dim.constant(0))).result,))
+
+    def _launch(self, kernel: KernelFunc, buffers: tuple[Value, ...]) -> None:
         self.kernels.append(kernel)
-        scalars = tuple(Dim.symbol(s) for s in kernel.scalars)
-        self.builder.add(Launch(tuple(buffers), SymbolRef(kernel.function_name), scalars))
+        self.builder.add(Launch(buffers, kernel.symbol, tuple(Dim.symbol(s) for s in kernel.scalars)))
 
     def _view(self, view: Movement) -> None:
         base = self._buffer(view.operands[0])

@@ -1,19 +1,26 @@
-"""The border of a padded result: what is around the middle that a cluster's kernel writes.
+"""The border of a padded buffer: a kernel of its own that fills what lies around the middle.
 
-In: a cluster whose region ends in `graph.pad` of something computed in it.  Out: a kernel of its own that fills the
-border, one map for each side; the middle is written by the cluster's kernel at indices moved by `before`.  The sides of
-dim d reach over all of the dims behind d, and over the middle of those before it: together they are the border, and no
-two of them meet.
+In: a `graph.pad` that is a frame.  Out: a kernel.func on the padded buffer, its dims joined to [outside, places,
+elements of a place], and that buffer's type.
+
+The padded dims joined, border and middle alternate: a first run of the border, then for each row of the middle the end
+of that row and the start of the next, then a last run.  So border place q of these lies behind as many rows as fit
+before it:
+
+    q + width * clamp((q - first) floordiv between + 1, 0, rows)
+
+and one map over q fills all sides.
 """
 
 from __future__ import annotations
 
+from math import prod
+
 from headrace.ir.access import Access, AccessMap, Axis, SymbolRef
-from headrace.ir.core import Block, Region, producer
-from headrace.ir.dims import Dim
-from headrace.ir.graph.families import Movement, tensor
-from headrace.ir.graph.linear import ZERO
-from headrace.ir.graph.ops.cluster import Cluster
+from headrace.ir.core import Block, Region
+from headrace.ir.dims import Dim, Facts, dim_max, dim_min
+from headrace.ir.graph.families import tensor
+from headrace.ir.graph.linear import ONE, ZERO
 from headrace.ir.graph.ops.pad import Pad
 from headrace.ir.kernel.build import ScalarBuilder
 from headrace.ir.kernel.ops.control import Yield
@@ -21,37 +28,46 @@ from headrace.ir.kernel.ops.func import KernelFunc
 from headrace.ir.kernel.ops.structured import Map
 from headrace.ir.rewrite import Builder
 from headrace.ir.types import BufferType
+from headrace.passes.lowering.cluster import facts_about, scalars_of
+from headrace.passes.lowering.names import Names
 
 
-def padding_of(cluster: Cluster) -> Pad | None:
-    """The padding that ends the cluster, if it surrounds what an operation of the cluster computes."""
-    results = cluster.body.block.terminator.operands
-    pad = producer(results[0], Pad) if len(results) == 1 else None
-    if pad is None or pad.x in cluster.body.block.arguments or isinstance(pad.x.owner, Movement):
-        return None
-    return pad
+def border_kernel(pad: Pad, name: str, facts: Facts) -> KernelFunc:
+    """Writes `pad.value` to every element of the padded buffer that is outside of the middle."""
+    kind = tensor(pad.result)
+    first, last = pad.padded_dims[0], pad.padded_dims[-1]
+    outside, inside = (prod(dims, start=ONE) for dims in (kind.dims[:first], kind.dims[last + 1 :]))
+    places = prod(kind.dims[first : last + 1], start=ONE)
+    middle = prod(tensor(pad.x).dims[first : last + 1], start=ONE)
+    buffer = BufferType(kind.dtype, (outside, places, inside))
+    names = Names(pad)
+    axes = tuple(
+        Axis(names.fresh(wish), "parallel", extent)
+        for wish, extent in (("i", outside), ("border", places - middle), ("j", inside))
+    )
+    outer, border, inner = (Dim.symbol(a.name) for a in axes)
+    body = Block([buffer], [pad.result.hint])
+    filled = Block()
+    build = Builder(filled, None, pad.location)
+    build.add(Yield((ScalarBuilder(build).constant(pad.value, kind.dtype),)))
+    write = Access(body.arguments[0], AccessMap((outer, _place(pad, border), inner)))
+    Builder(body, None, pad.location).add(Map(axes, (), (write,), Region(filled)))
+    function = KernelFunc(SymbolRef(name), Region(body), 1)
+    function.location = pad.location
+    function.attributes["scalars"] = scalars_of(function)
+    function.attributes["facts"] = facts_about(facts.lines(), function.scalars)
+    return function
 
 
-def border_kernel(pad: Pad, name: str) -> KernelFunc:
-    """Fills the border of its one output."""
-    kind, middle = tensor(pad.result), tensor(pad.x).dims
-    body = Block([BufferType(kind.dtype, kind.dims)], [pad.result.hint])
-    builder = Builder(body, None, pad.location)
-    for dim, (before, inside, after) in enumerate(zip(pad.before, middle, pad.after, strict=True)):
-        for side, (start, extent) in enumerate(((ZERO, before), (before + inside, after))):
-            if extent != ZERO:
-                _side(pad, f"s{dim}_{side}", dim, start, extent, builder)
-    return KernelFunc(SymbolRef(name), Region(body), 1)
-
-
-def _side(pad: Pad, name: str, dim: int, start: Dim, extent: Dim, builder: Builder) -> None:
-    """Fills [start, start + extent) of one dim."""
-    kind, middle = tensor(pad.result), tensor(pad.x).dims
-    starts = (*pad.before[:dim], start, *[ZERO] * (len(middle) - dim - 1))
-    extents = (*middle[:dim], extent, *kind.dims[dim + 1 :])
-    axes = tuple(Axis(f"{name}_i{n}", "parallel", e) for n, e in enumerate(extents))
-    place = tuple(Dim.symbol(a.name) + s for a, s in zip(axes, starts, strict=True))
-    block = Block()
-    inside = Builder(block, None, pad.location)
-    inside.add(Yield((ScalarBuilder(inside).constant(pad.value, kind.dtype),)))
-    builder.add(Map(axes, (), (Access(builder.block.arguments[0], AccessMap(place)),), Region(block)))
+def _place(pad: Pad, border: Dim) -> Dim:
+    """Where in the joined padded dims border place number `border` lies."""
+    dims = pad.padded_dims
+    before, after = ([side[d] for d in dims] for side in (pad.before, pad.after))
+    extents = [tensor(pad.x).dims[d] for d in dims]
+    if len(dims) == 1:
+        rows, width, first, between = ONE, extents[0], before[0], ONE
+    else:
+        rows, width = extents
+        first = before[0] * (before[1] + width + after[1]) + before[1]
+        between = before[1] + after[1]
+    return border + width * dim_min(dim_max((border - first) // between + 1, ZERO), rows)

@@ -1,7 +1,7 @@
 """The semantic check: passes that change the meaning are named, with the first element that differs."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -396,4 +396,5 @@ def test_results_that_say_nothing() -> None:
     assert emptiness(outcome(np.array([1.0, 2.0, np.nan]))) is None
     assert emptiness(outcome(np.array([1.0, np.nan, np.inf]))) == "the result is mostly not finite"
     assert emptiness(outcome(np.zeros(5, np.int32))) == "the result is constant"
+    assert emptiness(replace(outcome(np.zeros(5, np.int32)), fixed=True)) is None
     assert emptiness(outcome(np.zeros((0, 3)))) == "the result has no elements"

@@ -32,7 +32,7 @@ from headrace.ir.types import F32
 from headrace.passes.graph import canonicalize, fold_batch_norm, fold_constants
 from headrace.passes.kernel import pack as pack_pass
 from headrace.passes.kernel import peel, tile
-from headrace.passes.lowering import cluster, elementary, widen
+from headrace.passes.lowering import cluster, elementary, padding, widen
 from headrace.passes.program import plan_memory
 from headrace.targets import find_target
 
@@ -159,6 +159,21 @@ def padded_with_one() -> Patch:
         return right(self, value, map if map.otherwise is None else replace(map, otherwise=1.0))
 
     return cluster._Puller, "_element", wrong
+
+
+def border_beside() -> Patch:
+    right = padding._place
+    return padding, "_place", lambda pad, place: right(pad, place) // 2 * 2
+
+
+def beside_the_middle() -> Patch:
+    right = cluster.middle
+
+    def wrong(result: Value) -> tuple[Value, Any]:
+        value, begins = right(result)
+        return value, tuple(n * 2 if n == 1 else n for n in begins[:2]) + begins[2:]
+
+    return cluster, "middle", wrong
 
 
 def dropped_bias() -> Patch:
@@ -288,6 +303,8 @@ MUTANTS = (
     Mutant("softmax not normalised", "graph.decompose", decomposed(softmax.Softmax, without_last)),
     Mutant("softmax along the wrong axis", "graph.decompose", lambda: (softmax.Softmax, "axes", (1,))),
     Mutant("padding of one", "kernel.lower", padded_with_one),
+    Mutant("a border with gaps", "kernel.lower", border_beside),
+    Mutant("a row beside the middle", "kernel.lower", beside_the_middle),
     Mutant("epilogue dropped", "kernel.lower", dropped_bias),
     Mutant("inverse permutation", "kernel.lower", other_way),
     Mutant("tail lost", "kernel.tile", no_tail),
@@ -374,8 +391,8 @@ def verdict(mutant: Mutant) -> str:
 
 @pytest.mark.slow
 def test_mutants_are_named() -> None:
-    assert len(MUTANTS) == 30
+    assert len(MUTANTS) == 32
     verdicts = {mutant: verdict(mutant) for mutant in MUTANTS}
     for mutant, said in verdicts.items():
         print(f"{mutant.guilty:<24}{mutant.name:<40}{said}")
-    assert sum(said == "caught" for said in verdicts.values()) >= 28
+    assert sum(said == "caught" for said in verdicts.values()) >= 30

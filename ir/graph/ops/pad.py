@@ -38,6 +38,21 @@ class Pad(Pull):
                 raise self.fail(f"more than all elements of {kind} are cut off")
         return [kind.with_dims(dims)]
 
+    @property
+    def padded_dims(self) -> tuple[int, ...]:
+        """The dims that have elements added or cut off."""
+        sides = enumerate(zip(self.before, self.after, strict=True))
+        return tuple(i for i, (b, a) in sides if (b, a) != (ZERO, ZERO))
+
+    @property
+    def is_frame(self) -> bool:
+        """Whether it lays whole rows of memory around the operand: numbers of them known, one dim or two neighbours
+        padded, and the last dim left as it is.  The operand can then be made in the middle of the padded buffer.
+        """
+        dims = self.padded_dims
+        adds = all(d.is_constant and d.value >= 0 for d in (*self.before, *self.after))
+        return adds and 1 <= len(dims) <= 2 and dims[-1] - dims[0] == len(dims) - 1 < len(self.before) - 1 - dims[0]
+
     def fold(self) -> Value | None:
         return self.x if all(d == ZERO for d in (*self.before, *self.after)) else None
 

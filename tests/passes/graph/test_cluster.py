@@ -117,19 +117,39 @@ CASES = {
         graph.return %1""",
         ["slice conv"],
     ),
-    "padding does not reach into computed values, which are written into its middle": (
+    "padding does not reach into computed values": (
         """%0 = graph.exp %x : f32[n, 64]
         %1 = graph.pad %0 {before = [0, 1], after = [0, 0]} : f32[n, 65]
         %2 = graph.neg %1 : f32[n, 65]
         graph.return %2""",
-        ["exp pad", "neg"],
-    ),
-    "nor where others read these": (
-        """%0 = graph.exp %x : f32[n, 64]
-        %1 = graph.pad %0 {before = [0, 1], after = [0, 0]} : f32[n, 65]
-        %2 = graph.neg %1 : f32[n, 65]
-        graph.return %0, %2""",
         ["exp", "pad neg"],
+    ),
+    "rows of padding around a computed value belong to its kernel": (
+        f"""%0 = graph.conv %i, %k {{{PADDED}}} : f32[n, 4, 8, 8]
+        %1 = graph.relu %0 : f32[n, 4, 8, 8]
+        %2 = graph.pad %1 {{before = [0, 1, 2, 0], after = [0, 0, 1, 0]}} : f32[n, 5, 11, 8]
+        graph.return %2""",
+        ["conv relu pad"],
+    ),
+    "and what else reads the value reads it there": (
+        """%0 = graph.exp %i : f32[n, 4, 8, 8]
+        %1 = graph.pad %0 {before = [0, 1, 1, 0], after = [0, 1, 1, 0]} : f32[n, 6, 10, 8]
+        %2 = graph.slice %1 {starts = [0, 1, 1, 0], sizes = [n, 4, 8, 8], steps = [1, 1, 1, 1]} : f32[n, 4, 8, 8]
+        %3 = graph.neg %2 : f32[n, 4, 8, 8]
+        graph.return %1, %3""",
+        ["exp pad", "slice neg"],
+    ),
+    "elements of padding within a row do not": (
+        f"""%0 = graph.conv %i, %k {{{PADDED}}} : f32[n, 4, 8, 8]
+        %1 = graph.pad %0 {{before = [0, 0, 1, 1], after = [0, 0, 1, 1]}} : f32[n, 4, 10, 10]
+        graph.return %1""",
+        ["conv", "pad"],
+    ),
+    "a reduction does not test for rows of padding": (
+        f"""%0 = graph.pad %i {{before = [0, 1, 1, 0], after = [0, 1, 1, 0]}} : f32[n, 6, 10, 8]
+        %1 = graph.max_pool %0 {{kernel = [2, 2], {PLAIN.replace("[1, 1]", "[2, 2]", 1)}, channels_last = true}} : f32[n, 3, 5, 8]
+        graph.return %1""",
+        ["pad", "max_pool"],
     ),
     "what is broadcast is computed once": (
         """%0 = graph.exp %c : f32[n, 1]
