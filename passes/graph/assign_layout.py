@@ -13,21 +13,23 @@ After:
     %3 = graph.transpose %8 {perm = [0, 3, 1, 2]} : f32[n, 64, 28, 28]
 
 Convolutions of constant weights change their layout; a transpose behind one then sinks through elementwise operations,
-poolings, concatenations, slices, pads and reductions, until it meets its opposite or an operation that takes its
-operand as it is.  Needs: `graph.canonicalize` behind it, which cancels opposites.  Leaves: the same values in the
-function's results.  Without a target, or on one that wants channels first, it does nothing.
+poolings, concatenations, slices, pads, reductions, and reshapes that tear no dims apart, until it meets its opposite or
+an operation that takes its operand as it is.  Where an operation has other operands too, they are transposed instead,
+unless these are larger.  Needs: `graph.canonicalize` behind it, which cancels opposites.  Leaves: the same values in
+the function's results.  Without a target, or on one that wants channels first, it does nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby, pairwise
 
 from headrace.ir.core import Value, producer
 from headrace.ir.dims import Dim
 from headrace.ir.graph.families import Elementwise, GraphOp, tensor
 from headrace.ir.graph.lazy import lazy_values
-from headrace.ir.graph.linear import ONE
+from headrace.ir.graph.linear import ONE, ZERO, groups
 from headrace.ir.graph.ops.concat import Concat
 from headrace.ir.graph.ops.conv import Conv
 from headrace.ir.graph.ops.func import GraphFunc
@@ -51,7 +53,7 @@ class AssignLayout(Pass):
     """No options."""
 
     summary = "give convolutions and what surrounds them the layout that the target wants"
-    effect = "exact"
+    effect = "reorders"  # what is summed over several dims is summed in another order
 
     def run(self, module: Module, rewriter: Rewriter, context: PassContext) -> None:
         if context.facts is None or not context.facts.channels_last:
@@ -77,6 +79,7 @@ class _Layout:
         self.function = function
         self.rewriter = rewriter
         self.lazy = lazy_values(function.block)
+        self.made: set[Value] = set()  # by transposes that this pass put there; membership only
 
     def run(self) -> None:
         for operation in list(self.function.block.body):
@@ -107,6 +110,7 @@ class _Layout:
         found = build.add(new, old.result.hint).result
         if perm != tuple(range(len(perm))):
             found = build.add(Transpose(found, perm)).result
+            self.made.add(found)
         self.rewriter.replace(old, [found])
 
     def _copy(self, op: GraphOp, values: dict[Value, Value], **attributes: object) -> GraphOp:
@@ -119,45 +123,61 @@ class _Layout:
     # ---- how it sinks ------------------------------------------------------------------------------------
 
     def _sink(self, op: GraphOp) -> None:
-        above = [producer(o, Transpose) for o in op.operands if o not in self.lazy]
-        perm = next((t.perm for t in above if t is not None), None)
-        if perm is None or perm != _opposite(channels_to_end(len(perm))):
-            return
         for kind, rule in RULES:
             if isinstance(op, kind):
-                rule(self, op, perm)
+                perm = next((p for p in map(self._perm, op.operands) if p is not None), None)
+                if perm is not None:
+                    rule(self, op, perm)
                 return
+
+    def _perm(self, value: Value) -> Perm | None:
+        """The order that a transpose above gives its dims, if it is one that may sink: what follows a convolution."""
+        above = producer(value, Transpose)
+        if above is None or value in self.lazy:
+            return None
+        follows = value in self.made or above.perm == _opposite(channels_to_end(len(above.perm)))
+        return above.perm if follows else None
 
     def _elementwise(self, op: Elementwise, perm: Perm) -> None:
-        if tensor(op.result).rank != len(perm):
-            return
-        build = self.rewriter.before(op)
-        values: dict[Value, Value] = {}
-        for operand in dict.fromkeys(op.operands):
-            found = self._in_layout(operand, perm, build)
-            if found is None:
-                return
-            values[operand] = found
-        self._finish(op, build, self._copy(op, values), perm)
+        if tensor(op.result).rank == len(perm) and self._pays(op, perm):
+            build = self.rewriter.before(op)
+            values = {o: self._in_layout(o, perm, build) for o in dict.fromkeys(op.operands)}
+            self._finish(op, build, self._copy(op, values), perm)
 
-    def _in_layout(self, value: Value, perm: Perm, build: Builder) -> Value | None:
-        """The operand of an elementwise operation in the layout below a transpose; None if that costs a copy."""
+    def _pays(self, op: GraphOp, perm: Perm) -> bool:
+        """Whether the operands below a transpose have no fewer elements than those that would get one."""
+        balance = ZERO
+        for operand in dict.fromkeys(op.operands):
+            if self._perm(operand) == perm:
+                balance = balance + tensor(operand).elements
+            elif operand not in self.lazy and len(_wide(tensor(operand).dims)) > 1:
+                balance = balance - tensor(operand).elements
+        return balance == ZERO or self.function.known.less_equal(balance, ZERO) is not True
+
+    def _in_layout(self, value: Value, perm: Perm, build: Builder) -> Value:
+        """The operand in the layout below a transpose; one of fewer dims, which will be broadcast, gets them all."""
         above = producer(value, Transpose)
-        if above is not None and above.perm == perm and value not in self.lazy:
+        if above is not None and self._perm(value) == perm:
             return above.x
         kind = tensor(value)
-        wide = [i for i, d in enumerate(kind.dims) if d != ONE]
-        if not wide:
+        if not _wide(kind.dims):
             return value
-        if value not in self.lazy and len(wide) > 1:
-            return None
-        whole = (ONE,) * (len(perm) - kind.rank) + kind.dims
         if kind.rank < len(perm):
-            value = build.add(Reshape(value, whole)).result
+            value = build.add(Reshape(value, (ONE,) * (len(perm) - kind.rank) + kind.dims)).result
         return _simplified(build, build.add(Transpose(value, _opposite(perm))).result)
 
+    def _transpose(self, op: Transpose, perm: Perm) -> None:
+        above = producer(op.x, Transpose)
+        assert above is not None
+        both = tuple(perm[p] for p in op.perm)
+        if both == tuple(range(len(both))):
+            self.rewriter.replace(op, [above.x])
+        else:
+            self.made.add(self.rewriter.replace_with(op, Transpose(above.x, both)).result)
+
     def _pool(self, op: Pool, perm: Perm) -> None:
-        self._finish_one(op, perm, channels_last=True)
+        if not op.channels_last and perm == _opposite(channels_to_end(len(perm))):
+            self._finish_one(op, perm, channels_last=True)
 
     def _finish_one(self, op: GraphOp, perm: Perm, **attributes: object) -> None:
         """An operation of one operand, which the transpose makes, and a result in the same layout."""
@@ -167,10 +187,10 @@ class _Layout:
         self._finish(op, self.rewriter.before(op), copy, perm)
 
     def _concat(self, op: Concat, perm: Perm) -> None:
-        above = [producer(x, Transpose) for x in op.xs]
-        if all(t is not None and t.perm == perm for t in above):
-            values = {x: t.x for x, t in zip(op.xs, above, strict=True) if t is not None}
-            self._finish(op, self.rewriter.before(op), self._copy(op, values, axis=perm[op.axis]), perm)
+        if self._pays(op, perm):
+            build = self.rewriter.before(op)
+            values = {x: self._in_layout(x, perm, build) for x in dict.fromkeys(op.xs)}
+            self._finish(op, build, self._copy(op, values, axis=perm[op.axis]), perm)
 
     def _slice(self, op: Slice, perm: Perm) -> None:
         parts = {n: _permuted(op.attributes[n], _opposite(perm)) for n in ("starts", "sizes", "steps")}
@@ -182,12 +202,31 @@ class _Layout:
 
     def _reduce(self, op: Reduce, perm: Perm) -> None:
         axes = tuple(sorted(perm[a] for a in op.axes))
-        if op.keepdims:
-            self._finish_one(op, perm, axes=axes)
+        if not op.keepdims:
+            kept = [perm[i] for i in range(len(perm)) if i not in op.axes]  # by dim of the result: the dim below
+            perm = tuple(sorted(kept).index(i) for i in kept)
+        self._finish_one(op, perm, axes=axes)
+
+    def _reshape(self, op: Reshape, perm: Perm) -> None:
+        """Dims that are joined or split lie side by side below the transpose too, in the same order."""
+        before, order = tensor(op.x).dims, _opposite(perm)
+        pieces = groups(op.dims, before)
+        below = [next(n for n, (_, piece) in enumerate(pieces) if piece.start <= i < piece.stop) for i in order]
+        wide = [(number, i) for number, i in zip(below, order, strict=True) if before[i] != ONE]
+        runs = [number for number, _ in groupby(wide, key=lambda pair: pair[0])]
+        ascending = all(a[1] < b[1] for a, b in pairwise(wide) if a[0] == b[0])
+        if len(set(runs)) < len(runs) or not ascending:
             return
-        kept = [perm[i] for i in range(len(perm)) if i not in op.axes]  # by dim of the result: the dim below
-        if kept == sorted(kept):
-            self._finish_one(op, tuple(range(len(kept))), axes=axes)
+        places = [*runs, *(n for n in range(len(pieces)) if n not in runs)]
+        dims = [
+            i for n in places for i in range(*pieces[n][0].indices(len(op.dims)))
+        ]  # of the result, in their order below
+        self._finish_one(op, _opposite(tuple(dims)), dims=tuple(op.dims[i] for i in dims))
+
+
+def _wide(dims: Sequence[Dim]) -> list[int]:
+    """The dims along which there is more than one element, or may be."""
+    return [i for i, d in enumerate(dims) if d != ONE]
 
 
 def _permuted(parts: Sequence[Dim | int], order: Perm) -> tuple[Dim | int, ...]:
@@ -201,7 +240,7 @@ def _simplified(build: Builder, value: Value) -> Value:
     folded = op.fold()
     if folded is not None:
         return folded
-    wide = [p for p in op.perm if tensor(op.x).dims[p] != ONE]
+    wide = [p for p in op.perm if p in _wide(tensor(op.x).dims)]
     return build.add(Reshape(op.x, tensor(value).dims)).result if wide == sorted(wide) else value
 
 
@@ -212,4 +251,6 @@ RULES: tuple[tuple[type, Callable[..., None]], ...] = (
     (Slice, _Layout._slice),
     (Pad, _Layout._pad),
     (Reduce, _Layout._reduce),
+    (Reshape, _Layout._reshape),
+    (Transpose, _Layout._transpose),
 )
