@@ -184,7 +184,7 @@ class Recurrent(OwnKernel):
     def contract(
         self, scan: Scan, state: Value, weights: Value, into: Value, gates: int, added: Callable[[Axis], Access] | None
     ) -> None:
-        """`into` becomes a state times weights [direction, from, to], plus an element of `added`; `to` is some gates."""
+        """`into` becomes a state times weights [direction, element, gate], plus an element of `added`."""
         w = scan.w
         j, k = w.axis("j", self.size * gates), w.axis("k", self.size, "reduction")
         w.contract(
