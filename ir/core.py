@@ -168,14 +168,13 @@ class Operation(metaclass=_SlotsEverywhere):
     def drop(self) -> None:
         """Lets go of operands and regions of an operation that nobody uses and that is in no block."""
         assert self.parent is None and not any(r.uses for r in self.results), f"{self.name} is still used"
+        for inner in self.walk():
+            inner.set_operands(())  # all of them first: an inner region uses values of the regions around it
         for region in self.regions:
-            for inner in reversed(region.block.operations):
-                inner.set_operands(())
             for inner in list(region.block.operations):
                 inner.parent = None
                 inner.drop()
             region.block.operations.clear()
-        self.set_operands(())
 
     def clone(self, values: dict[Value, Value] | None = None) -> Operation:
         """A detached deep copy; operands are looked up in `values`, and results are added to it."""

@@ -8,9 +8,10 @@ says which operand elements that takes, through a `PullBuilder`.
     │   ├── Elementwise   `scalar` of the operands' elements at the broadcast index
     │   └── Movement      an operand's element at another index: transpose, slice, reshape
     │       └── DataDims     ... whose dims are data: reshape to a shape that the program computes
-    └── Reducing   a fold over reduction axes: sums, contractions, pooling, convolution
+    ├── Reducing   a fold over reduction axes: sums, contractions, pooling, convolution
+    └── OwnKernel  the kernel written out: structured operations inside loops, over scratch
 
-An operation that is neither decomposes into ones that are.  An operation that only looks at types or at
+An operation that is none of these decomposes into ones that are.  An operation that only looks at types or at
 integers known at compile time (`Shape`, `Reshape` with a run-time operand) says its result as formulas in
 `shape_values`, which `graph.propagate-shapes` uses.
 """
@@ -18,7 +19,7 @@ integers known at compile time (`Shape`, `Reshape` with a run-time operand) says
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
@@ -28,6 +29,7 @@ from headrace.ir.core import Operation, Value
 from headrace.ir.dims import Dim, dim_max, dim_min
 from headrace.ir.errors import VerifyError
 from headrace.ir.kernel.build import ScalarBuilder
+from headrace.ir.kernel.writer import KernelWriter
 from headrace.ir.rewrite import Builder
 from headrace.ir.types import F32, DType, TensorType, Type
 
@@ -285,6 +287,15 @@ class Reducing(GraphOp):
     def finish(self, b: PullBuilder, index: Index, state: Sequence[Value]) -> Value:
         """The result's element from the final accumulators; may read operands at `index`."""
         return state[0]
+
+
+class OwnKernel(GraphOp):
+    """One or more results of one kernel, where no formula describes a single element: a scan, a recurrence."""
+
+    @abstractmethod
+    def write(self, w: KernelWriter, buffers: Mapping[Value, Value]) -> None:
+        """Writes the kernel's body; `buffers` hold the operands, and are to hold the results."""
+        raise NotImplementedError
 
 
 def fresh_axes(prefix: str, kind: str, extents: Sequence[Dim]) -> tuple[Axis, ...]:

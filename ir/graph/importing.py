@@ -117,6 +117,10 @@ class OnnxNode(Protocol):
         """Appends an operation with one result; returns that."""
         ...
 
+    def add_all(self, operation: Operation) -> Sequence[Value]:
+        """Appends an operation with any number of results; returns these."""
+        ...
+
     def add_constant(self, array: Array) -> Value:
         """Appends a constant."""
         ...

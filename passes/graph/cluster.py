@@ -13,15 +13,16 @@ After:
       graph.yield %5
     } : f32[n, 10]
 
-Needs: every operation is a `Pull` or a `Reducing` one (`graph.decompose`).  Leaves: every operation on tensors in
-a cluster, but for two kinds.  *Views* (reshape) stay outside: their operand lies in memory, and other dims on the
-same memory cost nothing.  What depends on constants only stays outside too, as code that is evaluated when the
+Needs: every operation is a `Pull`, a `Reducing` or an `OwnKernel` one (`graph.decompose`).  Leaves: every operation on
+tensors in a cluster, but for two kinds.  *Views* (reshape) stay outside: their operand lies in memory, and other dims
+on the same memory cost nothing.  What depends on constants only stays outside too, as code that is evaluated when the
 artefact is written; unless its bits would depend on the machine that compiles (`GraphOp.folds`), or it makes many
-elements from few.  Refuses: an operation that is neither pulling nor reducing.
+elements from few.  Refuses: an operation of no such family.
 
-A cluster has one result.  It is built from its last operation upwards, operations being visited from the end of
-the function to its start.  An operation is taken into the clusters that read it if all its users are in clusters
-and the rules below allow it in each; otherwise it starts a cluster of its own, and its result lies in memory.
+An operation that writes its own kernel is a cluster of its own.  Any other cluster has one result.  It is built from
+its last operation upwards, operations being visited from the end of the function to its start.  An operation is taken
+into the clusters that read it if all its users are in clusters and the rules below allow it in each; otherwise it
+starts a cluster of its own, and its result lies in memory.
 
   Movement (transpose, slice, expand)  is taken by every reader: reading at another place costs no more than
       reading the copy.  Where a reader pads, it may only reorder dims, so that outside stays outside.  The same
@@ -52,7 +53,7 @@ from math import prod
 from headrace.ir.core import Block, Location, Operation, Region, Value
 from headrace.ir.dims import Dim, Facts
 from headrace.ir.errors import PassError
-from headrace.ir.graph.families import DataDims, GraphOp, Index, Movement, Pull, Reducing, tensor
+from headrace.ir.graph.families import DataDims, GraphOp, Index, Movement, OwnKernel, Pull, Reducing, tensor
 from headrace.ir.graph.lazy import lazy_values
 from headrace.ir.graph.ops.cluster import Cluster as ClusterOp
 from headrace.ir.graph.ops.func import GraphFunc, Yield
@@ -106,12 +107,12 @@ class _Cluster:
 
     def __init__(self, output: GraphOp) -> None:
         self.output = output
-        self.made = output.x if isinstance(output, Pad) and output.is_frame else output.result
+        self.made = output.x if isinstance(output, Pad) and output.is_frame else output.results[0]
         self.index = probe_index(tensor(self.made).rank)
         self.root: Reducing | None = None
         self.operations: dict[Operation, None] = {}
         self.sites: dict[Value, dict[_Site, None]] = {self.made: {_Site(False, self.index, None): None}}
-        if self.made is output.result:
+        if self.made is output.results[0]:
             self.add(output)
         else:
             self.operations[output] = None
@@ -162,7 +163,7 @@ class _Grouping:
             if not self._needs_kernel(operation):
                 continue
             assert isinstance(operation, GraphOp)
-            takers = self._takers(operation)
+            takers = [] if isinstance(operation, OwnKernel) else self._takers(operation)
             for cluster in takers:
                 cluster.add(operation)
             if not takers:
@@ -176,7 +177,7 @@ class _Grouping:
             return False
         if isinstance(operation, Movement) and operation.is_view:
             return False
-        if not isinstance(operation, Pull | Reducing):
+        if not isinstance(operation, Pull | Reducing | OwnKernel):
             where = f"{operation.name} (node {operation.location})"
             raise PassError(f"graph.cluster: {where} has no kernel form; graph.decompose must come before")
         return True
@@ -268,16 +269,18 @@ def _write(cluster: _Cluster, rewriter: Rewriter) -> None:
     builder = Builder(body)
     for operation in operations:
         builder.add(operation.clone(copies))
-    builder.add(Yield((copies[cluster.output.result],)))
+    builder.add(Yield(tuple(copies[r] for r in cluster.output.results)))
     new = ClusterOp(tuple(inputs), Region(body))
     new.location = Location.fused(o.location for o in operations)
-    rewriter.before(cluster.output).add(new, cluster.output.result.hint)
-    rewriter.replace_uses(cluster.output.result, new.result)
+    rewriter.before(cluster.output).add(new)
+    for old, result in zip(cluster.output.results, new.results, strict=True):
+        result.hint = old.hint
+        rewriter.replace_uses(old, result)
 
 
 def _erase(clusters: Sequence[_Cluster], rewriter: Rewriter) -> None:
     """Removes the originals, users first."""
     for cluster in reversed(clusters):
         for operation in cluster.operations:  # from the last upwards, as they were taken
-            if operation.parent is not None and not operation.results[0].uses:
+            if operation.parent is not None and not any(r.uses for r in operation.results):
                 rewriter.erase(operation)

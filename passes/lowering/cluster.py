@@ -1,4 +1,5 @@
-"""A `graph.cluster` becomes a structured `kernel.func`: one map, or one reduce with its epilogue.
+"""A `graph.cluster` becomes a structured `kernel.func`: one map, one reduce with its epilogue, or what an operation
+that has a kernel of its own writes.
 
 In: the cluster and a name.  Out: a detached kernel.func whose parameters are the cluster's inputs (without
 those of one element known at compile time, which become constants in the body), then its results.
@@ -19,7 +20,7 @@ from headrace.ir.access import Access, AccessMap, Axis, SymbolRef
 from headrace.ir.core import Block, BlockArgument, Operation, OpResult, Region, Value, producer
 from headrace.ir.dims import Dim, Facts
 from headrace.ir.errors import PassError
-from headrace.ir.graph.families import Index, Movement, Pull, PullBuilder, Reducing, tensor
+from headrace.ir.graph.families import Index, Movement, OwnKernel, Pull, PullBuilder, Reducing, tensor
 from headrace.ir.graph.linear import ZERO
 from headrace.ir.graph.ops.cluster import Cluster
 from headrace.ir.graph.ops.constant import Constant
@@ -27,9 +28,11 @@ from headrace.ir.graph.ops.pad import Pad
 from headrace.ir.graph.reads import permutes, probe_index
 from headrace.ir.kernel.ops.control import Yield
 from headrace.ir.kernel.ops.func import KernelFunc
-from headrace.ir.kernel.ops.structured import Map, Reduce, Structured
+from headrace.ir.kernel.ops.structured import Map, Reduce
+from headrace.ir.kernel.writer import KernelWriter
 from headrace.ir.module import module_of
 from headrace.ir.rewrite import Builder
+from headrace.ir.symbols import axes_of
 from headrace.ir.types import BufferType, ScalarType, TensorType
 from headrace.passes.lowering.names import Names, symbols_under
 
@@ -45,11 +48,9 @@ class LoweredCluster:
 def lower_cluster(cluster: Cluster, name: str, facts: Facts) -> LoweredCluster:
     """Raises PassError where the cluster is not of the form its operation describes."""
     yielded = cluster.body.block.terminator.operands
-    results = [middle(r)[0] for r in yielded]
     names = Names(cluster)
-    index_axes = _index_axes(cluster, results, names)
-    index = tuple(Dim.symbol(a.name) for a in index_axes)
-    constants = _small_constants(cluster)
+    own = _own_kernel(cluster)
+    constants = {} if own is not None else _small_constants(cluster)
     kept = tuple(i for i, a in enumerate(cluster.body.block.arguments) if a not in constants)
     types = [_buffer(cluster.inputs[i].type) for i in kept] + [_buffer(r.type) for r in yielded]
     hints = [cluster.inputs[i].hint for i in kept] + [r.hint for r in cluster.results]
@@ -57,29 +58,45 @@ def lower_cluster(cluster: Cluster, name: str, facts: Facts) -> LoweredCluster:
     buffers: dict[Value, BlockArgument] = {
         cluster.body.block.arguments[i]: body.arguments[place] for place, i in enumerate(kept)
     }
-    writes = tuple(
-        Access(b, AccessMap(tuple(i + n for i, n in zip(index, middle(r)[1], strict=True))))
-        for b, r in zip(body.arguments[len(kept) :], yielded, strict=True)
-    )
-    context = _Context(cluster, buffers, constants, names)
-    roots = [o for o in cluster.body.block.body if isinstance(o, Reducing)]
-    if len(roots) > 1:
-        raise PassError(f"cluster at {cluster.location}: {len(roots)} reducing operations, expected at most one")
     builder = Builder(body, None, cluster.location)
-    if roots:
-        builder.add(_reduce(context, roots[0], results, index_axes, index, writes))
+    outputs = body.arguments[len(kept) :]
+    if own is not None:
+        own.write(KernelWriter(builder, names.fresh), {**buffers, **dict(zip(yielded, outputs, strict=True))})
     else:
-        pulled = _Puller(context)
-        pulled.finish([pulled.value_at(r, index) for r in results])
-        builder.add(Map(index_axes, pulled.accesses, writes, Region(pulled.block)))
+        builder.add(_structured(_Context(cluster, buffers, constants, names), yielded, outputs))
     unread = [b for b in body.arguments[: len(kept)] if not b.uses]
     kept = tuple(i for i, b in zip(kept, body.arguments, strict=False) if b not in unread)
     _set_arguments(body, [b for b in body.arguments if b not in unread])
-    function = KernelFunc(SymbolRef(name), Region(body), len(results))
+    function = KernelFunc(SymbolRef(name), Region(body), len(yielded))
     function.location = cluster.location
     function.attributes["scalars"] = scalars_of(function)
     function.attributes["facts"] = facts_about(facts.lines(), function.scalars)
     return LoweredCluster(function, kept)
+
+
+def _own_kernel(cluster: Cluster) -> OwnKernel | None:
+    """The operation that the cluster consists of, if it writes its kernel itself."""
+    return next((o for o in cluster.body.block.body if isinstance(o, OwnKernel)), None)
+
+
+def _structured(context: _Context, yielded: Sequence[Value], outputs: Sequence[Value]) -> Map | Reduce:
+    """The one structured operation that any other cluster is."""
+    cluster = context.cluster
+    results = [middle(r)[0] for r in yielded]
+    axes = _index_axes(cluster, results, context.names)
+    index = tuple(Dim.symbol(a.name) for a in axes)
+    writes = tuple(
+        Access(b, AccessMap(tuple(i + n for i, n in zip(index, middle(r)[1], strict=True))))
+        for b, r in zip(outputs, yielded, strict=True)
+    )
+    roots = [o for o in cluster.body.block.body if isinstance(o, Reducing)]
+    if len(roots) > 1:
+        raise PassError(f"cluster at {cluster.location}: {len(roots)} reducing operations, expected at most one")
+    if roots:
+        return _reduce(context, roots[0], results, axes, index, writes)
+    pulled = _Puller(context)
+    pulled.finish([pulled.value_at(r, index) for r in results])
+    return Map(axes, pulled.accesses, writes, Region(pulled.block))
 
 
 def _reduce(
@@ -267,7 +284,7 @@ def _index_axes(cluster: Cluster, results: Sequence[Value], names: Names) -> tup
 
 def scalars_of(function: KernelFunc) -> tuple[str, ...]:
     """The dim symbols of a kernel: all that it mentions but the axes."""
-    axes = {a.name for o in function.walk() if isinstance(o, Structured) for a in o.axes}
+    axes = {a.name for o in function.walk() for a in axes_of(o)}
     return tuple(sorted(symbols_under(function) - axes))
 
 

@@ -113,6 +113,9 @@ class Node:
     def add(self, operation: Operation) -> Value:
         return self._state.add(operation)
 
+    def add_all(self, operation: Operation) -> Sequence[Value]:
+        return self._state.add_all(operation)
+
     def add_constant(self, array: Array) -> Value:
         return self._state.add_constant(array)
 

@@ -5,6 +5,7 @@ In: operations, one after the other.  Out: a module with `graph.func @main`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,10 @@ class State:
             if found is not None and found[0] is not None:
                 self._integers[value] = tuple(self.facts.simplify(d) for d in found[0])
         return value
+
+    def add_all(self, operation: Operation) -> Sequence[Value]:
+        """Appends an operation with any number of results."""
+        return self.builder.add(operation).results
 
     def add_constant(self, array: Array) -> Value:
         """Appends a constant."""

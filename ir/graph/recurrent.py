@@ -1,0 +1,271 @@
+"""Recurrent layers: what graph.lstm, graph.gru and graph.rnn share.
+
+In: the input's share of every gate at every time, computed by one matmul in front (`projected`), the weights of the
+state, initial states.  Out: the hidden state at every time, and each state after the last.
+
+    kernel.parallel (d: task directions, b: task batch) {
+      the states, in scratch, from their initial values
+      kernel.for (t: sequential time) {
+        the cell's contractions of the hidden state with its weights, into scratch
+        one kernel.map: new states, and the hidden one to the result
+      }
+      the last states to the results
+    }
+
+The weights are the only large thing that a step reads.  `time` runs backwards for the second direction; where
+sequences have lengths of their own, a step beyond the end leaves the states as they are and gives 0, which is right
+for both directions.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from headrace.ir.access import Access, Axis
+from headrace.ir.core import Value
+from headrace.ir.declare import declaration_of, segments_of
+from headrace.ir.dims import Dim
+from headrace.ir.graph.cell_functions import CELL_FUNCTIONS
+from headrace.ir.graph.families import Array, DimCheck, OwnKernel, accumulator, must_be_equal, tensor
+from headrace.ir.kernel.build import ScalarBuilder
+from headrace.ir.kernel.writer import KernelWriter, at
+from headrace.ir.types import I64, DType, Type
+
+DIRECTIONS = {"forward": 1, "reverse": 1, "bidirectional": 2}
+Arrays = dict[str, Array | None]  # operands by field
+Settings = tuple[str, tuple[str, ...], tuple[float, ...], tuple[float, ...], float]  # direction to clip, in field order
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """One step of one sequence, in a kernel being written."""
+
+    w: KernelWriter
+    buffers: Mapping[Value, Value]
+    d: Dim  # direction
+    b: Dim  # which of the batch
+    time: Dim
+    states: tuple[Value, ...]  # scratch, the hidden state first
+    rooms: tuple[Value, ...]  # more scratch, as the cell asked for
+    dtype: DType  # of scratch and arithmetic
+
+
+class Recurrent(OwnKernel):
+    """Base of the recurrent layers; a subclass says what its cell does."""
+
+    projected: Value
+    initial_h: Value | None
+    lengths: Value | None
+    hidden: int
+    direction: str
+    functions: tuple[str, ...]
+    alphas: tuple[float, ...]
+    betas: tuple[float, ...]
+    clip: float
+
+    gates: ClassVar[int]  # rows of `projected` for each hidden element
+    states: ClassVar[tuple[str, ...]] = ("h",)
+    defaults: ClassVar[tuple[str, ...]]  # the functions where a model names none
+
+    # ---- what a cell is ----------------------------------------------------------------------------------
+
+    @abstractmethod
+    def weights(self) -> Sequence[tuple[Value | None, tuple[Dim, ...]]]:
+        """The operands that are the cell's own, and the dims they must have."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def rooms(self) -> Sequence[int]:
+        """The scratch that a step needs beside the states: elements of each buffer."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def step(self, scan: Scan) -> None:
+        """Writes one step; it ends with `advance`."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def step_reference(self, x: Array, states: Sequence[Array], d: int, given: Arrays) -> list[Array]:
+        """The new states of a whole batch, in float64; `x` is the input's share of the gates."""
+        raise NotImplementedError
+
+    # ---- types -------------------------------------------------------------------------------------------
+
+    @property
+    def directions(self) -> int:
+        return DIRECTIONS[self.direction]
+
+    @property
+    def size(self) -> Dim:
+        """Elements of the hidden state."""
+        return Dim.constant(self.hidden)
+
+    def infer(self) -> Sequence[Type]:
+        x = tensor(self.projected)
+        if x.rank != 4:
+            raise self.fail(f"the projected input is {x}, expected dims for time, batch, direction and gate")
+        if not x.dtype.is_float:
+            raise self.wrong_dtype(x.dtype, ("float",))
+        if self.direction not in DIRECTIONS:
+            raise self.fail(f"direction is {self.direction!r}, expected {', '.join(DIRECTIONS)}")
+        for check in self.checks():
+            if check.formula.is_constant and check.formula.value < 0:
+                raise self.fail(check.message)
+        known = all(f in CELL_FUNCTIONS for f in self.functions)
+        if not known or not len(self.functions) == len(self.alphas) == len(self.betas) == len(self.defaults):
+            raise self.fail(f"functions are {', '.join(self.functions)}, expected {len(self.defaults)} known ones")
+        for value, _ in self._shapes():
+            kind = tensor(value)
+            right = kind.dtype.is_integer if value is self.lengths else kind.dtype == x.dtype
+            if not right:
+                raise self.wrong_dtype(kind.dtype, ("int",) if value is self.lengths else (x.dtype.name,))
+        last = x.with_dims((Dim.constant(self.directions), x.dims[1], self.size))
+        return [x.with_dims((x.dims[0], *last.dims)), *[last] * len(self.states)]
+
+    def checks(self) -> Sequence[DimCheck]:
+        found: list[DimCheck] = []
+        for value, dims in self._shapes():
+            kind = tensor(value)
+            listed = ", ".join(str(d) for d in dims)
+            if kind.rank != len(dims):
+                raise self.fail(f"found an operand {kind}, expected dims {listed}")
+            for d, wanted in zip(kind.dims, dims, strict=True):
+                found += must_be_equal(d, wanted, f"found an operand {kind}, expected dims {listed}")
+        return tuple(dict.fromkeys(found))
+
+    def _shapes(self) -> list[tuple[Value, tuple[Dim, ...]]]:
+        time, batch = tensor(self.projected).dims[:2]
+        directions = Dim.constant(self.directions)
+        pairs: list[tuple[Value | None, tuple[Dim, ...]]] = [
+            (self.projected, (time, batch, directions, self.size * self.gates)),
+            (self.lengths, (batch,)),
+            *((value, (directions, batch, self.size)) for value in self.initial_states()),
+            *self.weights(),
+        ]
+        return [(value, dims) for value, dims in pairs if value is not None]
+
+    def initial_states(self) -> Sequence[Value | None]:
+        """The operands with the states to begin with; zeros where there is none."""
+        return [self.initial_h]
+
+    # ---- the kernel --------------------------------------------------------------------------------------
+
+    def write(self, w: KernelWriter, buffers: Mapping[Value, Value]) -> None:
+        kind = tensor(self.projected)
+        time, batch = kind.dims[:2]
+        wide = accumulator(kind.dtype)
+        with w.tasks(d=Dim.constant(self.directions), b=batch) as (d, b):
+            states = tuple(w.scratch(wide, (self.size,), name) for name in self.states)
+            rooms = tuple(w.scratch(wide, (Dim.constant(n),), "room") for n in self.rooms())
+            for state, given in zip(states, self.initial_states(), strict=True):
+                i = w.axis("i", self.size)
+                if given is None:
+                    w.map([i], [], [at(state, i)], lambda s: [s.constant(0, wide)])
+                else:
+                    w.map([i], [at(buffers[given], d, b, i)], [at(state, i)], lambda s, x: [s.cast(x, wide)])
+            with w.loop("t", time) as t:
+                self.step(Scan(w, buffers, d, b, self._time(t, d, time), states, rooms, wide))
+            for state, result in zip(states, self.results[1:], strict=True):
+                i = w.axis("i", self.size)
+                w.map([i], [at(state, i)], [at(buffers[result], d, b, i)], lambda s, x: [s.cast(x, kind.dtype)])
+
+    def _time(self, t: Dim, d: Dim, count: Dim) -> Dim:
+        """The time of step t in direction d."""
+        backwards = count - 1 - t
+        if self.direction == "bidirectional":
+            return t + d * (backwards - t)
+        return t if self.direction == "forward" else backwards
+
+    def contract(
+        self, scan: Scan, state: Value, weights: Value, into: Value, gates: int, added: Callable[[Axis], Access] | None
+    ) -> None:
+        """`into` becomes a state times weights [direction, element, gate], plus an element of `added`."""
+        w = scan.w
+        j, k = w.axis("j", self.size * gates), w.axis("k", self.size, "reduction")
+        w.contract(
+            [j],
+            k,
+            (at(state, k), at(scan.buffers[weights], scan.d, k, j)),
+            [] if added is None else [added(j)],
+            at(into, j),
+            lambda s, total, *late: [s.add(total, s.cast(late[0], scan.dtype)) if late else total],
+            scan.dtype,
+        )
+
+    def share(self, scan: Scan, j: Axis, gate: int = 0) -> Access:
+        """The input's share of element j, counted from the start of a gate."""
+        return at(scan.buffers[self.projected], scan.time, scan.b, scan.d, self.place(j, gate))
+
+    def place(self, j: Axis, gate: int) -> Dim:
+        """Element j of a gate among the elements of all gates."""
+        return Dim.symbol(j.name) + self.size * gate
+
+    def advance(self, scan: Scan, i: Axis, reads: Sequence[Access], compute: Callable[..., Sequence[Value]]) -> None:
+        """The map that ends a step: `compute` takes the states, then the elements read, gives the new states."""
+        count = len(scan.states)
+        ends = [] if self.lengths is None else [at(scan.buffers[self.lengths], scan.b)]
+        result, kind = self.results[0], tensor(self.results[0])
+
+        def body(b: ScalarBuilder, *found: Value) -> list[Value]:
+            old = found[:count]
+            others = found[count : len(found) - len(ends)]
+            new = list(compute(b, *old, *(b.cast(x, scan.dtype) for x in others)))
+            shown = new[0]
+            if ends:
+                runs = b.compare("lt", b.index(scan.time), b.cast(found[-1], I64))
+                new = [b.select(runs, n, o) for n, o in zip(new, old, strict=True)]
+                shown = b.select(runs, shown, b.constant(0, shown))
+            return [*new, b.cast(shown, kind.dtype)]
+
+        kept = [at(s, i) for s in scan.states]
+        shown = at(scan.buffers[result], scan.time, scan.d, scan.b, i)
+        scan.w.map([i], [*kept, *reads, *ends], [*kept, shown], body)
+
+    def activate(self, b: ScalarBuilder, number: int, x: Value) -> Value:
+        """Function `number` of the cell, of x within the clip."""
+        if self.clip:
+            x = b.maximum(b.minimum(x, b.constant(self.clip, x)), b.constant(-self.clip, x))
+        return CELL_FUNCTIONS[self.functions[number]].scalar(b, x, self.alphas[number], self.betas[number])
+
+    # ---- the reference -----------------------------------------------------------------------------------
+
+    def reference(self, *operands: Array) -> tuple[Array, ...]:
+        given = self._named(operands)
+        shares = given["projected"]
+        assert shares is not None
+        steps, batch = shares.shape[:2]
+        shape = (self.directions, batch, self.hidden)
+        fields = [f"initial_{name}" for name in self.states]
+        states = [np.zeros(shape) if given[f] is None else np.array(given[f], np.float64) for f in fields]
+        hidden = np.zeros((steps, *shape))
+        ends = given["lengths"]
+        with np.errstate(all="ignore"):
+            for d in range(self.directions):
+                order = range(steps) if d == 0 and self.direction != "reverse" else reversed(range(steps))
+                for time in order:
+                    runs = np.ones((batch, 1), np.bool_) if ends is None else time < ends.reshape(-1, 1)
+                    new = self.step_reference(shares[time, :, d], [s[d] for s in states], d, given)
+                    hidden[time, d] = np.where(runs, new[0], 0)
+                    for state, value in zip(states, new, strict=True):
+                        state[d] = np.where(runs, value, state[d])
+        return tuple(a.astype(operands[0].dtype) for a in (hidden, *states))
+
+    def _named(self, operands: Sequence[Array]) -> Arrays:
+        """Operands by field, floats as float64."""
+        left = list(operands)
+        found: Arrays = {}
+        for field, count in zip(declaration_of(self).operand_fields, segments_of(self), strict=True):
+            array = left.pop(0) if count else None
+            integers = array is None or array.dtype.kind in "iu"
+            found[field.name] = array if integers else np.asarray(array, np.float64)
+        return found
+
+    def activated(self, number: int, x: Array) -> Array:
+        """Function `number` of the cell, of x within the clip."""
+        x = np.clip(x, -self.clip, self.clip) if self.clip else x
+        return CELL_FUNCTIONS[self.functions[number]].reference(x, self.alphas[number], self.betas[number])
