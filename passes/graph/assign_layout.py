@@ -13,10 +13,10 @@ After:
     %3 = graph.transpose %8 {perm = [0, 3, 1, 2]} : f32[n, 64, 28, 28]
 
 Convolutions of constant weights change their layout; a transpose behind one then sinks through elementwise operations,
-poolings, concatenations, slices, pads, reductions, and reshapes that tear no dims apart, until it meets its opposite or
-an operation that takes its operand as it is.  Where an operation has other operands too, they are transposed instead,
-unless these are larger.  Needs: `graph.canonicalize` behind it, which cancels opposites.  Leaves: the same values in
-the function's results.  Without a target, or on one that wants channels first, it does nothing.
+poolings, concatenations, slices, pads, resizes, reductions, and reshapes that tear no dims apart, until it meets its
+opposite or an operation that takes its operand as it is.  Where an operation has other operands too, they are
+transposed instead, unless these are larger.  Needs: `graph.canonicalize` behind it, which cancels opposites.  Leaves:
+the same values in the function's results.  Without a target, or on one that wants channels first, it does nothing.
 """
 
 from __future__ import annotations
@@ -32,11 +32,14 @@ from headrace.ir.graph.lazy import lazy_values
 from headrace.ir.graph.linear import ONE, ZERO, groups
 from headrace.ir.graph.ops.concat import Concat
 from headrace.ir.graph.ops.conv import Conv
+from headrace.ir.graph.ops.extend import Extend
 from headrace.ir.graph.ops.func import GraphFunc
+from headrace.ir.graph.ops.interpolate import Interpolate
 from headrace.ir.graph.ops.pad import Pad
 from headrace.ir.graph.ops.pool import Pool
 from headrace.ir.graph.ops.reduce import Reduce
 from headrace.ir.graph.ops.reshape import Reshape
+from headrace.ir.graph.ops.resize import Resize
 from headrace.ir.graph.ops.slice import Slice
 from headrace.ir.graph.ops.transpose import Transpose
 from headrace.ir.module import Module
@@ -192,14 +195,6 @@ class _Layout:
             values = {x: self._in_layout(x, perm, build) for x in dict.fromkeys(op.xs)}
             self._finish(op, build, self._copy(op, values, axis=perm[op.axis]), perm)
 
-    def _slice(self, op: Slice, perm: Perm) -> None:
-        parts = {n: _permuted(op.attributes[n], _opposite(perm)) for n in ("starts", "sizes", "steps")}
-        self._finish_one(op, perm, **parts)
-
-    def _pad(self, op: Pad, perm: Perm) -> None:
-        parts = {n: _permuted(op.attributes[n], _opposite(perm)) for n in ("before", "after")}
-        self._finish_one(op, perm, **parts)
-
     def _reduce(self, op: Reduce, perm: Perm) -> None:
         axes = tuple(sorted(perm[a] for a in op.axes))
         if not op.keepdims:
@@ -229,6 +224,15 @@ def _wide(dims: Sequence[Dim]) -> list[int]:
     return [i for i, d in enumerate(dims) if d != ONE]
 
 
+def _by_dim(*names: str) -> Callable[[_Layout, GraphOp, Perm], None]:
+    """The rule for an operation of which these attributes have an element for each dim."""
+
+    def sink(layout: _Layout, op: GraphOp, perm: Perm) -> None:
+        layout._finish_one(op, perm, **{n: _permuted(op.attributes[n], _opposite(perm)) for n in names})
+
+    return sink
+
+
 def _permuted(parts: Sequence[Dim | int], order: Perm) -> tuple[Dim | int, ...]:
     return tuple(parts[i] for i in order)
 
@@ -248,8 +252,11 @@ RULES: tuple[tuple[type, Callable[..., None]], ...] = (
     (Elementwise, _Layout._elementwise),
     (Pool, _Layout._pool),
     (Concat, _Layout._concat),
-    (Slice, _Layout._slice),
-    (Pad, _Layout._pad),
+    (Slice, _by_dim("starts", "sizes", "steps")),
+    (Pad, _by_dim("before", "after")),
+    (Extend, _by_dim("before", "after")),
+    (Resize, _by_dim("sizes", "slopes", "offsets", "divisors")),
+    (Interpolate, _by_dim("sizes", "slopes", "offsets", "divisors")),
     (Reduce, _Layout._reduce),
     (Reshape, _Layout._reshape),
     (Transpose, _Layout._transpose),

@@ -1,0 +1,197 @@
+"""ONNX Resize and Upsample: a grid for each dim, then graph.resize for the nearest element or graph.interpolate.
+
+Scales must be numbers; sizes may be formulas.  `tf_crop_and_resize` resizes the part of the result that lies inside
+and pads it with the extrapolation value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+from headrace.ir.core import Value
+from headrace.ir.dims import Dim
+from headrace.ir.graph.families import accumulator
+from headrace.ir.graph.grids import MODES, ROUNDINGS, Line, Region, Scale, line, simplest
+from headrace.ir.graph.importing import OnnxNode, onnx_import
+from headrace.ir.graph.linear import ZERO
+from headrace.ir.graph.ops.cast import as_dtype
+from headrace.ir.graph.ops.interpolate import MOST_TAPS, RADIUS, Interpolate
+from headrace.ir.graph.ops.pad import Pad
+from headrace.ir.graph.ops.resize import Resize, fields_of
+from headrace.ir.graph.sampling import build
+from headrace.ir.types import F32
+
+WHOLE = Region(Fraction(0), Fraction(1))
+
+
+@onnx_import("Upsample", since=7)
+def _upsample_7(node: OnnxNode) -> Sequence[Value]:
+    return [_scaled(node, node.attribute("scales", ()))]
+
+
+@onnx_import("Upsample", since=9)
+def _upsample_9(node: OnnxNode) -> Sequence[Value]:
+    return [_scaled(node, _numbers(node, 1, "scales"))]
+
+
+@onnx_import("Resize", since=10)
+def _resize_10(node: OnnxNode) -> Sequence[Value]:
+    return [_scaled(node, _numbers(node, 1, "scales"))]
+
+
+@onnx_import("Resize", since=11)
+def _resize_11(node: OnnxNode) -> Sequence[Value]:
+    mode = node.attribute("coordinate_transformation_mode", "half_pixel")
+    if mode not in MODES:
+        raise node.fail(f"coordinate_transformation_mode is {mode!r}, expected one of {', '.join(MODES)}")
+    rank = node.tensor(0).rank
+    axes = [node.axis(a, rank) for a in node.attribute("axes", tuple(range(rank)))]
+    if len(set(axes)) < len(axes):
+        raise node.fail(f"axes {axes} name a dim twice")
+    regions = _regions(node, axes) if mode == "tf_crop_and_resize" else [WHOLE] * rank
+    sizes, scales = _sizes(node, axes, regions)
+    lines, shown = [], []
+    for extent, size, scale, region in zip(node.tensor(0).dims, sizes, scales, regions, strict=True):
+        places, part = _line(node, mode, extent, size, scale, region)
+        lines.append(places)
+        shown.append(part)
+    found = _resized(node, lines, node.attribute("nearest_mode", "round_prefer_floor"))
+    outside = [(begin, size - end) for (begin, end), size in zip(shown, sizes, strict=True)]
+    if all(pad == (ZERO, ZERO) for pad in outside):
+        return [found]
+    value = node.attribute("extrapolation_value", 0.0)
+    before, after = zip(*outside, strict=True)
+    return [node.add(Pad(found, before, after, value if node.tensor(0).dtype.is_float else int(value)))]
+
+
+def _scaled(node: OnnxNode, scales: Sequence[float]) -> Value:
+    """What Upsample and the first Resize do: places at i / scale, the nearest being the one before."""
+    dims = node.tensor(0).dims
+    lines = []
+    for extent, scale in zip(dims, _scales(node, scales, range(len(dims))), strict=True):
+        size = _floor(extent, scale)
+        lines.append(line("asymmetric", extent, size, scale, several=False))
+    return _resized(node, lines, "floor")
+
+
+def _resized(node: OnnxNode, lines: Sequence[Line], rounding: str) -> Value:
+    x, dtype = node.operand(0), node.tensor(0).dtype
+    mode = node.attribute("mode", "nearest")
+    if mode == "nearest":
+        if rounding not in ROUNDINGS:
+            raise node.fail(f"nearest_mode is {rounding!r}, expected one of {', '.join(ROUNDINGS)}")
+        return node.add(Resize(x, *fields_of([p if p.is_plain else p.rounded(rounding).reduced() for p in lines])))
+    if mode not in RADIUS:
+        raise node.fail(f"mode is {mode!r}, expected 'nearest', 'linear' or 'cubic'")
+    antialias = bool(node.attribute("antialias", 0))
+    for places in lines:
+        if antialias and not (places.slope.is_constant and places.divisor.is_constant):
+            raise node.unsupported("antialias for a scale that is a formula, expected a number")
+        if antialias and places.slope.value * RADIUS[mode] * 2 > places.divisor.value * MOST_TAPS:
+            raise node.unsupported(f"antialias over more than {MOST_TAPS} elements")
+    # Weighted means of integers are taken in floats and cut once, at the end.
+    wide = as_dtype(node, x, F32 if not dtype.is_float else accumulator(dtype))
+    cubic, exclude = node.attribute("cubic_coeff_a", -0.75), bool(node.attribute("exclude_outside", 0))
+    found = node.add(build(Interpolate, wide, *fields_of(lines), mode, cubic, exclude, antialias))
+    return as_dtype(node, found, dtype)
+
+
+def _line(
+    node: OnnxNode, mode: str, extent: Dim, size: Dim, scale: Scale, region: Region
+) -> tuple[Line, tuple[Dim, Dim]]:
+    """The places of the elements that lie inside, and which elements of the result these are."""
+    if size == ZERO or (size == extent and scale.number == 1 and region == WHOLE):
+        return Line(size), (ZERO, size)
+    several = node.is_nonnegative(size - 2)
+    if mode != "tf_crop_and_resize":
+        return line(mode, extent, size, scale, several=several), (ZERO, size)
+    if not several and size != 1:
+        raise node.unsupported(f"a size of {size}, which may be 1 or not, in mode 'tf_crop_and_resize'")
+    places = region.line(extent, size, several=several)
+    begin, end = (ZERO, size) if extent == 1 else region.shown(size, several=several)
+    if (begin, end) != (ZERO, size) and not node.is_nonnegative(extent - 2) and extent != 1:
+        raise node.unsupported(f"a dim of {extent}, which may be 1 or not, in mode 'tf_crop_and_resize'")
+    return places.part(begin, end), (begin, end)
+
+
+def _sizes(node: OnnxNode, axes: Sequence[int], regions: Sequence[Region]) -> tuple[list[Dim], list[Scale]]:
+    """The extents of the result, and the scale of each dim."""
+    dims = list(node.tensor(0).dims)
+    scales = [Scale.of(Fraction(1))] * len(dims)
+    if node.input(2) is not None and node.tensor(2).dims != (ZERO,):
+        scales = _scales(node, _numbers(node, 2, "scales"), axes)
+        parts = [region.end - region.start for region in regions]
+        sizes = [_floor(d, s, part) for d, s, part in zip(dims, scales, parts, strict=True)]
+        return sizes, scales
+    if node.input(3) is None:
+        raise node.fail("scales and sizes are missing, expected one of them")
+    given = node.shape_value(3)
+    if given is None:
+        raise node.unsupported("sizes are data, expected integers that are known while compiling")
+    if len(given) != len(axes):
+        raise node.fail(f"{len(given)} sizes for {len(axes)} axes, expected one each")
+    policy = node.attribute("keep_aspect_ratio_policy", "stretch")
+    if policy != "stretch":
+        return _in_proportion(node, axes, given, policy)
+    sizes = dims.copy()
+    for axis, size in zip(axes, given, strict=True):
+        if not node.is_nonnegative(size):
+            raise node.fail(f"a size is {size}, expected 0 or more")
+        sizes[axis] = node.simplify(size)
+        scales[axis] = Scale.between(dims[axis], sizes[axis])
+    return sizes, scales
+
+
+def _in_proportion(
+    node: OnnxNode, axes: Sequence[int], given: Sequence[Dim], policy: str
+) -> tuple[list[Dim], list[Scale]]:
+    """One scale for all axes, so that none is larger than its size, or none smaller."""
+    if policy not in ("not_larger", "not_smaller"):
+        raise node.fail(f"keep_aspect_ratio_policy is {policy!r}, expected 'stretch', 'not_larger' or 'not_smaller'")
+    sizes = list(node.tensor(0).dims)
+    scales = [Scale.of(Fraction(1))] * len(sizes)
+    wanted = [Scale.between(sizes[axis], size).number for axis, size in zip(axes, given, strict=True)]
+    if None in wanted:
+        raise node.unsupported(f"keep_aspect_ratio_policy is {policy!r} for sizes that are formulas, expected numbers")
+    numbers = [n for n in wanted if n is not None]
+    common = min(numbers) if policy == "not_larger" else max(numbers)
+    for axis in axes:
+        scales[axis] = Scale.of(common)
+        sizes[axis] = (sizes[axis] * (2 * common.numerator) + common.denominator) // (2 * common.denominator)
+    return sizes, scales
+
+
+def _scales(node: OnnxNode, numbers: Sequence[float], axes: Sequence[int]) -> list[Scale]:
+    """The scale of every dim, from those of some axes."""
+    scales = [Scale.of(Fraction(1))] * node.tensor(0).rank
+    if len(numbers) != len(axes):
+        raise node.fail(f"{len(numbers)} scales for {len(axes)} axes, expected one each")
+    for axis, number in zip(axes, numbers, strict=True):
+        if not 0 < number < float("inf"):
+            raise node.fail(f"a scale is {number}, expected a number above 0")
+        scales[axis] = Scale.of(simplest(number))
+    return scales
+
+
+def _regions(node: OnnxNode, axes: Sequence[int]) -> list[Region]:
+    numbers = [simplest(n) for n in _numbers(node, 1, "roi")]
+    if len(numbers) != 2 * len(axes):
+        raise node.fail(f"roi has {len(numbers)} elements for {len(axes)} axes, expected two each")
+    regions = [WHOLE] * node.tensor(0).rank
+    for number, axis in enumerate(axes):
+        regions[axis] = Region(numbers[number], numbers[len(axes) + number])
+    return regions
+
+
+def _numbers(node: OnnxNode, number: int, what: str) -> list[float]:
+    """A small operand of floats."""
+    found = node.constant(number)
+    if found is None:
+        raise node.unsupported(f"{what} are data, expected numbers that are known while compiling")
+    return [float(n) for n in found.reshape(-1)]
+
+
+def _floor(extent: Dim, scale: Scale, part: Fraction = Fraction(1)) -> Dim:
+    """floor(extent * scale), of a part of the dim."""
+    return (extent * scale.up * part.numerator) // (scale.down * part.denominator)
