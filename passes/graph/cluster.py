@@ -49,7 +49,7 @@ from math import prod
 from headrace.ir.core import Block, Location, Operation, Region, Value
 from headrace.ir.dims import Dim, Facts
 from headrace.ir.errors import PassError
-from headrace.ir.graph.families import DataDims, GraphOp, Index, Movement, Pull, Reducing, tensor
+from headrace.ir.graph.families import DataDims, GraphOp, Index, LookingUp, Movement, Pull, Reducing, tensor
 from headrace.ir.graph.lazy import lazy_values
 from headrace.ir.graph.ops.cluster import Cluster as ClusterOp
 from headrace.ir.graph.ops.func import GraphFunc, Yield
@@ -181,6 +181,8 @@ class _Grouping:
         for user, number in value.uses:
             if isinstance(user, DataDims) and number > 0:
                 return []  # the host reads the dims from memory
+            if isinstance(user, LookingUp) and value in user.looked_up:
+                return []  # the kernel reads indices from memory
         whole = all(self._fits(operation, cluster) for cluster in readers)
         right = len(readers) == 1 or _may_be_repeated(operation)
         return list(readers) if whole and right else []
@@ -195,7 +197,11 @@ class _Grouping:
             return (inside or permuted) and len(sites) <= MOST_PLACES
         if len(sites) > 1 or sites[0].otherwise is not None:
             return False
+        if isinstance(operation, LookingUp) and cluster.root is not None:
+            return False
         if isinstance(operation, Reducing):
+            if any(isinstance(o, LookingUp) for o in cluster.operations):
+                return False
             at_home = sites[0] == _Site(False, cluster.index, None)
             same_dims = tensor(operation.result).dims == tensor(cluster.output.result).dims
             return cluster.root is None and at_home and same_dims

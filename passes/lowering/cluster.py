@@ -17,15 +17,16 @@ from headrace.ir.access import Access, AccessMap, Axis, SymbolRef
 from headrace.ir.core import Block, BlockArgument, Operation, OpResult, Region, Value, producer
 from headrace.ir.dims import Dim, Facts
 from headrace.ir.errors import PassError
-from headrace.ir.graph.families import Index, Movement, Pull, PullBuilder, Reducing, tensor
+from headrace.ir.graph.families import Index, LookingUp, Movement, Pull, PullBuilder, Reducing, tensor
 from headrace.ir.graph.ops.cluster import Cluster
 from headrace.ir.graph.ops.constant import Constant
 from headrace.ir.graph.reads import permutes, probe_index
 from headrace.ir.kernel.ops.control import Yield
 from headrace.ir.kernel.ops.func import KernelFunc
-from headrace.ir.kernel.ops.structured import Map, Reduce, Structured
+from headrace.ir.kernel.ops.structured import Map, Reduce
 from headrace.ir.module import module_of
 from headrace.ir.rewrite import Builder
+from headrace.ir.symbols import axes_of
 from headrace.ir.types import BufferType, ScalarType, TensorType
 from headrace.passes.lowering.names import Names, symbols_under
 
@@ -63,7 +64,18 @@ def lower_cluster(cluster: Cluster, name: str, facts: Facts) -> LoweredCluster:
     else:
         pulled = _Puller(context)
         pulled.finish([pulled.value_at(r, index) for r in results])
-        builder.add(Map(index_axes, pulled.accesses, writes, Region(pulled.block)))
+        found = pulled.lookups
+        builder.add(
+            Map(
+                index_axes,
+                pulled.accesses,
+                writes,
+                Region(pulled.block),
+                lookups=tuple(f.access for f in found),
+                found=tuple(f.axis for f in found),
+                nodes=tuple(f.node for f in found),
+            )
+        )
     unread = [b for b in body.arguments[: len(kept)] if not b.uses]
     kept = tuple(i for i, b in zip(kept, body.arguments, strict=False) if b not in unread)
     _set_arguments(body, [b for b in body.arguments if b not in unread])
@@ -102,6 +114,8 @@ def _reduce(
     final = [finish.block.add_argument(t, "acc") for t in state]
     finish.known[root.result, index] = root.finish(finish, index, final)
     finish.finish([finish.value_at(r, index) for r in results])
+    if step.lookups or finish.lookups:
+        raise PassError(f"cluster at {context.cluster.location}: {root.name} shares it with a lookup")
     return Reduce(
         (*index_axes, *reduction),
         step.accesses,
@@ -124,6 +138,13 @@ class _Context:
     names: Names
 
 
+@dataclass(frozen=True, slots=True)
+class _Lookup:
+    access: Access
+    axis: Axis
+    node: int  # among the cluster's
+
+
 @dataclass(slots=True)
 class _Read:
     buffer: BlockArgument
@@ -140,6 +161,7 @@ class _Puller(PullBuilder):
         self.context = context
         self.known: dict[tuple[Value, Index], Value] = {}
         self.found: list[_Read] = []
+        self.lookups: list[_Lookup] = []
         self.guarded = False
 
     @property
@@ -160,6 +182,20 @@ class _Puller(PullBuilder):
         if permuted is not None:
             return self.read(permuted[0], permuted[1], otherwise)
         return self._padded(operand, index, otherwise)
+
+    def lookup(self, operand: Value, index: Index, extent: Dim) -> Dim:
+        where = f"cluster at {self.context.cluster.location}"
+        if self.guarded or operand not in self.context.buffers:
+            raise PassError(f"{where}: an index is computed in it, or read where it may be outside")
+        access = Access(self.context.buffers[operand], AccessMap(index))
+        for known in self.lookups:
+            if known.access == access and known.axis.extent == extent:
+                return Dim.symbol(known.axis.name)
+        axis = Axis(self.context.names.fresh("at"), "given", extent)
+        nodes = self.context.cluster.location.nodes
+        node = next((nodes.index(n) for n in self.builder.location.nodes if n in nodes), 0)
+        self.lookups.append(_Lookup(access, axis, node))
+        return Dim.symbol(axis.name)
 
     def value_at(self, value: Value, index: Index) -> Value:
         """The element of `value` at `index`, computed at most once in this region."""
@@ -230,11 +266,13 @@ def _buffer(kind: object) -> BufferType:
 
 
 def _small_constants(cluster: Cluster) -> dict[Value, float | int | bool]:
-    """Arguments whose input is a constant of one element: they become literals of the kernel."""
+    """Arguments whose input is a constant of one element: they become literals of the kernel, unless they are indices
+    to look up."""
     found: dict[Value, float | int | bool] = {}
+    indices = {v for o in cluster.body.block.body if isinstance(o, LookingUp) for v in o.looked_up}
     for argument, given in zip(cluster.body.block.arguments, cluster.inputs, strict=True):
         constant = producer(given, Constant)
-        if constant is not None and constant.value.type.elements == Dim.constant(1):
+        if constant is not None and constant.value.type.elements == Dim.constant(1) and argument not in indices:
             found[argument] = module_of(cluster).constants.array(constant.value).reshape(()).item()
     return found
 
@@ -249,7 +287,7 @@ def _index_axes(cluster: Cluster, results: Sequence[Value], names: Names) -> tup
 
 def _scalars(function: KernelFunc) -> tuple[str, ...]:
     """The dim symbols of a kernel: all that it mentions but the axes."""
-    axes = {a.name for o in function.walk() if isinstance(o, Structured) for a in o.axes}
+    axes = {a.name for o in function.walk() for a in axes_of(o)}
     return tuple(sorted(symbols_under(function) - axes))
 
 
