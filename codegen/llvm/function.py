@@ -29,7 +29,7 @@ from headrace.ir.dims import Dim
 from headrace.ir.errors import CodegenError
 from headrace.ir.facts import TargetFacts
 from headrace.ir.kernel.ops.control import Barrier, For, If, Parallel, Yield
-from headrace.ir.kernel.ops.convert import Holds, Index, Mask
+from headrace.ir.kernel.ops.convert import Constant, Holds, Index, Mask
 from headrace.ir.kernel.ops.func import KernelFunc
 from headrace.ir.kernel.ops.lookup import Check, Let
 from headrace.ir.kernel.ops.memory import Alloc, CopyAsync, Load, Store, Wait
@@ -184,10 +184,22 @@ class FunctionEmitter:
             case Yield():
                 raise self._refuse(operation, "stands outside a structured operation")
             case _:
-                found = compute(self.code, operation, [self.values[o] for o in operation.operands])
-                if found is None:
-                    raise self._refuse(operation, "is not known to this code generator")
-                self.values[operation.result] = found
+                self.values[operation.result] = self._computed(operation)
+
+    def _computed(self, operation: Operation) -> str:
+        """Rows of an unrolled tile compute some things alike (the weights of a column as floats): once is enough."""
+        operands = [self.values[o] for o in operation.operands]
+        if isinstance(operation, Constant):
+            return self._compute(operation, operands)
+        types = tuple(str(v.type) for v in (*operation.results, *operation.operands))
+        key = (operation.name, types, *operands, *(f"{k}={v}" for k, v in operation.attributes.items()))
+        return self.code.once(key, self.code.level, self._compute, operation, operands)
+
+    def _compute(self, operation: Operation, operands: list[str]) -> str:
+        found = compute(self.code, operation, operands)
+        if found is None:
+            raise self._refuse(operation, "is not known to this code generator")
+        return found
 
     def _refuse(self, operation: Operation, why: str) -> CodegenError:
         return CodegenError(f"kernel @{self.function.function_name}: {operation.name} at {operation.location}: {why}")

@@ -37,7 +37,7 @@ from headrace.ir.kernel.ops.structured import Map, Reduce, Structured, elements
 from headrace.ir.rewrite import Builder
 from headrace.ir.types import BufferType, Element
 from headrace.passes.lowering.guards import inside, last_legal, linear_in
-from headrace.passes.lowering.lookups import all_lookups, check_lookups, looked_up, lookups_after
+from headrace.passes.lowering.lookups import Around, given_facts
 from headrace.passes.lowering.names import Names
 from headrace.passes.lowering.strips import Strips, has_strips
 from headrace.passes.lowering.widen import Lanes, broadcast, holds, write_region
@@ -85,19 +85,17 @@ class Nest:
         vectors = [a for a in axes if a.kind == "vector"]
         self.lanes = Lanes(vectors[0].name, vectors[0].extent.value) if vectors else Lanes()
         self._check_order(axes[first:], vectors)
-        self.facts = facts
-        for axis in (*axes, *(op.found if isinstance(op, Map) else ())):
+        self.facts = given_facts(op, facts)
+        for axis in axes:
             self.facts = self.facts.with_symbol(axis.name, Dim.constant(0), axis.extent)
         self.conditions = self._sort_conditions()
         self.clamps, needed = self._clamps()
         self.folding: dict[str, Dim] = {}  # what the reduction axes are called in the second of two versions
         self.around = tuple(dict.fromkeys((*self.conditions.outer, *needed)))
-        check_lookups(op, self.outer)
 
     def build(self) -> None:
         """Emits the loops."""
-        inside = all_lookups(self.op) if self.around else []  # what is no iteration must look nothing up
-        with self._outside(0), self._guarded(self.around), looked_up(self.op, self.builder, inside):
+        with Around(self.op, self.outer, self.builder, self._loops, self._guarded).open(self.around):
             if isinstance(self.op, Reduce):
                 self._reduce(self.op)
             else:
@@ -158,25 +156,13 @@ class Nest:
     # ---- loops -------------------------------------------------------------------------------------------
 
     @contextmanager
-    def _outside(self, opened: int) -> Iterator[None]:
-        """The loops around everything; each lookup as far out as it can stand."""
-        before, rest = self.outer[:opened], self.outer[opened:]
-        more = rest[: _opened_at_once(rest)]
-        chosen = [] if self.around else lookups_after(self.op, before, more)
-        with self._loops(more), looked_up(self.op, self.builder, chosen):
-            if len(more) == len(rest):
-                yield
-            else:
-                with self._outside(opened + len(more)):
-                    yield
-
-    @contextmanager
     def _loops(self, axes: Sequence[Axis]) -> Iterator[None]:
         """Opens loops for the axes, neighbouring task, grid or thread axes as one."""
         if not axes:
             yield
             return
-        kind, count = axes[0].kind, _opened_at_once(axes)
+        kind = axes[0].kind
+        count = next((i for i, a in enumerate(axes) if a.kind != kind), len(axes)) if kind in TOGETHER else 1
         body = Region()
         if kind in TOGETHER:
             self.builder.add(Parallel(tuple(axes[:count]), body))
@@ -422,13 +408,6 @@ class Nest:
                 map, steps = self._split(access.map.substitute(rename))
                 wide = broadcast(self.builder, value, self.lanes.count)
                 self.builder.add(Store(wide, Access(access.value, map), mask, _packed(steps, self.lanes.count)))
-
-
-def _opened_at_once(axes: Sequence[Axis]) -> int:
-    """How many of the axes one operation opens."""
-    if not axes or axes[0].kind not in TOGETHER:
-        return len(axes[:1])
-    return next((i for i, a in enumerate(axes) if a.kind != axes[0].kind), len(axes))
 
 
 def _packed(steps: tuple[int, ...], lanes: int) -> tuple[int, ...]:
