@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from headrace.codegen.artefact import model
 from headrace.ir.access import SymbolRef
 from headrace.ir.constants import Array, ConstantRef
-from headrace.ir.core import Operation, Value
+from headrace.ir.core import Operation, Value, walk
 from headrace.ir.dims import Dim, dim_max
 from headrace.ir.errors import CodegenError
 from headrace.ir.kernel.ops.func import KernelFunc
+from headrace.ir.kernel.ops.lookup import Check as KernelCheck
 from headrace.ir.kernel.tasks import task_count
 from headrace.ir.program.ops.program import Alloc, Check, Constant, Copy, Launch, ProgramFunc, Read, View
 from headrace.ir.types import BufferType
@@ -188,12 +189,14 @@ def describe_kernel(kernel: KernelFunc, entry: int, scratch_bytes: int, text: st
         kind = parameter.type
         assert isinstance(kind, BufferType)
         buffers.append(model.KernelBuffer(kind.bytes, place >= outputs))
+    sites = tuple(model.Site(check.message, check.node) for check in walk(kernel, KernelCheck))
     return model.Kernel(
         kernel.function_name,
         entry,
         tuple(buffers),
         kernel.scalars,
         Dim.constant(scratch_bytes),
+        sites=sites,
         work=model.Work(*kernel.work) if kernel.work else None,
         text=text,
     )

@@ -1,13 +1,15 @@
-"""Where the stack buffers of a kernel lie in the scratch memory that its thread brings.
+"""Where the stack buffers of a kernel lie in the scratch memory that its thread brings, and which error sites it has.
 
 In: a kernel as loops.  Out: a byte offset for each `kernel.alloc` of space `stack`, and the bytes needed.
 Buffers of blocks that do not enclose one another share memory, since a buffer lives as long as its block runs.
+A kernel that fails leaves the values of its check at the start of the scratch, over whatever was there.
 """
 
 from __future__ import annotations
 
-from headrace.ir.core import Block, Operation
+from headrace.ir.core import Block, Operation, walk
 from headrace.ir.kernel.ops.func import KernelFunc
+from headrace.ir.kernel.ops.lookup import VALUE_BYTES, Check
 from headrace.ir.kernel.ops.memory import Alloc
 
 SCRATCH_ALIGNMENT = 64  # of the scratch memory and of each buffer in it: no vector crosses a cache line
@@ -15,7 +17,13 @@ SCRATCH_ALIGNMENT = 64  # of the scratch memory and of each buffer in it: no vec
 
 def scratch_bytes(function: KernelFunc) -> int:
     """Bytes of scratch, aligned to SCRATCH_ALIGNMENT, that each thread in the kernel needs."""
-    return _lay_out(function.block, 0, {})
+    least = VALUE_BYTES if check_sites(function) else 0
+    return max(_lay_out(function.block, 0, {}), least)
+
+
+def check_sites(function: KernelFunc) -> dict[Operation, int]:
+    """The number of each check, from 1: what the kernel returns where it fails."""
+    return {check: number for number, check in enumerate(walk(function, Check), 1)}
 
 
 def scratch_offsets(function: KernelFunc) -> dict[Operation, int]:

@@ -18,12 +18,13 @@ from headrace.ir.dims import Dim, DimLike
 
 # parallel: iterations are independent; reduction: they combine into accumulators; sequential: in order.
 # The other kinds are parallel ones that say where they run: `task` is the flattened task domain of the kernel ABI,
-# `unroll` a register tile, `vector` the lanes of a vector, `grid` and `thread` a device.
+# `unroll` a register tile, `vector` the lanes of a vector, `grid` and `thread` a device.  `given` is no loop at all: an
+# integer from memory, known to lie inside [0, extent).
 # `reduction_unroll` is a reduction whose few iterations are written out one after the other; the points of
 # `reduction_split` and `reduction_vector`, SPREAD over several vectors and their lanes, have accumulators of their own.
 SPREAD = ("reduction_split", "reduction_vector")
 REDUCTIONS = ("reduction", "reduction_unroll", *SPREAD)
-AXIS_KINDS = ("parallel", "sequential", "task", "unroll", "vector", "grid", "thread", *REDUCTIONS)
+AXIS_KINDS = ("parallel", "sequential", "task", "unroll", "vector", "grid", "thread", "given", *REDUCTIONS)
 
 
 @dataclass(frozen=True, slots=True)

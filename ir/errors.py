@@ -8,7 +8,8 @@
     │   ├── VerifyError         an operation that breaks its declaration
     │   ├── DimError            an impossible integer formula
     │   └── ExecutionError      an interpreter met what the IR forbids, or a check of the program failed
-    │       └── KernelFault     a kernel touched memory that it must not touch: bounds, order, undefined content
+    │       ├── KernelFault     a kernel touched memory that it must not touch: bounds, order, undefined content
+    │       └── DataError       the data that the model was given break one of its rules
     ├── PassError               an unknown pass, a wrong option, a pass that cannot go on
     ├── SemanticError           a pass changed what the program computes
     ├── CodegenError            the code generator refused or died
@@ -59,6 +60,14 @@ class ExecutionError(IRError):
 
 class KernelFault(ExecutionError):
     """A kernel touched memory that it must not touch; the message names operation, buffer, element and axes."""
+
+
+class DataError(ExecutionError):
+    """The data that the model was given break one of its rules: an index is out of range."""
+
+    def __init__(self, message: str, node: int = 0) -> None:
+        super().__init__(message)
+        self.node = node  # which of the nodes of the launch it is about
 
 
 class PassError(HeadraceError):

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from math import ceil
 
-from headrace.ir.access import Axis
+from headrace.ir.access import REDUCTIONS, Axis
 from headrace.ir.core import Value, producer, walk
 from headrace.ir.dims import Dim, ceildiv
 from headrace.ir.kernel.ops.scalar import MulAdd
@@ -42,12 +42,16 @@ UNKNOWN_ROWS = 128  # what an extent is taken for that is known at run time only
 def is_contraction(plan: Plan) -> bool:
     """Whether two reads meet in one multiply-add, one of them contiguous along the vector axis, the other not on it."""
     op = plan.op
-    if not isinstance(op, Reduce) or len(op.accumulators) != 1 or len(op.reads) != 2:
+    if not isinstance(op, Reduce) or len(op.accumulators) != 1:
+        return False
+    reduced = set(plan.names(*REDUCTIONS))
+    factors = [r for r in op.reads if reduced & symbols(r)]  # others are the same in every step: a scale of weights
+    if len(factors) != 2:
         return False
     axis = plan.vector_axis()
     if axis is None or not any(True for _ in walk(op, MulAdd)) or not _row_axes(plan, axis):
         return False
-    return sorted(axis.name in symbols(r) for r in op.reads) == [False, True]
+    return sorted(axis.name in symbols(r) for r in factors) == [False, True]
 
 
 def contraction(plan: Plan) -> list[str]:

@@ -57,6 +57,8 @@ class Plan:
             return None
         formulas = [i for a in self.accesses() for i in a.map.indices]
         formulas += [o.value for o in walk(self.op, Index)]
+        if isinstance(self.op, Map) and any(axis.name in self.op.all_symbols_of(a) for a in self.op.lookups):
+            return None  # each lane would look up an index of its own
         return axis if all(_linear(f, axis.name) for f in formulas) else None
 
     def names(self, *kinds: str) -> list[str]:

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from headrace.codegen.clike.arithmetic import Helpers, lane_expression
 from headrace.codegen.clike.formulas import HELPERS, c_formula
 from headrace.codegen.clike.types import c_type, identifier, kernel_name, literal
-from headrace.codegen.scratch import scratch_offsets
+from headrace.codegen.scratch import check_sites, scratch_offsets
 from headrace.ir.access import Access, Axis
 from headrace.ir.core import Block, Operation, Value
 from headrace.ir.dims import Dim
 from headrace.ir.errors import CodegenError
-from headrace.ir.kernel.ops import control, convert, memory, scalar
+from headrace.ir.kernel.ops import control, convert, lookup, memory, scalar
 from headrace.ir.kernel.ops.func import KernelFunc
 from headrace.ir.kernel.tasks import task_axes
 from headrace.ir.types import BufferType, DType, element_dtype, lanes_of
@@ -128,6 +128,10 @@ class _Function:
                 self._loops(operation)
             case control.If():
                 self._if(operation)
+            case lookup.Check():
+                self._check(operation)
+            case lookup.Let():
+                self._let(operation)
             case memory.Alloc():
                 self._alloc(operation)
             case memory.Load():
@@ -182,6 +186,24 @@ class _Function:
         if operation.otherwise.block.operations:
             self._line("} else {")
             self._indented(operation.otherwise.block)
+        self._line("}")
+
+    def _check(self, check: lookup.Check) -> None:
+        self._line(f"if (!{self.names[check.condition]}) {{")
+        self.depth += 1
+        for number, value in enumerate(check.values):
+            self._line(f"((int64_t *)scratch)[{number}] = {self.names[value]};")
+        self._line(f"return {check_sites(self.function)[check]};")
+        self.depth -= 1
+        self._line("}")
+
+    def _let(self, let: lookup.Let) -> None:
+        self._line("{")
+        self.depth += 1
+        self._line(f"const int64_t {self._axis(let.axis)} = {self.names[let.index]};")
+        self._line(f"(void){self.symbols[let.axis.name]};")
+        self._block(let.body.block)
+        self.depth -= 1
         self._line("}")
 
     def _indented(self, block: Block) -> None:

@@ -4,8 +4,9 @@ In: a kernel as loops.  Out: the text of the function, and declarations of the i
 
     i32 @NAME(ptr buffers, ptr scalars, ptr scratch, i64 begin, i64 end)
 
-runs the tasks [begin, end) of the flattened task axes, the last axis fastest, and returns 0.  The last task axis
-is a loop of its own, so that what depends on the others alone stands outside it:
+runs the tasks [begin, end) of the flattened task axes, the last axis fastest, and returns 0, or the site of a check
+that failed, whose values it leaves in scratch.  The last task axis is a loop of its own, so that what depends on the
+others alone stands outside it:
 
     (a, b) of begin; do { for b in what is left of this row, at most to end: body; next a; b = 0 } while tasks are left
 """
@@ -21,15 +22,16 @@ from headrace.codegen.llvm.code import Code
 from headrace.codegen.llvm.memory import Place
 from headrace.codegen.llvm.registers import Piece, Registers, flat_index, is_register
 from headrace.codegen.llvm.text import Block as Text
-from headrace.codegen.scratch import scratch_offsets
+from headrace.codegen.scratch import check_sites, scratch_offsets
 from headrace.ir.access import Axis
 from headrace.ir.core import Block, Operation, Value, walk
 from headrace.ir.dims import Dim
 from headrace.ir.errors import CodegenError
 from headrace.ir.facts import TargetFacts
 from headrace.ir.kernel.ops.control import Barrier, For, If, Parallel, Yield
-from headrace.ir.kernel.ops.convert import Holds, Index, Mask
+from headrace.ir.kernel.ops.convert import Constant, Holds, Index, Mask
 from headrace.ir.kernel.ops.func import KernelFunc
+from headrace.ir.kernel.ops.lookup import Check, Let
 from headrace.ir.kernel.ops.memory import Alloc, CopyAsync, Load, Store, Wait
 from headrace.ir.kernel.ops.structured import Structured
 from headrace.ir.kernel.tasks import task_axes
@@ -47,9 +49,10 @@ class FunctionEmitter:
         self.registers = Registers(function)
         self.scratch = scratch_offsets(function)
         self.written = {o.target.value for o in walk(function, Store)}
+        self.sites = check_sites(function)
         self.values: dict[Value, str] = {}
         self.pointers: dict[Value, str] = {}
-        self.unrolled: dict[str, Dim] = {}
+        self.unrolled: dict[str, Dim] = {}  # what the symbols of unrolled loops and of kernel.let stand for
         self._flat: dict[Operation, tuple[Dim, Dim]] = {}
 
     def emit(self) -> str:
@@ -154,6 +157,10 @@ class FunctionEmitter:
                 self._axes(operation, operation.axes)
             case If():
                 self._if(operation)
+            case Check():
+                self._check(operation)
+            case Let():
+                self._let(operation)
             case Alloc():
                 self._alloc(operation)
             case Load():
@@ -177,10 +184,22 @@ class FunctionEmitter:
             case Yield():
                 raise self._refuse(operation, "stands outside a structured operation")
             case _:
-                found = compute(self.code, operation, [self.values[o] for o in operation.operands])
-                if found is None:
-                    raise self._refuse(operation, "is not known to this code generator")
-                self.values[operation.result] = found
+                self.values[operation.result] = self._computed(operation)
+
+    def _computed(self, operation: Operation) -> str:
+        """Rows of an unrolled tile compute some things alike (the weights of a column as floats): once is enough."""
+        operands = [self.values[o] for o in operation.operands]
+        if isinstance(operation, Constant):
+            return self._compute(operation, operands)
+        types = tuple(str(v.type) for v in (*operation.results, *operation.operands))
+        key = (operation.name, types, *operands, *(f"{k}={v}" for k, v in operation.attributes.items()))
+        return self.code.once(key, self.code.level, self._compute, operation, operands)
+
+    def _compute(self, operation: Operation, operands: list[str]) -> str:
+        found = compute(self.code, operation, operands)
+        if found is None:
+            raise self._refuse(operation, "is not known to this code generator")
+        return found
 
     def _refuse(self, operation: Operation, why: str) -> CodegenError:
         return CodegenError(f"kernel @{self.function.function_name}: {operation.name} at {operation.location}: {why}")
@@ -266,6 +285,28 @@ class FunctionEmitter:
         with self.code.scope(self.code.level, first) as scope:
             self._block(block)
             return scope.block, first
+
+    def _check(self, operation: Check) -> None:
+        """A branch to a block that returns."""
+        code, scope = self.code, self.code.scopes[-1]
+        before, fail, after = scope.block, code.open_block(), code.open_block()
+        before.end = f"br i1 {self.values[operation.condition]}, label %{after.name}, label %{fail.name}"
+        with code.scope(code.level, fail):
+            for number, value in enumerate(operation.values):
+                slot = code.add(f"getelementptr i64, ptr %scratch, i64 {number}")
+                code.run(f"store i64 {self.values[value]}, ptr {slot}, align 8")
+        fail.end = f"ret i32 {self.sites[operation]}"
+        scope.block = after
+
+    def _let(self, operation: Let) -> None:
+        """Under another name each time: in an unrolled loop its value differs from copy to copy."""
+        axis, code = operation.axis, self.code
+        name = f"{axis.name}__{code.fresh()[1:]}"
+        self.unrolled[axis.name] = Dim.symbol(name)
+        extent = axis.extent.substitute(self.unrolled)
+        with code.symbol(name, self.values[operation.index], code.level, extent):
+            self._block(operation.body.block)
+        del self.unrolled[axis.name]
 
     # ---- memory ------------------------------------------------------------------------------------------
 

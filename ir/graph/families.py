@@ -5,6 +5,7 @@ says which operand elements that takes, through a `PullBuilder`.
 
     GraphOp        infer, reference (numpy), sample; maybe fold; maybe decompose
     ├── Pull       one element from operand elements at other indices, no sum
+    │   ├── LookingUp     ... at indices that are data
     │   ├── Elementwise   `scalar` of the operands' elements at the broadcast index
     │   └── Movement      an operand's element at another index: transpose, slice, reshape
     │       └── DataDims     ... whose dims are data: reshape to a shape that the program computes
@@ -27,8 +28,9 @@ import numpy as np
 from headrace.ir.access import Axis
 from headrace.ir.core import Operation, Value
 from headrace.ir.dims import Dim, dim_max, dim_min
-from headrace.ir.errors import VerifyError
+from headrace.ir.errors import DataError, VerifyError
 from headrace.ir.kernel.build import ScalarBuilder
+from headrace.ir.kernel.ops.lookup import OUT_OF_RANGE, filled_in
 from headrace.ir.kernel.writer import KernelWriter
 from headrace.ir.rewrite import Builder
 from headrace.ir.types import F32, DType, TensorType, Type
@@ -59,6 +61,13 @@ class PullBuilder(ScalarBuilder):
 
     def read(self, operand: Value, index: Index, otherwise: float | int | bool | None = None) -> Value:
         """The element of `operand` at `index`; `otherwise` where given and the index is outside."""
+        raise NotImplementedError
+
+    def lookup(self, operand: Value, index: Index, extent: Dim) -> Dim:
+        """The integer element of `operand` at `index`, counted from the front, as a symbol for other indices.
+
+        Outside of [-extent, extent) it is an error of the data.
+        """
         raise NotImplementedError
 
 
@@ -146,6 +155,25 @@ class Pull(GraphOp):
     def pull(self, b: PullBuilder, index: Index) -> Value:
         """The element of the result at `index`."""
         raise NotImplementedError
+
+
+class LookingUp(Pull):
+    """Reads operands at indices that it looks up among the elements of other ones (`PullBuilder.lookup`)."""
+
+    @property
+    @abstractmethod
+    def looked_up(self) -> Sequence[Value]:
+        """The operands that hold indices: they lie in memory when the others are read."""
+        raise NotImplementedError
+
+
+def counted(indices: Array, extent: int) -> Array:
+    """Indices counted from the front.  Raises DataError for one that is out of range."""
+    found = indices.astype(np.int64)
+    wrong = (found < -extent) | (found >= extent)
+    if wrong.any():
+        raise DataError(filled_in(OUT_OF_RANGE, [int(found[wrong][0]), extent]))
+    return np.where(found < 0, found + extent, found)
 
 
 def broadcast_dims(shapes: Sequence[tuple[Dim, ...]]) -> tuple[Dim, ...]:

@@ -15,7 +15,7 @@ import numpy as np
 from headrace.ir.bind import bind, check_shape
 from headrace.ir.constants import ConstantStore
 from headrace.ir.core import Block, Operation, Value
-from headrace.ir.errors import ExecutionError
+from headrace.ir.errors import DataError, ExecutionError
 from headrace.ir.graph.families import DataDims, GraphOp, tensor
 from headrace.ir.graph.numbers import with_numbers
 from headrace.ir.graph.ops.cluster import Cluster
@@ -87,7 +87,11 @@ class _Run:
         for check in operation.checks():
             if int(check.formula.evaluate(self.symbols)) < 0:
                 raise ExecutionError(f"{self.place(operation)}: {check.message}")
-        found = with_numbers(operation, self.symbols).reference(*operands)
+        try:
+            found = with_numbers(operation, self.symbols).reference(*operands)
+        except DataError as error:
+            nodes = operation.location.nodes
+            raise DataError(f"node {nodes[0]!r}: {error}" if nodes else str(error)) from None
         arrays = found if isinstance(found, tuple) else (found,)
         return [self.held(np.asarray(a), tensor(r).dtype) for a, r in zip(arrays, operation.results, strict=True)]
 

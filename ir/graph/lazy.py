@@ -1,18 +1,20 @@
 """Which values depend on constants only and are computed when the artefact is written.
 
-In: a block.  Out: its constants and what exact operations make of them: packed, transposed, cast, scaled weights.
-They need no kernel, and no memory while the model is compiled.
+In: a block.  Out: its constants and what exact operations make of them: packed, transposed, scaled weights.
+They need no kernel, and no memory while the model is compiled.  What makes a large constant wider, int8 weights floats,
+is left to kernels: such weights lie in the artefact as in the model, and are *unfolded* where they are read.
 """
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from headrace.ir.core import Block, Operation, Value
-from headrace.ir.dims import Dim
-from headrace.ir.graph.families import GraphOp, tensor
+from headrace.ir.graph.families import Elementwise, GraphOp, tensor
 from headrace.ir.graph.ops.constant import Constant
 from headrace.ir.symbols import formulas
 
-# A result up to this size may have more elements than the constants it is made of.
+# A result up to this size may be larger than the constants it is made of.
 SMALL_BYTES = 64 * 1024
 
 
@@ -25,18 +27,28 @@ def lazy_values(block: Block) -> set[Value]:
     return found
 
 
-def _is_lazy(operation: Operation, known: set[Value]) -> bool:
-    if not isinstance(operation, GraphOp) or not operation.folds or not operation.operands:
+def is_unfolded(operation: Operation, known: Container[Value]) -> bool:
+    """Whether each element of the result is made of one in a large constant, cheaply, and only takes more bytes."""
+    if not isinstance(operation, Elementwise) or not _depends_on(operation, known) or not _grows(operation):
         return False
-    if not all(o in known for o in operation.operands) or not has_numbers_only(operation):
-        return False
-    return not any(_grows(operation, r) for r in operation.results)
+    return any(tensor(o).elements == tensor(operation.result).elements for o in operation.operands)
 
 
-def _grows(operation: GraphOp, result: Value) -> bool:
-    """Whether a large result has more elements than all it is made of: then a kernel had better read the origin."""
-    taken = sum((tensor(o).elements for o in operation.operands), start=Dim.constant(0))
-    return tensor(result).elements.value > taken.value and tensor(result).bytes.value > SMALL_BYTES
+def _is_lazy(operation: Operation, known: Container[Value]) -> bool:
+    return isinstance(operation, GraphOp) and _depends_on(operation, known) and not _grows(operation)
+
+
+def _depends_on(operation: GraphOp, known: Container[Value]) -> bool:
+    """Whether it makes something of known values alone, exactly."""
+    if not operation.folds or not operation.operands:
+        return False
+    return all(o in known for o in operation.operands) and has_numbers_only(operation)
+
+
+def _grows(operation: GraphOp) -> bool:
+    """Whether a large result takes more bytes than all it is made of: then a kernel had better read the origin."""
+    taken = sum(tensor(o).bytes.value for o in operation.operands)
+    return any(tensor(r).bytes.value > max(taken, SMALL_BYTES) for r in operation.results)
 
 
 def has_numbers_only(operation: GraphOp) -> bool:

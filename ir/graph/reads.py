@@ -36,6 +36,10 @@ class _Listener(PullBuilder):
         self.reads.append(OperandRead(operand, index, otherwise))
         return self.block.add_argument(ScalarType(tensor(operand).dtype))
 
+    def lookup(self, operand: Value, index: Index, extent: Dim) -> Dim:
+        self.reads.append(OperandRead(operand, index, None))
+        return Dim.symbol(f"_found{len(self.reads)}")
+
 
 def pulled_reads(operation: Pull, index: Index) -> list[OperandRead]:
     """What the element of the result at `index` takes."""

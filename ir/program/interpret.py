@@ -19,7 +19,7 @@ import numpy as np
 from headrace.ir.access import SymbolRef
 from headrace.ir.bind import bind
 from headrace.ir.core import BlockArgument, Operation, Value
-from headrace.ir.errors import ExecutionError
+from headrace.ir.errors import DataError, ExecutionError
 from headrace.ir.graph.interpret import run_graph
 from headrace.ir.graph.ops.func import GraphFunc
 from headrace.ir.kernel.interpret import execute
@@ -222,7 +222,11 @@ class _Run:
         scalars = {s: int(d.evaluate(self.symbols)) for s, d in zip(kernel.scalars, operation.scalars, strict=True)}
         windows = [self.window(b) for b in operation.buffers]
         states = [w.states() for w in windows]
-        execute(kernel, [w.elements for w in windows], states, scalars, wide=self.wide)
+        try:
+            execute(kernel, [w.elements for w in windows], states, scalars, wide=self.wide)
+        except DataError as error:
+            node = operation.location.nodes[error.node : error.node + 1]
+            raise DataError(f"node {node[0]!r}: {error}" if node else str(error)) from None
         for window, state in list(zip(windows, states, strict=True))[len(kernel.inputs) :]:
             window.claim(state == WRITTEN)
 

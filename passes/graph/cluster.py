@@ -26,7 +26,8 @@ starts a cluster of its own, and its result lies in memory.
 
   Movement (transpose, slice, expand)  is taken by every reader: reading at another place costs no more than
       reading the copy.  Where a reader pads, it may only reorder dims, so that outside stays outside.  The same
-      goes for operations without operands (fill, range).
+      goes for operations without operands (fill, range), and for large constants that only become wider (int8 weights
+      dequantized): memory holds them as they are.
   Any other operation                  is taken by one cluster only, which must read it at one index only: nothing
       is computed twice.  A reader that pads takes none.
   Reducing (matmul, conv, reduce_sum)  is taken if the cluster has none yet and reads it at the very index of its
@@ -53,8 +54,8 @@ from math import prod
 from headrace.ir.core import Block, Location, Operation, Region, Value
 from headrace.ir.dims import Dim, Facts
 from headrace.ir.errors import PassError
-from headrace.ir.graph.families import DataDims, GraphOp, Index, Movement, OwnKernel, Pull, Reducing, tensor
-from headrace.ir.graph.lazy import lazy_values
+from headrace.ir.graph.families import DataDims, GraphOp, Index, LookingUp, Movement, OwnKernel, Pull, Reducing, tensor
+from headrace.ir.graph.lazy import is_unfolded, lazy_values
 from headrace.ir.graph.ops.cluster import Cluster as ClusterOp
 from headrace.ir.graph.ops.func import GraphFunc, Yield
 from headrace.ir.graph.ops.pad import Pad
@@ -193,21 +194,27 @@ class _Grouping:
         for user, number in value.uses:
             if isinstance(user, DataDims) and number > 0:
                 return []  # the host reads the dims from memory
+            if isinstance(user, LookingUp) and value in user.looked_up:
+                return []  # the kernel reads indices from memory
         whole = all(self._fits(operation, cluster) for cluster in readers)
-        right = len(readers) == 1 or _may_be_repeated(operation)
+        right = len(readers) == 1 or self._may_be_repeated(operation)
         return list(readers) if whole and right else []
 
     def _fits(self, operation: GraphOp, cluster: _Cluster) -> bool:
         sites = list(cluster.sites.get(operation.result, ()))
         if not sites or len(cluster.operations) >= self.max_ops or isinstance(operation, DataDims):
             return False
-        if _may_be_repeated(operation):
+        if self._may_be_repeated(operation):
             inside = all(s.otherwise is None for s in sites)
             permuted = isinstance(operation, Movement) and permutes(operation)
             return (inside or permuted) and len(sites) <= MOST_PLACES
         if len(sites) > 1 or sites[0].otherwise is not None:
             return False
+        if isinstance(operation, LookingUp) and cluster.root is not None:
+            return False
         if isinstance(operation, Reducing):
+            if any(isinstance(o, LookingUp) for o in cluster.operations):
+                return False
             at_home = sites[0] == _Site(False, cluster.index, None)
             same_dims = tensor(operation.result).dims == tensor(cluster.made).dims
             return cluster.root is None and at_home and same_dims
@@ -219,10 +226,10 @@ class _Grouping:
         once = self.facts.less_equal(cluster.evaluations(sites[0]), tensor(operation.result).elements)
         return once is True or (not sites[0].in_step and _is_cheap(operation))
 
-
-def _may_be_repeated(operation: GraphOp) -> bool:
-    """Whether its elements may be made in each kernel that reads them: a movement, or numbers out of nothing."""
-    return isinstance(operation, Movement) or not operation.operands
+    def _may_be_repeated(self, operation: GraphOp) -> bool:
+        """Whether its elements may be made in each kernel that reads them: a movement, numbers out of nothing, or a
+        constant in a wider type."""
+        return isinstance(operation, Movement) or not operation.operands or is_unfolded(operation, self.lazy)
 
 
 def _is_epilogue(operation: Pull) -> bool:

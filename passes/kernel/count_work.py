@@ -64,7 +64,7 @@ def _flops(operations: Iterable[Operation]) -> Dim:
 def _flops_of(operation: Operation) -> Dim:
     if isinstance(operation, Pointwise):
         return Dim.constant(_arithmetic(operation))
-    axes: tuple[Axis, ...] = operation.attributes.get("axes", ())
+    axes = _own_axes(operation)
     if not isinstance(operation, Reduce):
         return _points(axes) * sum((_flops_in(r) for r in operation.regions), start=NONE)
     steps = _points(axes) * _flops_in(operation.step)
@@ -121,8 +121,12 @@ def _accesses(user: Operation, parameter: Value) -> list[Access]:
 
 
 def _axes_around(operation: Operation) -> list[Axis]:
-    inner: tuple[Axis, ...] = operation.attributes.get("axes", ())
-    return [*inner, *(a for above in operation.ancestors() for a in above.attributes.get("axes", ()))]
+    return [*_own_axes(operation), *(a for above in operation.ancestors() for a in _own_axes(above))]
+
+
+def _own_axes(operation: Operation) -> tuple[Axis, ...]:
+    """Those that are loops: what is `given` by data has one value at a time."""
+    return tuple(a for a in operation.attributes.get("axes", ()) if a.kind != "given")
 
 
 def _lanes(operation: Operation) -> int:

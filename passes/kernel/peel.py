@@ -28,7 +28,7 @@ from headrace.ir.core import Region
 from headrace.ir.dims import Dim
 from headrace.ir.errors import PassError
 from headrace.ir.kernel.ops.control import If, Parallel
-from headrace.ir.kernel.ops.structured import Structured
+from headrace.ir.kernel.ops.structured import Map, Structured
 from headrace.ir.module import Module
 from headrace.ir.pass_base import Pass, PassContext
 from headrace.ir.rewrite import Builder, Rewriter
@@ -53,6 +53,8 @@ class Peel(Pass):
         function = kernel_named(module, self.func)
         op = with_axis(function, self.axis)
         axis = op.axis(self.axis)
+        if isinstance(op, Map) and op.lookups:
+            raise PassError(f"kernel.peel: {op.name} at {op.location} looks up {op.found[0].name}, which has one name")
         where: tuple[Dim, ...] = op.attributes["where"]
         conditions = [c for c in where if self.axis in c.symbols]
         if not conditions:

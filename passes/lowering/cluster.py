@@ -20,7 +20,7 @@ from headrace.ir.access import Access, AccessMap, Axis, SymbolRef
 from headrace.ir.core import Block, BlockArgument, Operation, OpResult, Region, Value, producer
 from headrace.ir.dims import Dim, Facts
 from headrace.ir.errors import PassError
-from headrace.ir.graph.families import Index, Movement, OwnKernel, Pull, PullBuilder, Reducing, tensor
+from headrace.ir.graph.families import Index, LookingUp, Movement, OwnKernel, Pull, PullBuilder, Reducing, tensor
 from headrace.ir.graph.linear import ZERO
 from headrace.ir.graph.ops.cluster import Cluster
 from headrace.ir.graph.ops.constant import Constant
@@ -96,7 +96,16 @@ def _structured(context: _Context, yielded: Sequence[Value], outputs: Sequence[V
         return _reduce(context, roots[0], results, axes, index, writes)
     pulled = _Puller(context)
     pulled.finish([pulled.value_at(r, index) for r in results])
-    return Map(axes, pulled.accesses, writes, Region(pulled.block))
+    found = pulled.lookups
+    return Map(
+        axes,
+        pulled.accesses,
+        writes,
+        Region(pulled.block),
+        lookups=tuple(f.access for f in found),
+        found=tuple(f.axis for f in found),
+        nodes=tuple(f.node for f in found),
+    )
 
 
 def _reduce(
@@ -127,6 +136,8 @@ def _reduce(
     final = [finish.block.add_argument(t, "acc") for t in state]
     finish.known[root.result, index] = root.finish(finish, index, final)
     finish.finish([finish.value_at(r, index) for r in results])
+    if step.lookups or finish.lookups:
+        raise PassError(f"cluster at {context.cluster.location}: {root.name} shares it with a lookup")
     return Reduce(
         (*index_axes, *reduction),
         step.accesses,
@@ -159,6 +170,13 @@ class _Context:
     names: Names
 
 
+@dataclass(frozen=True, slots=True)
+class _Lookup:
+    access: Access
+    axis: Axis
+    node: int  # among the cluster's
+
+
 @dataclass(slots=True)
 class _Read:
     buffer: BlockArgument
@@ -175,6 +193,7 @@ class _Puller(PullBuilder):
         self.context = context
         self.known: dict[tuple[Value, Index], Value] = {}
         self.found: list[_Read] = []
+        self.lookups: list[_Lookup] = []
         self.guarded = False
 
     @property
@@ -195,6 +214,20 @@ class _Puller(PullBuilder):
         if permuted is not None:
             return self.read(permuted[0], permuted[1], otherwise)
         return self._padded(operand, index, otherwise)
+
+    def lookup(self, operand: Value, index: Index, extent: Dim) -> Dim:
+        where = f"cluster at {self.context.cluster.location}"
+        if self.guarded or operand not in self.context.buffers:
+            raise PassError(f"{where}: an index is computed in it, or read where it may be outside")
+        access = Access(self.context.buffers[operand], AccessMap(index))
+        for known in self.lookups:
+            if known.access == access and known.axis.extent == extent:
+                return Dim.symbol(known.axis.name)
+        axis = Axis(self.context.names.fresh("at"), "given", extent)
+        nodes = self.context.cluster.location.nodes
+        node = next((nodes.index(n) for n in self.builder.location.nodes if n in nodes), 0)
+        self.lookups.append(_Lookup(access, axis, node))
+        return Dim.symbol(axis.name)
 
     def value_at(self, value: Value, index: Index) -> Value:
         """The element of `value` at `index`, computed at most once in this region."""
@@ -265,11 +298,13 @@ def _buffer(kind: object) -> BufferType:
 
 
 def _small_constants(cluster: Cluster) -> dict[Value, float | int | bool]:
-    """Arguments whose input is a constant of one element: they become literals of the kernel."""
+    """Arguments whose input is a constant of one element: they become literals of the kernel, unless they are indices
+    to look up."""
     found: dict[Value, float | int | bool] = {}
+    indices = {v for o in cluster.body.block.body if isinstance(o, LookingUp) for v in o.looked_up}
     for argument, given in zip(cluster.body.block.arguments, cluster.inputs, strict=True):
         constant = producer(given, Constant)
-        if constant is not None and constant.value.type.elements == Dim.constant(1):
+        if constant is not None and constant.value.type.elements == Dim.constant(1) and argument not in indices:
             found[argument] = module_of(cluster).constants.array(constant.value).reshape(()).item()
     return found
 

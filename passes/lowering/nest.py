@@ -37,6 +37,7 @@ from headrace.ir.kernel.ops.structured import Map, Reduce, Structured, elements
 from headrace.ir.rewrite import Builder
 from headrace.ir.types import BufferType, Element
 from headrace.passes.lowering.guards import inside, last_legal, linear_in
+from headrace.passes.lowering.lookups import Around, given_facts
 from headrace.passes.lowering.names import Names
 from headrace.passes.lowering.strips import Strips, has_strips
 from headrace.passes.lowering.widen import Lanes, broadcast, holds, write_region
@@ -84,7 +85,7 @@ class Nest:
         vectors = [a for a in axes if a.kind == "vector"]
         self.lanes = Lanes(vectors[0].name, vectors[0].extent.value) if vectors else Lanes()
         self._check_order(axes[first:], vectors)
-        self.facts = facts
+        self.facts = given_facts(op, facts)
         for axis in axes:
             self.facts = self.facts.with_symbol(axis.name, Dim.constant(0), axis.extent)
         self.conditions = self._sort_conditions()
@@ -94,7 +95,7 @@ class Nest:
 
     def build(self) -> None:
         """Emits the loops."""
-        with self._loops(self.outer), self._guarded(self.around):
+        with Around(self.op, self.outer, self.builder, self._loops, self._guarded).open(self.around):
             if isinstance(self.op, Reduce):
                 self._reduce(self.op)
             else:

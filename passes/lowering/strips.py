@@ -36,6 +36,7 @@ from headrace.ir.kernel.ops.structured import Map, Reduce, Structured
 from headrace.ir.rewrite import Builder
 from headrace.ir.types import BufferType
 from headrace.passes.lowering.guards import last_legal, linear_in
+from headrace.passes.lowering.lookups import Around, given_facts
 from headrace.passes.lowering.names import Names
 from headrace.passes.lowering.vectors import load_at, store_at
 from headrace.passes.lowering.widen import Lanes, broadcast, holds, write_region
@@ -75,7 +76,7 @@ class Strips:
     """Builds the loops of one structured operation at a builder."""
 
     def __init__(self, op: Structured, builder: Builder, facts: Facts, names: Names) -> None:
-        self.op, self.builder, self.facts, self.names = op, builder, facts, names
+        self.op, self.builder, self.facts, self.names = op, builder, given_facts(op, facts), names
         for axis in op.axes:
             self.facts = self.facts.with_symbol(axis.name, Dim.constant(0), axis.extent)
         lanes = [a for a in op.axes if a.kind in ("vector", "reduction_vector")]
@@ -102,7 +103,7 @@ class Strips:
 
     def build(self) -> None:
         """Emits the loops."""
-        with self._loops(self.around), self._guarded(self.outer):
+        with Around(self.op, self.around, self.builder, self._loops, self._guarded).open(self.outer):
             if isinstance(self.op, Reduce):
                 _Fold(self, self.op).emit()
             else:

@@ -45,10 +45,14 @@ typedef struct hr_launch {
     uint32_t *part_count;   /* set to how many parts were filled in; 0, as it comes, where the device cannot tell */
 } hr_launch;
 
+/* What a kernel that fails leaves at the start of its scratch, where it has room for it: numbers for the message. */
+#define HR_FAULT_VALUES 2u
+
 /* A kernel's own report: site is 0 while there is none. */
 typedef struct hr_fault {
     uint32_t index; /* of the launch */
     int32_t site;
+    int64_t values[HR_FAULT_VALUES];
 } hr_fault;
 
 typedef struct hr_device_options {

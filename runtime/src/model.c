@@ -94,7 +94,7 @@ static hr_status upload_constants(hr_model *model, hr_error *error) {
     }
     const hr_driver *driver = model->driver;
     void *queue;
-    hr_fault fault = {0, 0};
+    hr_fault fault = {0};
     hr_status status = driver->alloc(model->device, section.bytes, &model->constants_handle, error);
     if (status)
         return status;

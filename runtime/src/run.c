@@ -240,7 +240,7 @@ static hr_status kernel_failed(const hr_model *model, const hr_fault *fault, hr_
     const hr_variant *v = &model->variant;
     char text[400] = "a kernel failed";
     if (fault->index < v->program.step_count)
-        hr_debug_fault(v, fault->index, kernel_of_step(&v->program, fault->index), fault->site, text, sizeof text);
+        hr_debug_fault(v, kernel_of_step(&v->program, fault->index), fault, text, sizeof text);
     return hr_fail(error, HR_DATA, "%s", text);
 }
 
@@ -271,11 +271,11 @@ hr_status hr_run(hr_session *session, const hr_value *inputs, hr_value *outputs,
         return hr_fail(error, HR_INVALID, "hr_run: session, inputs or outputs is NULL");
     if (atomic_exchange_explicit(&session->busy, true, memory_order_acquire))
         return hr_fail(error, HR_BUSY, "%s: this session is running; one run at a time", model->file.name);
-    hr_fault fault = {0, 0};
+    hr_fault fault = {0};
     hr_status status = model->driver->begin(session->queue, error);
     if (!status) {
         status = run_all(session, inputs, outputs, &fault, error);
-        hr_fault late = {0, 0};
+        hr_fault late = {0};
         hr_status finished = model->driver->finish(session->queue, &late, status ? NULL : error);
         status = status ? status : finished;
         fault = fault.site ? fault : late;

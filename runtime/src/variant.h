@@ -4,6 +4,7 @@
 
 #include "container.h"
 #include "formula.h"
+#include "headrace_driver.h"
 #include "machine.h"
 
 #define HR_MAX_RANK 64u
@@ -120,8 +121,8 @@ hr_status hr_variant_parse_head(const hr_file *file, uint32_t index, hr_variant 
 hr_status hr_variant_parse(const hr_file *file, uint32_t index, const hr_signature *signature,
                            const hr_constants *constants, hr_blocks *blocks, hr_variant *variant, hr_error *error);
 
-/* "node 'Gather_3': index is out of range" for a kernel's error site; a plain text where the file has none. */
-void hr_debug_fault(const hr_variant *variant, uint32_t step, uint32_t kernel, int32_t site, char *text, size_t bytes);
+/* "node 'Gather_3': index 7 is out of range" for a fault of a kernel; a plain text where the file has none. */
+void hr_debug_fault(const hr_variant *variant, uint32_t kernel, const hr_fault *fault, char *text, size_t bytes);
 
 /* Writes the step's nodes, separated by ", ", where `text` is not NULL.  Returns their bytes, the zero included. */
 size_t hr_debug_nodes(const hr_variant *variant, uint32_t step, char *text);

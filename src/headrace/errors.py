@@ -6,6 +6,7 @@ The compiler's tree is declared in headrace.ir.errors and drawn there.
 from headrace.ir.errors import (
     ArtefactError,
     CodegenError,
+    DataError,
     DimError,
     ExecutionError,
     HeadraceError,
@@ -25,6 +26,7 @@ from headrace.ir.errors import (
 __all__ = [
     "ArtefactError",
     "CodegenError",
+    "DataError",
     "DimError",
     "ExecutionError",
     "HeadraceError",

@@ -524,7 +524,7 @@ static hr_status far_launch(void *queue, const hr_launch *launch, hr_fault *faul
     int32_t site = run(buffers, launch->scalars, scratch, 0, launch->tasks);
     free(scratch);
     if (site && !late.site) /* told when the queue is waited for, as a device does that runs on its own */
-        late = (hr_fault){launch->index, site};
+        late = (hr_fault){.index = launch->index, .site = site};
     return HR_OK;
 }
 static hr_status far_finish(void *queue, hr_fault *fault, hr_error *e) {

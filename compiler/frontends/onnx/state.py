@@ -14,7 +14,7 @@ from headrace.compiler.frontends.onnx.inputs import Symbols
 from headrace.ir.access import SymbolRef
 from headrace.ir.core import Block, Location, Operation, Region, Value, producer
 from headrace.ir.dims import Dim, Facts
-from headrace.ir.errors import DimError
+from headrace.ir.errors import DataError, DimError
 from headrace.ir.graph.families import GraphOp, tensor
 from headrace.ir.graph.numbers import with_numbers
 from headrace.ir.graph.ops.constant import Constant
@@ -91,7 +91,10 @@ class State:
         except DimError:  # an attribute mentions a symbol
             return None
         with np.errstate(all="ignore"):
-            return np.asarray(fixed.reference(*(self._small[o] for o in operation.operands)))
+            try:
+                return np.asarray(fixed.reference(*(self._small[o] for o in operation.operands)))
+            except DataError:  # to be told when the model runs, should it ever come by
+                return None
 
     def symbol(self, wish: str) -> str:
         """A new symbol for a dim that is data.  A line of facts declares it, since no input's type mentions it."""

@@ -62,7 +62,7 @@ class Machine:
         rank, depth = self._lay_out(function, 0, 0)
         self.lanes = Lanes(max(rank, 1), depth, {s: int(n) for s, n in symbols.items()})
         self.values: dict[Value, Any] = {}  # arrays; the buffers of buffer values; the copies of tokens
-        self.scope: dict[str, int | None] = {}  # axes of lanes around what is being translated -> position
+        self.scope: dict[str, int | None] = {}  # axes around what is being translated -> position; None: irregular
         self.copies: list[Any] = []  # asynchronous ones that were started
 
     def _lay_out(self, operation: Operation, rank: int, depth: int) -> tuple[int, int]:
@@ -112,6 +112,14 @@ class Machine:
         picked = () if chosen is None else chosen.axes
         axes = zip(parallel_axes(operation), self.positions[operation], strict=True)
         self.scope = {**before, **{a.name: None if a.name in picked else p for a, p in axes}}
+        yield
+        self.scope = before
+
+    @contextmanager
+    def naming(self, names: Sequence[str]) -> Iterator[None]:
+        """While what follows is translated: symbols whose values differ from lane to lane in no regular way."""
+        before = self.scope
+        self.scope = {**before, **dict.fromkeys(names)}
         yield
         self.scope = before
 

@@ -19,6 +19,7 @@ from headrace.ir.core import BlockArgument, Region, Value
 from headrace.ir.dims import Dim
 from headrace.ir.kernel.interpret.accesses import load, load_padded, store
 from headrace.ir.kernel.interpret.lanes import Array, Number, both
+from headrace.ir.kernel.interpret.lookups import looked_up
 from headrace.ir.kernel.interpret.machine import Machine, Step
 from headrace.ir.kernel.interpret.numbers import where_holds
 from headrace.ir.kernel.ops.structured import INDEPENDENT, Map, Reduce, Structured
@@ -28,7 +29,9 @@ Writer = Callable[[Array], None]
 
 
 def map_step(machine: Machine, operation: Map) -> Step:
-    with machine.inside(operation):
+    names = [a.name for a in operation.found]
+    with machine.inside(operation), machine.naming(names):
+        lookups = _readers(machine, operation, operation.lookups)
         reads = _readers(machine, operation, operation.reads)
         writes = _writers(machine, operation, operation.writes)
         body = _Body(machine, operation.body)
@@ -40,8 +43,9 @@ def map_step(machine: Machine, operation: Map) -> Step:
         if saved is None:
             return
         for _ in _points(machine, ordered, extents, operation.where):
-            for write, value in zip(writes, body([read() for read in reads]), strict=True):
-                write(value)
+            with looked_up(machine.lanes, operation.found, lookups, operation.nodes):
+                for write, value in zip(writes, body([read() for read in reads]), strict=True):
+                    write(value)
         _close(machine, ordered, saved)
 
     return run

@@ -27,6 +27,21 @@ of loops that `kernel.realize` makes, outermost first; it has no meaning before.
                 powers of two; the axes stand last, in this order.  When the other reductions are done, `combine` joins
                 the second half of the points, counted row-major, to the first, and so on until one is left.
     sequential  a map whose iterations run in order and may read what earlier ones wrote
+
+A map may read at indices that are data.  Each of its *lookups* reads an integer and gives it a name that formulas
+behind it may mention:
+
+    kernel.func @rows(%table: buffer<f32[30522, 768]>, %ids: buffer<i64[n]>, %y: buffer<f32[n, 768]>)
+        {outputs = 1, scalars = ["n"]} {
+      kernel.map (t: parallel n, j: parallel 768) reads(%table[row, j]) writes(%y[t, j]) lookups(%ids[t])
+          {found = [row: given 30522], nodes = [0]} {
+      ^(%0: f32):
+        kernel.yield %0
+      }
+    }
+
+A negative one counts from the end of its extent; one that is out of range is an error of the data, about number
+`nodes[i]` of the nodes that the kernel computes.
 """
 
 from __future__ import annotations
@@ -97,14 +112,49 @@ class Map(Structured):
     writes: tuple[Access, ...]
     body: Region
     where: tuple[Dim, ...] = ()
+    lookups: tuple[Access, ...] = ()
+    found: tuple[Axis, ...] = ()
+    nodes: tuple[int, ...] = ()
 
     def verify_op(self) -> None:
         self.check_access(self.reads, "reads")
         self.check_access(self.writes, "writes")
+        self.check_access(self.lookups, "looks up")
         for axis in self.axes:
             if axis.kind not in (*INDEPENDENT, "sequential"):
                 raise self.fail(f"axis {axis.name} is {axis.kind}, which a map cannot have")
+        self._check_lookups()
         self.check_block(self.body, "the body", elements(self.reads), elements(self.writes))
+
+    def axis_facts(self) -> Facts:
+        facts = super().axis_facts()
+        for axis in self.found:
+            facts = facts.with_symbol(axis.name, Dim.constant(0), axis.extent)
+        return facts
+
+    def _check_lookups(self) -> None:
+        if not len(self.lookups) == len(self.found) == len(self.nodes):
+            counts = f"{len(self.lookups)} lookups, {len(self.found)} names and {len(self.nodes)} nodes"
+            raise self.fail(f"{counts}, expected as many of each")
+        for place, (access, axis) in enumerate(zip(self.lookups, self.found, strict=True)):
+            if axis.kind != "given":
+                raise self.fail(f"{axis.name} is looked up, and of kind {axis.kind}; expected given")
+            (element,) = elements((access,))
+            if not element.dtype.is_integer:
+                raise self.fail(f"{axis.name} is looked up among {element}, expected integers")
+            later = {a.name for a in self.found[place:]} & {s for i in access.map.indices for s in i.symbols}
+            if later or access.map.otherwise is not None:
+                raise self.fail(f"the lookup of {axis.name} reads at what is not known yet, or is padded")
+
+    def all_symbols_of(self, access: Access) -> set[str]:
+        """The axes that an access depends on, also through what is looked up for it."""
+        behind = {axis.name: access.map for axis, access in zip(self.found, self.lookups, strict=True)}
+        pending, found = [access.map], set[str]()
+        while pending:
+            for symbol in {s for i in pending.pop().indices for s in i.symbols} - found:
+                found.add(symbol)
+                pending += [behind[symbol]] if symbol in behind else []
+        return found
 
 
 @op("kernel.reduce")

@@ -232,6 +232,14 @@ static uint32_t parts_of(const queue *q, const hr_launch *launch) {
     return most <= 1 ? 1 : most < (int64_t)q->threads ? (uint32_t)most : q->threads;
 }
 
+/* The fault of the lowest part that reports one, with the numbers that it left behind. */
+static hr_fault fault_of(const queue *q, const hr_launch *launch, uint64_t first) {
+    hr_fault fault = {.index = launch->index, .site = (int32_t)(uint32_t)first};
+    if (launch->scratch_bytes >= sizeof fault.values)
+        memcpy(fault.values, q->scratch + q->scratch_each * (first >> 32), sizeof fault.values);
+    return fault;
+}
+
 static hr_status cpu_launch(void *opened, const hr_launch *launch, hr_fault *fault, hr_error *error) {
     queue *q = opened;
     void *buffers[HR_MAX_BUFFERS];
@@ -255,7 +263,7 @@ static hr_status cpu_launch(void *opened, const hr_launch *launch, hr_fault *fau
     uint64_t first = atomic_load(&j.first);
     if (first == NO_SITE)
         return HR_OK;
-    *fault = (hr_fault){launch->index, (int32_t)(uint32_t)first};
+    *fault = fault_of(q, launch, first);
     return HR_DATA;
 }
 

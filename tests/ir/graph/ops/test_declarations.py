@@ -19,6 +19,7 @@ from headrace.ir.graph.families import (
     Pull,
     PullBuilder,
     Reducing,
+    counted,
     tensor,
 )
 from headrace.ir.graph.numbers import static, with_numbers
@@ -112,6 +113,12 @@ class Evaluator(PullBuilder):
         clipped = [np.clip(p, 0, n - 1) for p, n in zip(places, array.shape, strict=True)]
         found: Any = array[tuple(clipped)]
         return self.given(np.where(inside, found, otherwise).astype(array.dtype))
+
+    def lookup(self, operand: Value, index: Index, extent: Dim) -> Dim:
+        name = f"found{len(self.grids)}"
+        places = tuple(np.asarray(i.evaluate(self.grids)) for i in index)
+        self.grids[name] = counted(np.asarray(self.operands[operand][places]), extent.evaluate(self.grids))
+        return Dim.symbol(name)
 
     def run(self, values: Sequence[Value]) -> list[Array]:
         with np.errstate(all="ignore"):
