@@ -23,7 +23,7 @@ def scratch_bytes(function: KernelFunc) -> Dim:
     unknown = set(size.symbols) - set(function.scalars)
     if unknown:
         raise CodegenError(f"kernel @{function.function_name}: a stack buffer's size depends on axis {min(unknown)}")
-    return size
+    return function.known.simplify(size)
 
 
 def scratch_offsets(function: KernelFunc) -> dict[Operation, Dim]:

@@ -1,11 +1,7 @@
-"""A `graph.cluster` becomes a structured `kernel.func`: one map, or one reduce with its epilogue.
+"""A `graph.cluster` becomes a structured `kernel.func`: one map, one reduce with its epilogue, or several by rows.
 
 In: the cluster and a name.  Out: a detached kernel.func whose parameters are the cluster's inputs (without
 those of one element known at compile time, which become constants in the body), then its results.
-
-Each result element is pulled at an index of fresh axes.  A pull that reaches a parameter becomes a read with
-its index map; one that reaches the reducing operation becomes its final accumulator; any other operation is
-asked for its element in turn.  So chains of elementwise and movement operations need no buffers between them.
 """
 
 from __future__ import annotations
@@ -14,20 +10,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from headrace.ir.access import Access, AccessMap, Axis, SymbolRef
-from headrace.ir.core import Block, BlockArgument, Operation, OpResult, Region, Value, producer
+from headrace.ir.core import Block, Region, Value, producer
 from headrace.ir.dims import Dim, Facts
 from headrace.ir.errors import PassError
-from headrace.ir.graph.families import Index, Movement, Pull, PullBuilder, Reducing, tensor
+from headrace.ir.graph.families import tensor
 from headrace.ir.graph.ops.cluster import Cluster
 from headrace.ir.graph.ops.constant import Constant
-from headrace.ir.graph.reads import permutes, probe_index
-from headrace.ir.kernel.ops.control import Yield
+from headrace.ir.kernel.ops.control import Parallel
 from headrace.ir.kernel.ops.func import KernelFunc
-from headrace.ir.kernel.ops.structured import Map, Reduce, Structured
+from headrace.ir.kernel.ops.structured import Structured
 from headrace.ir.module import module_of
 from headrace.ir.rewrite import Builder
-from headrace.ir.types import BufferType, ScalarType, TensorType
+from headrace.ir.types import BufferType, TensorType
 from headrace.passes.lowering.names import Names, symbols_under
+from headrace.passes.lowering.row_cluster import write_rows
+from headrace.passes.lowering.structured import Context, set_arguments, structured
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,186 +39,30 @@ def lower_cluster(cluster: Cluster, name: str, facts: Facts) -> LoweredCluster:
     """Raises PassError where the cluster is not of the form its operation describes."""
     results = cluster.body.block.terminator.operands
     names = Names(cluster)
-    index_axes = _index_axes(cluster, results, names)
-    index = tuple(Dim.symbol(a.name) for a in index_axes)
     constants = _small_constants(cluster)
     kept = tuple(i for i, a in enumerate(cluster.body.block.arguments) if a not in constants)
     types = [_buffer(cluster.inputs[i].type) for i in kept] + [_buffer(r.type) for r in results]
     hints = [cluster.inputs[i].hint for i in kept] + [r.hint for r in cluster.results]
     body = Block(types, hints)
-    buffers: dict[Value, BlockArgument] = {
+    buffers: dict[Value, Value] = {
         cluster.body.block.arguments[i]: body.arguments[place] for place, i in enumerate(kept)
     }
-    writes = tuple(Access(b, AccessMap(index)) for b in body.arguments[len(kept) :])
-    context = _Context(cluster, buffers, constants, names)
-    roots = [o for o in cluster.body.block.body if isinstance(o, Reducing)]
-    if len(roots) > 1:
-        raise PassError(f"cluster at {cluster.location}: {len(roots)} reducing operations, expected at most one")
     builder = Builder(body, None, cluster.location)
-    if roots:
-        builder.add(_reduce(context, roots[0], results, index_axes, index, writes))
+    if cluster.rows:
+        write_rows(cluster, buffers, constants, body.arguments[-1], names, builder)
     else:
-        pulled = _Puller(context)
-        pulled.finish([pulled.value_at(r, index) for r in results])
-        builder.add(Map(index_axes, pulled.accesses, writes, Region(pulled.block)))
+        axes = _index_axes(cluster, results, names)
+        index = tuple(Dim.symbol(a.name) for a in axes)
+        writes = tuple(Access(b, AccessMap(index)) for b in body.arguments[len(kept) :])
+        builder.add(structured(Context(cluster, buffers, constants, names), axes, index, writes))
     unread = [b for b in body.arguments[: len(kept)] if not b.uses]
     kept = tuple(i for i, b in zip(kept, body.arguments, strict=False) if b not in unread)
-    _set_arguments(body, [b for b in body.arguments if b not in unread])
+    set_arguments(body, [b for b in body.arguments if b not in unread])
     function = KernelFunc(SymbolRef(name), Region(body), len(results))
     function.location = cluster.location
     function.attributes["scalars"] = _scalars(function)
     function.attributes["facts"] = _about(facts.lines(), function.scalars)
     return LoweredCluster(function, kept)
-
-
-def _reduce(
-    context: _Context,
-    root: Reducing,
-    results: Sequence[Value],
-    index_axes: tuple[Axis, ...],
-    index: Index,
-    writes: tuple[Access, ...],
-) -> Reduce:
-    reduction = tuple(Axis(context.names.fresh(n), "reduction", e) for n, e in root.reduction_axes())
-    reduced = tuple(Dim.symbol(a.name) for a in reduction)
-
-    init = _Puller(context)
-    init.finish(list(root.init(init)))
-    state = [ScalarType(v.type.dtype) for v in init.block.terminator.operands if isinstance(v.type, ScalarType)]
-
-    step = _Puller(context)
-    accumulators = [step.block.add_argument(t, "acc") for t in state]
-    step.finish(list(root.step(step, index, reduced, accumulators)), last=accumulators)
-
-    combine = _Puller(context)
-    left = [combine.block.add_argument(t) for t in state]
-    right = [combine.block.add_argument(t) for t in state]
-    combine.finish(list(root.combine(combine, left, right)))
-
-    finish = _Puller(context)
-    final = [finish.block.add_argument(t, "acc") for t in state]
-    finish.known[root.result, index] = root.finish(finish, index, final)
-    finish.finish([finish.value_at(r, index) for r in results])
-    return Reduce(
-        (*index_axes, *reduction),
-        step.accesses,
-        finish.accesses,
-        writes,
-        Region(init.block),
-        Region(step.block),
-        Region(combine.block),
-        Region(finish.block),
-    )
-
-
-@dataclass(slots=True)
-class _Context:
-    """What all regions of one kernel share."""
-
-    cluster: Cluster
-    buffers: dict[Value, BlockArgument]
-    constants: dict[Value, float | int | bool]
-    names: Names
-
-
-@dataclass(slots=True)
-class _Read:
-    buffer: BlockArgument
-    map: AccessMap
-    argument: BlockArgument
-
-
-class _Puller(PullBuilder):
-    """Builds one region; a read of a parameter becomes an argument of the region."""
-
-    def __init__(self, context: _Context) -> None:
-        self.block = Block()
-        super().__init__(Builder(self.block, None, context.cluster.location))
-        self.context = context
-        self.known: dict[tuple[Value, Index], Value] = {}
-        self.found: list[_Read] = []
-        self.guarded = False
-
-    @property
-    def accesses(self) -> tuple[Access, ...]:
-        return tuple(Access(r.buffer, r.map) for r in self.found)
-
-    def finish(self, values: list[Value], last: Sequence[BlockArgument] = ()) -> None:
-        """Ends the region; arguments in `last` move behind those of the reads."""
-        self.builder.add(Yield(tuple(values)))
-        _set_arguments(self.block, [a for a in self.block.arguments if a not in last] + list(last))
-
-    def read(self, operand: Value, index: Index, otherwise: float | int | bool | None = None) -> Value:
-        if otherwise is None:
-            return self.value_at(operand, index)
-        if operand in self.context.buffers:
-            return self._element(operand, AccessMap(index, otherwise))
-        permuted = self._through_permutation(operand, index)
-        if permuted is not None:
-            return self.read(permuted[0], permuted[1], otherwise)
-        return self._padded(operand, index, otherwise)
-
-    def value_at(self, value: Value, index: Index) -> Value:
-        """The element of `value` at `index`, computed at most once in this region."""
-        if value in self.context.constants:
-            return self.constant(self.context.constants[value], tensor(value).dtype)
-        if value in self.context.buffers:
-            return self._element(value, AccessMap(index, 0 if self.guarded else None))
-        key = (value, index)
-        if key not in self.known or self.guarded:
-            operation = _maker(value)
-            if not isinstance(operation, Pull):
-                where = f"cluster at {self.context.cluster.location}"
-                raise PassError(f"{where}: {operation.name} is read at another index than its own")
-            before = self.builder.location
-            self.builder.location = operation.location
-            found = operation.pull(self, index)
-            self.builder.location = before
-            if self.guarded:
-                return found
-            self.known[key] = found
-        return self.known[key]
-
-    def _element(self, value: Value, map: AccessMap) -> Value:
-        buffer = self.context.buffers[value]
-        for known in self.found:
-            if known.buffer is buffer and known.map == map:
-                return known.argument
-        argument = self.block.add_argument(ScalarType(tensor(value).dtype), value.hint)
-        self.found.append(_Read(buffer, map, argument))
-        return argument
-
-    def _through_permutation(self, operand: Value, index: Index) -> tuple[Value, Index] | None:
-        """Operand and index behind a movement that only reorders dims: outside there is outside here."""
-        if operand in self.context.constants:
-            return None
-        operation = _maker(operand)
-        if not isinstance(operation, Movement) or not permutes(operation):
-            return None
-        probe = probe_index(len(index))
-        places = [probe.index(s) for s in operation.source(probe)]
-        return operation.operands[0], tuple(index[place] for place in places)
-
-    def _padded(self, operand: Value, index: Index, otherwise: float | int | bool) -> Value:
-        """A padded read of a computed value: its own reads are guarded too, then one of the two is chosen."""
-        dims = tensor(operand).dims
-        inside = self.holds(*(c for i, d in zip(index, dims, strict=True) for c in (i, d - 1 - i)))
-        before, self.guarded = self.guarded, True
-        value = self.value_at(operand, index)
-        self.guarded = before
-        return self.select(inside, value, self.constant(otherwise, value))
-
-
-def _set_arguments(block: Block, arguments: Sequence[BlockArgument]) -> None:
-    """The block's arguments in another order, or without some that nothing uses."""
-    for place, argument in enumerate(arguments):
-        argument.index = place
-    block.arguments = tuple(arguments)
-
-
-def _maker(value: Value) -> Operation:
-    assert isinstance(value, OpResult), "a cluster's region sees its arguments only"
-    return value.operation
 
 
 def _buffer(kind: object) -> BufferType:
@@ -249,7 +90,7 @@ def _index_axes(cluster: Cluster, results: Sequence[Value], names: Names) -> tup
 
 def _scalars(function: KernelFunc) -> tuple[str, ...]:
     """The dim symbols of a kernel: all that it mentions but the axes."""
-    axes = {a.name for o in function.walk() if isinstance(o, Structured) for a in o.axes}
+    axes = {a.name for o in function.walk() if isinstance(o, Structured | Parallel) for a in o.axes}
     return tuple(sorted(symbols_under(function) - axes))
 
 
