@@ -181,7 +181,7 @@ def _about(operation: Operation, message: str) -> str:
     return f"node {nodes!r}: {message}" if nodes else message
 
 
-def describe_kernel(kernel: KernelFunc, entry: int, scratch_bytes: int, text: str) -> model.Kernel:
+def describe_kernel(kernel: KernelFunc, entry: int, scratch_bytes: Dim, text: str) -> model.Kernel:
     """What the runtime must know of a kernel."""
     outputs = len(kernel.parameters) - kernel.outputs
     buffers = []
@@ -195,7 +195,7 @@ def describe_kernel(kernel: KernelFunc, entry: int, scratch_bytes: int, text: st
         entry,
         tuple(buffers),
         kernel.scalars,
-        Dim.constant(scratch_bytes),
+        scratch_bytes,
         sites=sites,
         work=model.Work(*kernel.work) if kernel.work else None,
         text=text,

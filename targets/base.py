@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from headrace.codegen.artefact.model import Machine
+from headrace.ir.dims import Dim
 from headrace.ir.facts import Schedule, TargetFacts
 from headrace.ir.kernel.ops.func import KernelFunc
 
@@ -18,7 +19,7 @@ class Emitted:
 
     code: bytes
     entries: dict[str, int]
-    scratch_bytes: dict[str, int]
+    scratch_bytes: dict[str, Dim]  # over the kernel's scalars
 
 
 class Emitter(Protocol):

@@ -13,12 +13,18 @@ from __future__ import annotations
 from headrace.ir.core import walk
 from headrace.ir.dims import Dim
 from headrace.ir.facts import TargetFacts
+from headrace.ir.kernel.ops.control import For
 from headrace.ir.kernel.ops.func import KernelFunc
 from headrace.ir.kernel.ops.structured import Reduce, Structured
 from headrace.targets.cpu_contraction import best_shape, packable
 from headrace.targets.cpu_plan import Plan, symbols
 
 ONE = Dim.constant(1)
+
+
+def is_recurrent(function: KernelFunc) -> bool:
+    """Whether its operations stand in a loop over time."""
+    return any(True for _ in walk(function, For))
 
 
 def in_sequence(function: KernelFunc, facts: TargetFacts) -> list[str]:

@@ -10,7 +10,7 @@ from headrace.ir.access import Access, Axis
 from headrace.ir.core import walk
 from headrace.ir.dims import Dim
 from headrace.ir.kernel.ops.convert import Index
-from headrace.ir.kernel.ops.structured import Reduce
+from headrace.ir.kernel.ops.structured import Map, Reduce
 from headrace.targets.cpu_contraction import packable
 from headrace.targets.cpu_plan import Plan, symbols
 
@@ -60,6 +60,44 @@ def row_reduction(plan: Plan) -> list[str]:
         steps.append(plan.step("bind", axes=rows, kind="unroll"))
     steps.append(plan.step("bind-reduction", axes=spread))
     return steps
+
+
+def row_steps(plan: Plan) -> list[str]:
+    """For one of several operations of a kernel of rows: lanes along the row, where its accesses allow it."""
+    op = plan.op
+    if reduces_rows(plan):
+        axis = op.axes[-1]
+        steps, spread = reduction_lanes(plan, axis)
+        order = [*plan.names("parallel"), *plan.names("reduction")[:-1], f"{axis.name}_o", *spread]
+        return [*steps, plan.step("reorder", axes=order), plan.step("bind-reduction", axes=spread)]
+    vector = plan.vector_axis()
+    if vector is None:
+        return []
+    if not isinstance(op, Map):
+        return elementwise_lanes(plan, vector)
+    lanes = plan.lanes()
+    vectors = strip_vectors(vector, lanes)
+    steps = [plan.step("tile", axis=vector.name, by=vectors * lanes)]
+    inner = [f"{vector.name}_i"]
+    if vectors > 1:
+        steps.append(plan.step("tile", axis=inner[0], by=lanes))
+        inner = [f"{vector.name}_i_o", f"{vector.name}_i_i"]
+    others = [n for n in plan.names("parallel") if n != vector.name]
+    steps.append(plan.step("reorder", axes=[*others, f"{vector.name}_o", *inner]))
+    if vectors > 1:
+        steps.append(plan.step("bind", axes=inner[:-1], kind="unroll"))
+    return [*steps, plan.step("bind", axes=inner[-1:], kind="vector")]
+
+
+def elementwise_lanes(plan: Plan, vector: Axis) -> list[str]:
+    """A reduction along another dim than the fastest: lanes are results."""
+    others = [n for n in plan.names("parallel") if n != vector.name]
+    order = [*others, f"{vector.name}_o", *(a.name for a in plan.reductions()), f"{vector.name}_i"]
+    return [
+        plan.step("tile", axis=vector.name, by=plan.lanes()),
+        plan.step("reorder", axes=order),
+        plan.step("bind", axes=[f"{vector.name}_i"], kind="vector"),
+    ]
 
 
 def shared_rows(op: Reduce) -> Axis | None:

@@ -13,8 +13,8 @@ from headrace.ir.kernel.ops.structured import Structured
 from headrace.targets.cpu_contraction import contraction, is_contraction
 from headrace.targets.cpu_elementwise import elementwise
 from headrace.targets.cpu_plan import Plan
-from headrace.targets.cpu_recurrent import in_sequence
-from headrace.targets.cpu_rows import reads_vectors, reduces_rows, row_reduction
+from headrace.targets.cpu_recurrent import in_sequence, is_recurrent
+from headrace.targets.cpu_rows import reads_vectors, reduces_rows, row_reduction, row_steps
 from headrace.targets.cpu_window import is_window, window
 
 
@@ -22,7 +22,9 @@ def schedule(function: KernelFunc, facts: TargetFacts) -> list[str]:
     """The steps for one kernel; none where it has no structured operation."""
     ops = list(walk(function, Structured))
     if len(ops) != 1:
-        return in_sequence(function, facts)
+        if is_recurrent(function):
+            return in_sequence(function, facts)
+        return [s for op in ops for s in row_steps(Plan(function, op, facts))]
     plan = Plan(function, ops[0], facts)
     if reduces_rows(plan) and not (is_contraction(plan) and reads_vectors(plan)):
         return row_reduction(plan)

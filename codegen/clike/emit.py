@@ -218,7 +218,7 @@ class _Function:
             self._line(f"{kind} {name}[{max(alloc.type.elements.value, 1)}];")
         elif alloc.type.space == "stack":
             offset = scratch_offsets(self.function)[alloc]
-            self._line(f"{kind} *const {name} = ({kind} *)((char *)scratch + {offset});")
+            self._line(f"{kind} *const {name} = ({kind} *)((char *)scratch + {self._formula(offset)});")
         else:
             raise CodegenError(f"a buffer in {alloc.type.space} memory needs a device")
         if not any(isinstance(user, memory.Load) for user in alloc.result.users):

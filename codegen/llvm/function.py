@@ -313,10 +313,12 @@ class FunctionEmitter:
     def _alloc(self, operation: Alloc) -> None:
         match operation.type.space:
             case "stack":
-                pointer = f"getelementptr i8, ptr %scratch, i64 {self.scratch[operation]}"
-                self.pointers[operation.result] = self.code.once(("stack", operation), 0, self.code.add, pointer)
+                self.pointers[operation.result] = self.code.once(("stack", operation), 0, self._in_scratch, operation)
             case "shared":
                 raise self._refuse(operation, "a buffer in space shared needs a device target")
+
+    def _in_scratch(self, operation: Alloc) -> str:
+        return self.code.add(f"getelementptr i8, ptr %scratch, i64 {self.code.value(self.scratch[operation])}")
 
     def _flat_index(self, operation: Load | Store) -> tuple[Dim, Dim]:
         if operation not in self._flat:

@@ -106,7 +106,7 @@ class HostLowering:
 
     def _cluster(self, cluster: Cluster) -> None:
         outside: dict[Value, Value] = dict(zip(cluster.body.block.arguments, cluster.inputs, strict=True))
-        for inner in cluster.body.block.body:
+        for inner in cluster.walk():
             self._check_dims(inner, outside)
         name = self.names.fresh(_kernel_name(cluster))
         lowered = lower_cluster(cluster, name, self.facts)
@@ -198,5 +198,5 @@ def _outlined(value: Value, name: str) -> GraphFunc:
 
 def _kernel_name(cluster: Cluster) -> str:
     """The names of its operations, at most four: `conv_add_relu`."""
-    names = [o.name.partition(".")[2] for o in cluster.body.block.body if o.operands]
+    names = [o.name.partition(".")[2] for o in cluster.walk() if o.operands and isinstance(o, GraphOp)]
     return "_".join(names[:4]) + ("_more" if len(names) > 4 else "") or "fill"

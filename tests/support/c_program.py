@@ -41,9 +41,10 @@ def call(library: ctypes.CDLL, kernel: KernelFunc, buffers: Sequence[Array], sca
     """Runs all tasks of a kernel on these arrays."""
     pointers = (ctypes.c_void_p * len(buffers))(*(b.ctypes.data for b in buffers))
     numbers = (ctypes.c_int64 * max(1, len(scalars)))(*scalars)
-    memory = np.empty(scratch_bytes(kernel) + SCRATCH_ALIGNMENT, np.uint8)
+    known = dict(zip(kernel.scalars, scalars, strict=True))
+    memory = np.empty(int(scratch_bytes(kernel).evaluate(known)) + SCRATCH_ALIGNMENT, np.uint8)
     scratch = ctypes.c_void_p(memory.ctypes.data + -memory.ctypes.data % SCRATCH_ALIGNMENT)
-    tasks = int(task_count(kernel).evaluate(dict(zip(kernel.scalars, scalars, strict=True))))
+    tasks = int(task_count(kernel).evaluate(known))
     entry = library[kernel_name(kernel.function_name)]
     assert entry(pointers, numbers, scratch, ctypes.c_int64(0), ctypes.c_int64(tasks)) == 0
 

@@ -9,6 +9,17 @@
 
 The region sees its arguments only.  It holds at most one `Reducing` operation, whose consumers inside read it
 at their own index (an epilogue), and whose producers are pulled into its reads.
+
+With `rows` > 0 the region holds clusters instead, which are computed one after the other, row by row: a row is an
+index of the first `rows` dims, which all their results have in common, and what one of them reads of another's
+result lies in the same row.
+
+    %y = graph.cluster inputs(%x) {rows = 1} {
+    ^(%0: f32[n, 64]):
+      %m = graph.cluster inputs(%0) { ... graph.reduce ... } : f32[n, 1]
+      %1 = graph.cluster inputs(%0, %m) { ... graph.sub ... } : f32[n, 64]
+      graph.yield %1
+    } : f32[n, 64]
 """
 
 from __future__ import annotations
@@ -26,6 +37,7 @@ class Cluster(Operation):
 
     inputs: tuple[Value, ...]
     body: Region
+    rows: int = 0
 
     is_isolated = True
 
@@ -36,3 +48,5 @@ class Cluster(Operation):
         found = [a.type for a in self.body.block.arguments]
         if found != [i.type for i in self.inputs]:
             raise self.fail("the region's arguments differ from the inputs' types")
+        if self.rows and not all(isinstance(o, Cluster) for o in self.body.block.body):
+            raise self.fail(f"rows is {self.rows}, but not all operations in it are clusters")

@@ -14,10 +14,10 @@ from headrace.ir.kernel.ops.memory import Alloc, Load, Store
 
 def alloc(machine: Machine, operation: Alloc) -> Step:
     values, lanes, result, kind = machine.values, machine.lanes, operation.result, operation.type
-    dims, strides, span = layout(kind, {})
     dtype, name = machine.numpy(kind.dtype), machine.name_of(result)
 
     def run() -> None:
+        dims, strides, span = layout(kind, lanes.env)
         instances, depth = lanes.shape, lanes.depth
         if kind.space == "shared":  # one for a workgroup, wherever its threads are
             for number, level in enumerate(lanes.levels):

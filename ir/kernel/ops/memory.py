@@ -25,7 +25,8 @@ from headrace.ir.types import BOOL, BufferType, TokenType, Type, element_dtype, 
 class Alloc(Operation):
     """A buffer that lives as long as its block runs; its content is undefined until written.
 
-    Space `register`, `stack` or `shared`; extents are constants.
+    Space `register`, `stack` or `shared`; extents are constants, but for `stack` also formulas over the kernel's
+    scalars: the launch brings as much scratch memory as they say.
     """
 
     type: BufferType
@@ -38,7 +39,7 @@ class Alloc(Operation):
     def verify_op(self) -> None:
         if self.type.space not in ("register", "stack", "shared"):
             raise self.fail(f"space is {self.type.space}, expected register, stack or shared")
-        if not all(d.is_constant for d in self.type.dims):
+        if self.type.space != "stack" and not all(d.is_constant for d in self.type.dims):
             raise self.fail(f"{self.type} has an extent that is no constant")
 
 

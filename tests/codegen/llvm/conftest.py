@@ -57,9 +57,10 @@ class Compiled:
             arrays.append(self._guarded(empty))
         scalars = [known[s] for s in function.scalars]
         whole = (0, int(task_count(function).evaluate(known)))
+        scratch = int(scratch_bytes(function).evaluate(known))
         for range_ in ranges or [whole]:
             entry = self.image.entries[name]
-            assert self.call(entry, [a for _, a in arrays], scalars, scratch_bytes(function), range_) == 0
+            assert self.call(entry, [a for _, a in arrays], scalars, scratch, range_) == 0
         for block, array in arrays:
             start = GUARD + array.itemsize
             assert (block[:start] == 0x5A).all() and (block[start + array.nbytes :] == 0x5A).all(), "wrote outside"
