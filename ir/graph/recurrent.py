@@ -227,9 +227,13 @@ class Recurrent(OwnKernel):
         scan.w.map([i], [*kept, *reads, *ends], [*kept, shown], body)
 
     def activate(self, b: ScalarBuilder, number: int, x: Value) -> Value:
-        """Function `number` of the cell, of x within the clip."""
+        """Function `number` of the cell, of what of x lies within the clip: for gates and candidates."""
         if self.clip:
             x = b.maximum(b.minimum(x, b.constant(self.clip, x)), b.constant(-self.clip, x))
+        return self.function(b, number, x)
+
+    def function(self, b: ScalarBuilder, number: int, x: Value) -> Value:
+        """Function `number` of the cell."""
         return CELL_FUNCTIONS[self.functions[number]].scalar(b, x, self.alphas[number], self.betas[number])
 
     # ---- the reference -----------------------------------------------------------------------------------
@@ -266,6 +270,9 @@ class Recurrent(OwnKernel):
         return found
 
     def activated(self, number: int, x: Array) -> Array:
-        """Function `number` of the cell, of x within the clip."""
-        x = np.clip(x, -self.clip, self.clip) if self.clip else x
+        """As `activate`, in numpy."""
+        return self.applied(number, np.clip(x, -self.clip, self.clip) if self.clip else x)
+
+    def applied(self, number: int, x: Array) -> Array:
+        """As `function`, in numpy."""
         return CELL_FUNCTIONS[self.functions[number]].reference(x, self.alphas[number], self.betas[number])

@@ -9,6 +9,8 @@ hidden state, f32[2, 256, 1024], from element to gate.  With f, g, h the three f
     i = f(x_i + h r_i + p_i . c)      f = f(x_f + h r_f + p_f . c), or 1 - i if `coupled`
     c' = f . c + i . g(x_c + h r_c)   o = f(x_o + h r_o + p_o . c')   h' = o . h(c')
 
+`clip` bounds what f and g are applied to, but, as in ONNX Runtime, not the c' of the last formula.
+
 ONNX LSTM becomes a matmul of the whole input with its weights, then this.
 """
 
@@ -88,7 +90,7 @@ class Lstm(Recurrent):
             taken = opened(INPUT, c)
             kept = b.sub(b.constant(1, taken), taken) if self.coupled else opened(FORGET, c)
             cell = b.muladd(kept, c, b.mul(taken, self.activate(b, 1, gate[CELL])))
-            return [b.mul(opened(OUTPUT, cell), self.activate(b, 2, cell)), cell]
+            return [b.mul(opened(OUTPUT, cell), self.function(b, 2, cell)), cell]
 
         self.advance(scan, i, reads, compute)
 
@@ -101,7 +103,7 @@ class Lstm(Recurrent):
         kept = 1 - taken if self.coupled else self.activated(0, gate[FORGET] + peep[PEEPS[FORGET]] * c)
         cell = kept * c + taken * self.activated(1, gate[CELL])
         opened = self.activated(0, gate[OUTPUT] + peep[PEEPS[OUTPUT]] * cell)
-        return [opened * self.activated(2, cell), cell]
+        return [opened * self.applied(2, cell), cell]
 
     @classmethod
     def sample(cls, sampler: Sampler) -> Lstm:
