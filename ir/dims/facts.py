@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from math import lcm
 
 from headrace.ir.dims.expr import Atom, Compound, Dim, DimLike, Monomial, apply
 from headrace.ir.dims.parse import as_dim, parse_dim
@@ -19,6 +20,8 @@ from headrace.ir.errors import DimError
 
 Interval = tuple[int | None, int | None]
 _DEPTH = 12  # how many bounds a proof may substitute, one after the other
+_SEARCHED = 4  # quotients of a formula that a search replaces one by one
+_TRIED = 8  # values of a formula's only symbol, from the smallest on
 _EFFORT = 200  # how many formulas it may look at; most need fewer than ten
 
 
@@ -230,7 +233,30 @@ class Facts:
 
     def _positive(self, dim: Dim) -> bool:
         """Whether dim >= 0 can be shown."""
-        return self._shown(dim, _DEPTH, {})
+        quotients = _quotients(dim)
+        if len(quotients) <= _SEARCHED:
+            return self._shown(dim, _DEPTH, {})
+        return self._shown(dim, 0, {}) or self._shown_at_once(dim, quotients)
+
+    def _shown_at_once(self, dim: Dim, quotients: list[Compound]) -> bool:
+        """The proof for sums of many quotients, whose bounds a search would take in every order.
+
+        A quotient rounded up is what it bounds at 0 and less than that soon after.  So where there is one symbol, its
+        first values are tried, and the bounds are taken behind these.
+        """
+        if len(dim.symbols) == 1 and dim.symbols[0] not in self._axes:
+            (name,) = dim.symbols
+            if any(_is_below_zero(dim, name, value) for value in self._first_values(name)):
+                return False
+            dim = dim.substitute({name: Dim.symbol(name) + _TRIED})
+            quotients = _quotients(dim)
+        return self._shown(_without(dim, quotients), _DEPTH, {})
+
+    def _first_values(self, name: str) -> list[int]:
+        """The values that a symbol may have among the smallest `_TRIED` numbers of its interval."""
+        low, high = self._interval(Dim.symbol(name))
+        numbers = range(low or 0, (low or 0) + _TRIED)
+        return [n for n in numbers if (high is None or n <= high) and n % self._divisors.get(name, 1) == 0]
 
     def _shown(self, dim: Dim, depth: int, tried: dict[Dim, bool]) -> bool:
         """One step of the proof; `tried` has every formula that was looked at, with what came of it."""
@@ -380,6 +406,31 @@ def _compounds(dim: Dim) -> list[Compound]:
     """The compounds that stand alone in a term, in term order."""
     found = [m[0][0] for m, _ in dim.terms if len(m) == 1 and m[0][1] == 1]
     return [a for a in found if isinstance(a, Compound)]
+
+
+def _is_below_zero(dim: Dim, name: str, value: int) -> bool:
+    try:
+        return int(dim.evaluate({name: value})) < 0
+    except DimError:
+        return False  # a division by 0: there is no such run
+
+
+def _quotients(dim: Dim) -> list[Compound]:
+    """Those of its compounds that divide by a number."""
+    return [a for a in _compounds(dim) if a.kind == "floordiv" and a.arguments[1].is_constant]
+
+
+def _without(dim: Dim, quotients: list[Compound]) -> Dim:
+    """A formula that is >= 0 only where this one is: a multiple of it, each quotient replaced by its bound."""
+    common = lcm(*(a.arguments[1].value for a in quotients))
+    factors = dict(dim.terms)
+    total = dim * common
+    for atom in quotients:
+        x, by = atom.arguments
+        factor = factors[((atom, 1),)] * common
+        bound = x - by + 1 if factor > 0 else x
+        total = total - Dim(((((atom, 1),), factor),)) + bound * (factor // by.value)
+    return total
 
 
 def _linear_in_atom(dim: Dim, atom: Compound) -> tuple[int, Dim] | None:

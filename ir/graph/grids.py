@@ -131,7 +131,9 @@ def line(mode: str, extent: Dim, size: Dim, scale: Scale, *, several: bool) -> L
         case "asymmetric":
             found = Line(size, down, ZERO, up)
         case "tf_half_pixel_for_nn":
-            found = Line(size, down * 2, down, up * 2)
+            # In ONNX Runtime, whose mode it is, a dim that keeps its size does not move by a half.
+            resized = dim_min(dim_max(size - extent, extent - size), 1)
+            found = Line(size, down * 2, down * resized, up * 2)
         case "half_pixel_symmetric":
             found = Line(size, down * 2, extent * up - size * down + down - up, up * 2)
         case "pytorch_half_pixel":

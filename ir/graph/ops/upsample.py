@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from headrace.ir.core import Value
-from headrace.ir.dims import Dim
+from headrace.ir.dims import Dim, dim_min
 from headrace.ir.graph.families import accumulator
 from headrace.ir.graph.grids import MODES, ROUNDINGS, Line, Region, Scale, line, simplest
 from headrace.ir.graph.importing import OnnxNode, onnx_import
@@ -56,7 +56,10 @@ def _resize_11(node: OnnxNode) -> Sequence[Value]:
         places, part = _line(node, mode, extent, size, scale, region)
         lines.append(places)
         shown.append(part)
-    found = _resized(node, lines, node.attribute("nearest_mode", "round_prefer_floor"))
+    rounding = node.attribute("nearest_mode", "round_prefer_floor")
+    if rounding not in ROUNDINGS:
+        raise node.fail(f"nearest_mode is {rounding!r}, expected one of {', '.join(ROUNDINGS)}")
+    found = _resized(node, lines, [rounding] * rank)
     outside = [(begin, size - end) for (begin, end), size in zip(shown, sizes, strict=True)]
     if all(pad == (ZERO, ZERO) for pad in outside):
         return [found]
@@ -66,22 +69,22 @@ def _resize_11(node: OnnxNode) -> Sequence[Value]:
 
 
 def _scaled(node: OnnxNode, scales: Sequence[float]) -> Value:
-    """What Upsample and the first Resize do: places at i / scale, the nearest being the one before."""
+    """What Upsample and the first Resize do: places at i / scale.  Of the nearest element ONNX says nothing; it is the
+    one before, or where a dim is made smaller the one behind, as in ONNX Runtime."""
     dims = node.tensor(0).dims
-    lines = []
+    lines, roundings = [], []
     for extent, scale in zip(dims, _scales(node, scales, range(len(dims))), strict=True):
-        size = _floor(extent, scale)
-        lines.append(line("asymmetric", extent, size, scale, several=False))
-    return _resized(node, lines, "floor")
+        lines.append(line("asymmetric", extent, _floor(extent, scale), scale, several=False))
+        roundings.append("floor" if (scale.number or 1) >= 1 else "ceil")
+    return _resized(node, lines, roundings)
 
 
-def _resized(node: OnnxNode, lines: Sequence[Line], rounding: str) -> Value:
+def _resized(node: OnnxNode, lines: Sequence[Line], roundings: Sequence[str]) -> Value:
     x, dtype = node.operand(0), node.tensor(0).dtype
     mode = node.attribute("mode", "nearest")
     if mode == "nearest":
-        if rounding not in ROUNDINGS:
-            raise node.fail(f"nearest_mode is {rounding!r}, expected one of {', '.join(ROUNDINGS)}")
-        return node.add(Resize(x, *fields_of([p if p.is_plain else p.rounded(rounding).reduced() for p in lines])))
+        parts = zip(lines, roundings, strict=True)
+        return node.add(Resize(x, *fields_of([p if p.is_plain else p.rounded(r).reduced() for p, r in parts])))
     if mode not in RADIUS:
         raise node.fail(f"mode is {mode!r}, expected 'nearest', 'linear' or 'cubic'")
     antialias = bool(node.attribute("antialias", 0))
@@ -109,9 +112,10 @@ def _line(
     if not several and size != 1:
         raise node.unsupported(f"a size of {size}, which may be 1 or not, in mode 'tf_crop_and_resize'")
     places = region.line(extent, size, several=several)
-    begin, end = (ZERO, size) if extent == 1 else region.shown(size, several=several)
-    if (begin, end) != (ZERO, size) and not node.is_nonnegative(extent - 2) and extent != 1:
-        raise node.unsupported(f"a dim of {extent}, which may be 1 or not, in mode 'tf_crop_and_resize'")
+    begin, end = region.shown(size, several=several)
+    # The only element of a dim of 1 is shown everywhere.
+    many = dim_min(extent - 1, 1)
+    begin, end = begin * many, size - (size - end) * many
     return places.part(begin, end), (begin, end)
 
 

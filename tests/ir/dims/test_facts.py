@@ -63,6 +63,33 @@ def test_tiles_are_inside() -> None:
     assert panels.simplify(as_dim("(j*64 + q*16 + v) mod 64")) == as_dim("q*16 + v")
 
 
+QUOTIENTS = st.lists(
+    st.tuples(st.integers(-3, 3), st.integers(1, 40), st.integers(0, 15), st.integers(2, 16)), min_size=5, max_size=9
+)
+
+
+@given(QUOTIENTS, st.integers(-4, 4), st.integers(0, 5), st.sampled_from([1, 3]))
+def test_sums_of_many_quotients(parts: list[tuple[int, int, int, int]], slope: int, low: int, divisor: int) -> None:
+    facts = Facts()
+    facts.restrict("n", low)
+    facts.divisible_by("n", divisor)
+    n = Dim.symbol("n")
+    total = n * slope
+    for factor, times, more, by in parts:
+        total = total + (n * times + more) // by * factor
+    if facts.less_equal(0, total) is True:
+        assert all(total.evaluate({"n": v}) >= 0 for v in range(low, 300) if v % divisor == 0)
+
+
+def test_buffers_of_many_aligned_parts() -> None:
+    """What the memory planner asks of a batch of odd images: no search could replace one quotient after the other."""
+    n = Dim.symbol("n")
+    sizes = [ceildiv(n * k, by) * 64 for k in (149, 171, 203, 299, 427, 685, 717) for by in (2, 4, 8, 16)]
+    total = sum(sizes[1:], start=Dim.constant(0))
+    assert Facts().less_equal(sizes[0], total) is True
+    assert Facts().less_equal(total, sizes[0]) is None
+
+
 def test_unknown_stays_unknown() -> None:
     facts = Facts()
     assert facts.equal(as_dim("a"), as_dim("b")) is None
