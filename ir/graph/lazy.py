@@ -7,10 +7,10 @@ is left to kernels: such weights lie in the artefact as in the model, and are *u
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 
 from headrace.ir.core import Block, Operation, Value
-from headrace.ir.graph.families import Elementwise, GraphOp, tensor
+from headrace.ir.graph.families import Elementwise, GraphOp, Movement, tensor
 from headrace.ir.graph.ops.constant import Constant
 from headrace.ir.symbols import formulas
 
@@ -29,25 +29,36 @@ def lazy_values(block: Block) -> set[Value]:
 
 def is_unfolded(operation: Operation, known: Container[Value]) -> bool:
     """Whether each element of the result is made of one in a large constant, cheaply, and only takes more bytes."""
-    if not isinstance(operation, Elementwise) or not _depends_on(operation, known) or not _grows(operation):
+    if not isinstance(operation, Elementwise) or not operation.folds or not has_numbers_only(operation):
         return False
-    return any(tensor(o).elements == tensor(operation.result).elements for o in operation.operands)
+    origins = [_origin(o, known) for o in operation.operands]
+    kept = [o for o in origins if o is not None]
+    if not kept or len(kept) < len(origins) or not _grows(operation, kept):
+        return False
+    return any(tensor(o).elements == tensor(operation.result).elements for o in kept)
+
+
+def _origin(value: Value, known: Container[Value]) -> Value | None:
+    """The known value that it is, or whose elements it holds at other places: scales that blocks share."""
+    while value not in known:
+        movement = value.owner
+        if not isinstance(movement, Movement) or len(movement.operands) != 1:
+            return None
+        (value,) = movement.operands
+    return value
 
 
 def _is_lazy(operation: Operation, known: Container[Value]) -> bool:
-    return isinstance(operation, GraphOp) and _depends_on(operation, known) and not _grows(operation)
-
-
-def _depends_on(operation: GraphOp, known: Container[Value]) -> bool:
-    """Whether it makes something of known values alone, exactly."""
-    if not operation.folds or not operation.operands:
+    if not isinstance(operation, GraphOp) or not operation.folds or not operation.operands:
         return False
-    return all(o in known for o in operation.operands) and has_numbers_only(operation)
+    if not all(o in known for o in operation.operands) or not has_numbers_only(operation):
+        return False
+    return not _grows(operation, operation.operands)
 
 
-def _grows(operation: GraphOp) -> bool:
+def _grows(operation: GraphOp, origins: Sequence[Value]) -> bool:
     """Whether a large result takes more bytes than all it is made of: then a kernel had better read the origin."""
-    taken = sum(tensor(o).bytes.value for o in operation.operands)
+    taken = sum(tensor(o).bytes.value for o in origins)
     return any(tensor(r).bytes.value > max(taken, SMALL_BYTES) for r in operation.results)
 
 

@@ -14,14 +14,16 @@ from typing import Any, Literal
 import numpy as np
 
 from headrace.ir.access import REDUCTIONS, Axis
-from headrace.ir.core import Operation
-from headrace.ir.dims import Facts
+from headrace.ir.core import Operation, OpResult, Value, producer, walk
+from headrace.ir.dims import Dim, Facts
 from headrace.ir.errors import DimError
 from headrace.ir.graph.families import Reducing, tensor
 from headrace.ir.graph.ops.func import GraphFunc
 from headrace.ir.kernel.ops.control import For, Parallel
 from headrace.ir.kernel.ops.func import KernelFunc
-from headrace.ir.kernel.ops.structured import Structured
+from headrace.ir.kernel.ops.lookup import Let
+from headrace.ir.kernel.ops.memory import Load
+from headrace.ir.kernel.ops.structured import Map, Structured
 from headrace.ir.module import Function, Module
 from headrace.ir.program.ops.program import Launch, ProgramFunc
 from headrace.ir.types import BufferType, TensorType, Type, lanes_of
@@ -41,7 +43,7 @@ class Draw:
     """From where inputs are drawn."""
 
     positive: bool  # floats > 0, for logarithms and roots
-    small: bool  # integers 0 and 1 only, so that they are legal as indices
+    small: bool  # integers 0 and 1 only, which are legal as indices of most graphs; those of kernels are always legal
     order: Order = ""  # of floats: then the ends of an axis decide a maximum; falling ones are far from 0, too
 
 
@@ -97,7 +99,32 @@ def inputs_for(function: Function, case: Case, draw: Draw) -> list[Array]:
     """An array for each input."""
     values = dict(case)
     rng = np.random.default_rng(zlib.crc32(f"{function.function_name} {case}".encode()))
-    return [_random(rng, p.type, values, draw) for p in _inputs(function)]
+    inputs = [_random(rng, p.type, values, draw) for p in _inputs(function)]
+    if isinstance(function, KernelFunc):
+        for buffer, extent in _looked_up(function):
+            if buffer in function.inputs:
+                _fold_into(inputs[function.inputs.index(buffer)], max(int(extent.evaluate(values)), 1))
+    return inputs
+
+
+def _looked_up(function: KernelFunc) -> Iterator[tuple[Value, Dim]]:
+    """The buffers that hold indices, and the extents that these must lie in."""
+    for map in walk(function, Map):
+        yield from ((access.value, axis.extent) for access, axis in zip(map.lookups, map.found, strict=True))
+    for let in walk(function, Let):
+        pending = [let.index]
+        while pending:
+            source = pending.pop()
+            load = producer(source, Load)
+            if load is not None:
+                yield load.source.value, let.axis.extent
+            elif isinstance(source, OpResult):
+                pending += source.operation.operands
+
+
+def _fold_into(indices: Array, extent: int) -> None:
+    """Makes numbers legal as indices, those below 0 from the end."""
+    indices[...] = np.where(indices < 0, -1 - (-1 - indices) % extent, indices % extent)
 
 
 def _random(rng: np.random.Generator, kind: Type, values: Mapping[str, int], draw: Draw) -> Array:

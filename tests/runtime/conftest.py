@@ -138,7 +138,8 @@ class Maker:
             "gather",
             (("n*4", False), ("k*8", False), ("k*4", True)),
             ("n", "k"),
-            sites=(Site("index is out of range"),),
+            scratch=as_dim(16),
+            sites=(Site("index {0} is out of range for {1} {2} elements {"),),
         )
         buffers = (buffer("input", 0, "n*4"), buffer("input", 1, "k*8"), buffer("output", 0, "k*4"))
         launch = Launch(0, (0, 1, 2), dims("n", "k"), as_dim("k"), nodes=("Gather_3",))

@@ -522,9 +522,11 @@ static hr_status far_launch(void *queue, const hr_launch *launch, hr_fault *faul
         buffers[i] = at(launch->buffers[i], 0);
     kernel run = (kernel)(uintptr_t)(launch->module + launch->entry);
     int32_t site = run(buffers, launch->scalars, scratch, 0, launch->tasks);
-    free(scratch);
-    if (site && !late.site) /* told when the queue is waited for, as a device does that runs on its own */
+    if (site && !late.site) { /* told when the queue is waited for, as a device does that runs on its own */
         late = (hr_fault){.index = launch->index, .site = site};
+        memcpy(late.values, scratch, sizeof late.values);
+    }
+    free(scratch);
     return HR_OK;
 }
 static hr_status far_finish(void *queue, hr_fault *fault, hr_error *e) {
@@ -576,7 +578,7 @@ static void device(const char *path, const char *gather_path) {
     inputs[1].dtype = HR_I64;
     hr_value output = {.data = y, .bytes = sizeof y};
     EXPECT(hr_run(session, inputs, &output, &error) == HR_DATA);
-    EXPECT(!strcmp(error.message, "node 'Gather_3': index is out of range"));
+    EXPECT(!strcmp(error.message, "node 'Gather_3': index 4 is out of range for 4 {2} elements {"));
     hr_session_close(session);
     hr_model_close(model);
     for (int i = 0; i < BLOCKS; i++)

@@ -35,15 +35,17 @@ KERNEL(squares) {
     return 0;
 }
 
-/* y[i] = x[index[i]]; site 1 where an index is not in [0, n); scalars n, count. */
+/* y[i] = x[index[i]]; site 1 where an index is not in [0, n), with index and n in scratch; scalars n, count. */
 KERNEL(gather) {
     const float *x = buffers[0];
     const int64_t *index = buffers[1];
     float *y = buffers[2];
-    (void)scratch;
+    int64_t *told = scratch;
     for (int64_t i = begin; i < end; i++) {
-        if (index[i] < 0 || index[i] >= scalars[0])
+        if (index[i] < 0 || index[i] >= scalars[0]) {
+            told[0] = index[i], told[1] = scalars[0];
             return 1;
+        }
         y[i] = x[index[i]];
     }
     return 0;

@@ -21,7 +21,7 @@ from headrace.ir.core import Value
 from headrace.ir.kernel.ops.func import KernelFunc
 from headrace.ir.kernel.tasks import task_count
 from headrace.ir.module import Module
-from headrace.ir.program.ops.program import Alloc, Constant, Copy, Launch, ProgramFunc, View
+from headrace.ir.program.ops.program import Alloc, Check, Constant, Copy, Launch, ProgramFunc, View
 from headrace.ir.types import BufferType
 
 Array = np.ndarray[Any, Any]
@@ -85,6 +85,8 @@ def run_in_c(module: Module, inputs: dict[str, Array], folder: Path) -> list[Arr
             case Launch():
                 scalars = [int(s.evaluate(symbols)) for s in op.scalars]
                 call(library, kernels[op.kernel.name], [memory[b] for b in op.buffers], scalars)
+            case Check():
+                assert all(int(formula.evaluate(symbols)) >= 0 for formula in op.where), op.message
             case _:
                 raise AssertionError(f"{op.name} is not for this little machine")
     return [memory[p] for p in program.written]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from typing import Any
 
 import numpy as np
@@ -274,3 +275,33 @@ def test_refusals(line: str, message: str) -> None:
     with pytest.raises(CodegenError, match=f"^kernel @f: {message}") as caught:
         emit_c(functions(text))
     assert "\n" not in str(caught.value)
+
+
+LOOKUP = """
+kernel.func @f(%x: buffer<f32[n]>, %i: buffer<i64[m]>, %y: buffer<f32[m]>) {outputs = 1, scalars = ["m", "n"]} {
+  kernel.parallel (a: task m) {
+    %0 = kernel.load %i[a] : i64
+    %1 = kernel.index {value = n} : i64
+    %2 = kernel.compare %0, %1 {predicate = lt} : bool
+    kernel.check %2 values(%0, %1) {message = "index {0} of {1}"}
+    kernel.let (at: given n) %0 {
+      %3 = kernel.load %x[at] : f32
+      kernel.store %3, %y[a]
+    }
+  }
+}
+"""
+
+
+def test_a_failed_check_returns_its_site_and_leaves_its_values(in_c: Any) -> None:
+    (function,) = functions(LOOKUP)
+    compiled = in_c([function])
+    x, i = np.arange(5, dtype=np.float32), np.array([4, 0, 7, 9])
+    np.testing.assert_array_equal(compiled.run("f", [x, i[:2]])[0], [4, 0])
+    scratch, y = np.zeros(2, np.int64), np.zeros(4, np.float32)
+    pointers = (ctypes.c_void_p * 3)(*(a.ctypes.data for a in (x, i, y)))
+    scalars = (ctypes.c_int64 * 2)(4, 5)
+    entry = compiled.library[kernel_name("f")]
+    whole = ctypes.c_int64(0), ctypes.c_int64(4)
+    assert entry(pointers, scalars, ctypes.c_void_p(scratch.ctypes.data), *whole) == 1
+    np.testing.assert_array_equal(scratch, [7, 5])
