@@ -32,7 +32,7 @@ from headrace.ir.types import F32
 from headrace.passes.graph import canonicalize, fold_batch_norm, fold_constants
 from headrace.passes.kernel import pack as pack_pass
 from headrace.passes.kernel import peel, tile
-from headrace.passes.lowering import cluster, elementary, padding, widen
+from headrace.passes.lowering import cluster, elementary, padding, structured, widen
 from headrace.passes.program import plan_memory
 from headrace.targets import find_target
 
@@ -153,12 +153,12 @@ def without_last(value: Value) -> Value:
 
 
 def padded_with_one() -> Patch:
-    right = cluster._Puller._element
+    right = structured._Puller._element
 
     def wrong(self: Any, value: Value, map: AccessMap) -> Value:
         return right(self, value, map if map.otherwise is None else replace(map, otherwise=1.0))
 
-    return cluster._Puller, "_element", wrong
+    return structured._Puller, "_element", wrong
 
 
 def border_beside() -> Patch:

@@ -69,7 +69,7 @@ def scheduled(text: str, steps: list[Pass]) -> tuple[KernelFunc, KernelFunc]:
     for step in steps:
         step.run(module, Rewriter(), PassContext())
         verify(module)
-    structured = next(module.clone().functions(KernelFunc))  # type: ignore[attr-defined]
+    structured = next(module.clone().functions(KernelFunc))
     Realize().run(module, Rewriter(), PassContext())
     verify(module)
     return structured, next(module.functions(KernelFunc))
