@@ -52,18 +52,19 @@ def is_product(plan: Plan) -> bool:
 
 
 def product(plan: Plan) -> list[str]:
-    """Panels as wide as one row alone wants them; more rows take them in parts that leave registers for their sums."""
+    """Panels as wide as the most rows want them; fewer rows take several at once."""
     vector = plan.vector_axis()
     assert vector is not None
-    lanes, v = plan.lanes(), vector.name
-    vectors = best_shape(ONE, ONE, vector.extent, lanes, plan.facts.vector_registers).vectors
+    lanes, v, registers = plan.lanes(), vector.name, plan.facts.vector_registers
+    widest = best_shape(ONE, ONE, vector.extent, lanes, registers).vectors
     pack = packable(plan, v)
     row, most = _rows(plan, vector)
+    panel = _vectors(most, widest, registers)
     steps = [] if row is None else [plan.step("versions", axis=row.name, most=most)]
-    for rows in range(most, 0, -1) if row is not None else (1,):
-        steps += _version(plan, v, row, rows, vectors)
+    for rows in range(most, 0, -1):
+        steps += _version(plan, v, row, rows, _vectors(rows, widest, registers), panel)
     if pack is not None:
-        steps.append(plan.step("pack", parameter=pack[0], dim=pack[1], by=vectors * lanes))
+        steps.append(plan.step("pack", parameter=pack[0], dim=pack[1], by=panel * lanes))
     return steps
 
 
@@ -78,29 +79,24 @@ def _rows(plan: Plan, vector: Axis) -> tuple[Axis | None, int]:
     return None, 1
 
 
-def _version(plan: Plan, v: str, row: Axis | None, rows: int, panel: int) -> list[str]:
-    """The steps for one number of rows."""
+def _version(plan: Plan, v: str, row: Axis | None, rows: int, vectors: int, panel: int) -> list[str]:
+    """The steps for one number of rows: `vectors` for each of them, a multiple of a panel's."""
 
     def named(axis: str) -> str:
         return axis if row is None else version_name(axis, rows)
 
-    vectors = _vectors(rows, panel, plan.facts.vector_registers)
-    lanes, outer, inner = plan.lanes(), named(v), f"{named(v)}_i"
-    steps, order = [plan.step("tile", axis=outer, by=panel * lanes)], [f"{outer}_o"]
-    if vectors < panel:
-        steps.append(plan.step("tile", axis=inner, by=vectors * lanes))
-        order.append(f"{inner}_o")
+    lanes, inner = plan.lanes(), named(v)
+    steps, split = list[str](), list[str]()
+    for size in dict.fromkeys((vectors, panel, 1)):
+        steps.append(plan.step("tile", axis=inner, by=size * lanes))
+        split.append(f"{inner}_o")
         inner += "_i"
-    order += map(named, plan.names("reduction"))
-    unrolled = []
-    if vectors > 1:
-        steps.append(plan.step("tile", axis=inner, by=lanes))
-        unrolled.append(f"{inner}_o")
-        inner += "_i"
+    unrolled = split[1:]
     if row is not None:
         unrolled.append(named(row.name))  # innermost: one element of each row stays in a register, one vector at a time
     others = [named(n) for n in plan.names("parallel") if n != v and (row is None or n != row.name)]
-    steps.append(plan.step("reorder", axes=[*others, *order, *unrolled, inner]))
+    order = [*others, split[0], *map(named, plan.names("reduction")), *unrolled, inner]
+    steps.append(plan.step("reorder", axes=order))
     if unrolled:
         steps.append(plan.step("bind", axes=unrolled, kind="unroll"))
     return [*steps, plan.step("bind", axes=[inner], kind="vector")]
