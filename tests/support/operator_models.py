@@ -116,11 +116,10 @@ def windows() -> Nodes:
 
 def recurrences() -> Nodes:
     m = Nodes({"x": ("steps", "n", 5)})
-    for op, gates in (("LSTM", 4), ("GRU", 3), ("RNN", 1)):
-        for hidden, direction in ((3, "forward"), (16, "bidirectional"), (36, "reverse")):
-            ways = 2 if direction == "bidirectional" else 1
-            shapes = [(ways, gates * hidden, 5), (ways, gates * hidden, hidden), (ways, 2 * gates * hidden)]
-            m.add(op, "x", *(f32(*s) / 2 for s in shapes), hidden_size=hidden, direction=direction)
+    for op, gates, hidden, ways in (("LSTM", 4, 9, 2), ("GRU", 3, 17, 1), ("RNN", 1, 3, 1)):
+        shapes = [(ways, gates * hidden, 5), (ways, gates * hidden, hidden), (ways, 2 * gates * hidden)]
+        direction = "bidirectional" if ways == 2 else "reverse"
+        m.add(op, "x", *(f32(*s) / 2 for s in shapes), hidden_size=hidden, direction=direction)
     return m
 
 
