@@ -85,8 +85,9 @@ class PassManager:
 
     def _run_all(self, module: Module, passes: Sequence[Pass], later: Sequence[Step]) -> None:
         """`later` are the steps that follow all of `passes`."""
+        steps = [step_of(p) for p in passes]
         for number, pass_ in enumerate(passes):
-            rest = [*(step_of(p) for p in passes[number + 1 :]), *later]
+            rest = [*steps[number + 1 :], *later]
             if isinstance(pass_, Expanding):
                 self._run_all(module, self._expansion(module, pass_, rest), rest)
             else:

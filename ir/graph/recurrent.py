@@ -3,25 +3,25 @@
 In: the input's share of every gate at every time, computed by one matmul in front (`projected`), the weights of the
 state, initial states.  Out: the hidden state at every time, and each state after the last.
 
-    kernel.parallel (d: task directions, b: task batch) {
+    kernel.parallel (d: task directions, g: task groups of the batch) {
       the states, in scratch, from their initial values
       kernel.for (t: sequential time) {
-        the cell's contractions of the hidden state with its weights, into scratch
-        one kernel.map: new states, and the hidden one to the result
+        the cell's contractions of the hidden states with its weights, into scratch
+        one kernel.map: new states, and the hidden ones to the result
       }
       the last states to the results
     }
 
-The weights are the only large thing that a step reads.  `time` runs backwards for the second direction; where
-sequences have lengths of their own, a step beyond the end leaves the states as they are and gives 0, which is right
-for both directions.
+The weights are the only large thing that a step reads; the few sequences of a group share them.  `time` runs backwards
+for the second direction; where sequences have lengths of their own, a step beyond the end leaves the states as they
+are and gives 0, which is right for both directions.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -29,7 +29,7 @@ import numpy as np
 from headrace.ir.access import Access, Axis
 from headrace.ir.core import Value
 from headrace.ir.declare import declaration_of, segments_of
-from headrace.ir.dims import Dim
+from headrace.ir.dims import Dim, ceildiv, dim_min
 from headrace.ir.graph.cell_functions import CELL_FUNCTIONS
 from headrace.ir.graph.families import Array, DimCheck, OwnKernel, accumulator, must_be_equal, tensor
 from headrace.ir.kernel.build import ScalarBuilder
@@ -41,18 +41,48 @@ Arrays = dict[str, Array | None]  # operands by field
 Settings = tuple[str, tuple[str, ...], tuple[float, ...], tuple[float, ...], float]  # direction to clip, in field order
 
 
+GROUP = 4  # sequences that share each weight that is loaded; as many as there are registers for their sums
+
+
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """One step of one sequence, in a kernel being written."""
+    """One step of one group of sequences, in a kernel being written."""
 
     w: KernelWriter
     buffers: Mapping[Value, Value]
     d: Dim  # direction
-    b: Dim  # which of the batch
+    first: Dim  # sequence of the group
+    count: Dim  # of sequences in the group
     time: Dim
-    states: tuple[Value, ...]  # scratch, the hidden state first
+    states: tuple[Value, ...]  # scratch, the hidden state first: [sequence of the group, element]
     rooms: tuple[Value, ...]  # more scratch, as the cell asked for
     dtype: DType  # of scratch and arithmetic
+
+    def points(self, extent: Dim) -> Points:
+        """Axes over the group's sequences and over elements of one."""
+        return Points(self.w.axis("r", self.count), self.w.axis("i", extent), self.first)
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """The axes of one operation: sequences of the group, elements."""
+
+    row: Axis
+    element: Axis
+    first: Dim
+
+    @property
+    def axes(self) -> tuple[Axis, Axis]:
+        return self.row, self.element
+
+    @property
+    def sequence(self) -> Dim:
+        """Which of the batch."""
+        return self.first + Dim.symbol(self.row.name)
+
+    def of_gate(self, number: int, size: Dim) -> Dim:
+        """The element, counted from the start of a gate, among those of all gates."""
+        return Dim.symbol(self.element.name) + size * number
 
 
 class Recurrent(OwnKernel):
@@ -159,20 +189,28 @@ class Recurrent(OwnKernel):
         kind = tensor(self.projected)
         time, batch = kind.dims[:2]
         wide = accumulator(kind.dtype)
-        with w.tasks(d=Dim.constant(self.directions), b=batch) as (d, b):
-            states = tuple(w.scratch(wide, (self.size,), name) for name in self.states)
-            rooms = tuple(w.scratch(wide, (Dim.constant(n),), "room") for n in self.rooms())
+        with w.tasks(d=Dim.constant(self.directions), g=ceildiv(batch, GROUP)) as (d, g):
+            states, rooms = (
+                tuple(w.scratch(wide, (Dim.constant(GROUP), Dim.constant(n)), "room") for n in sizes)
+                for sizes in ([self.hidden] * len(self.states), self.rooms())
+            )
+            first = g * GROUP
+            scan = Scan(w, buffers, d, first, dim_min(GROUP, batch - first), time, states, rooms, wide)
             for state, given in zip(states, self.initial_states(), strict=True):
-                i = w.axis("i", self.size)
-                if given is None:
-                    w.map([i], [], [at(state, i)], lambda s: [s.constant(0, wide)])
-                else:
-                    w.map([i], [at(buffers[given], d, b, i)], [at(state, i)], lambda s, x: [s.cast(x, wide)])
+                p = scan.points(self.size)
+                reads = [] if given is None else [at(buffers[given], d, p.sequence, p.element)]
+                w.map(
+                    p.axes,
+                    reads,
+                    [at(state, *p.axes)],
+                    lambda b, *x: [b.cast(x[0], wide) if x else b.constant(0, wide)],
+                )
             with w.loop("t", time) as t:
-                self.step(Scan(w, buffers, d, b, self._time(t, d, time), states, rooms, wide))
+                self.step(replace(scan, time=self._time(t, d, time)))
             for state, result in zip(states, self.results[1:], strict=True):
-                i = w.axis("i", self.size)
-                w.map([i], [at(state, i)], [at(buffers[result], d, b, i)], lambda s, x: [s.cast(x, kind.dtype)])
+                p = scan.points(self.size)
+                shown = at(buffers[result], d, p.sequence, p.element)
+                w.map(p.axes, [at(state, *p.axes)], [shown], lambda b, x: [b.cast(x, kind.dtype)])
 
     def _time(self, t: Dim, d: Dim, count: Dim) -> Dim:
         """The time of step t in direction d."""
@@ -182,33 +220,38 @@ class Recurrent(OwnKernel):
         return t if self.direction == "forward" else backwards
 
     def contract(
-        self, scan: Scan, state: Value, weights: Value, into: Value, gates: int, added: Callable[[Axis], Access] | None
+        self,
+        scan: Scan,
+        state: Value,
+        weights: Value,
+        into: Value,
+        gates: int,
+        added: Callable[[Points], Access] | None,
     ) -> None:
         """`into` becomes a state times weights [direction, element, gate], plus an element of `added`."""
-        w = scan.w
-        j, k = w.axis("j", self.size * gates), w.axis("k", self.size, "reduction")
-        w.contract(
-            [j],
+        p, k = scan.points(self.size * gates), scan.w.axis("k", self.size, "reduction")
+        scan.w.contract(
+            p.axes,
             k,
-            (at(state, k), at(scan.buffers[weights], scan.d, k, j)),
-            [] if added is None else [added(j)],
-            at(into, j),
-            lambda s, total, *late: [s.add(total, s.cast(late[0], scan.dtype)) if late else total],
+            (at(state, p.row, k), at(scan.buffers[weights], scan.d, k, p.element)),
+            [] if added is None else [added(p)],
+            at(into, *p.axes),
+            lambda b, total, *late: [b.add(total, b.cast(late[0], scan.dtype)) if late else total],
             scan.dtype,
         )
 
-    def share(self, scan: Scan, j: Axis, gate: int = 0) -> Access:
-        """The input's share of element j, counted from the start of a gate."""
-        return at(scan.buffers[self.projected], scan.time, scan.b, scan.d, self.place(j, gate))
+    def share(self, scan: Scan, p: Points, gate: int = 0) -> Access:
+        """The input's share of an element, counted from the start of a gate."""
+        return at(scan.buffers[self.projected], scan.time, p.sequence, scan.d, p.of_gate(gate, self.size))
 
-    def place(self, j: Axis, gate: int) -> Dim:
-        """Element j of a gate among the elements of all gates."""
-        return Dim.symbol(j.name) + self.size * gate
+    def room(self, room: Value, p: Points, gate: int = 0) -> Access:
+        """What scratch holds for an element, counted from the start of a gate."""
+        return at(room, p.row, p.of_gate(gate, self.size))
 
-    def advance(self, scan: Scan, i: Axis, reads: Sequence[Access], compute: Callable[..., Sequence[Value]]) -> None:
+    def advance(self, scan: Scan, p: Points, reads: Sequence[Access], compute: Callable[..., Sequence[Value]]) -> None:
         """The map that ends a step: `compute` takes the states, then the elements read, gives the new states."""
         count = len(scan.states)
-        ends = [] if self.lengths is None else [at(scan.buffers[self.lengths], scan.b)]
+        ends = [] if self.lengths is None else [at(scan.buffers[self.lengths], p.sequence)]
         result, kind = self.results[0], tensor(self.results[0])
 
         def body(b: ScalarBuilder, *found: Value) -> list[Value]:
@@ -222,9 +265,9 @@ class Recurrent(OwnKernel):
                 shown = b.select(runs, shown, b.constant(0, shown))
             return [*new, b.cast(shown, kind.dtype)]
 
-        kept = [at(s, i) for s in scan.states]
-        shown = at(scan.buffers[result], scan.time, scan.d, scan.b, i)
-        scan.w.map([i], [*kept, *reads, *ends], [*kept, shown], body)
+        kept = [at(s, *p.axes) for s in scan.states]
+        shown = at(scan.buffers[result], scan.time, scan.d, p.sequence, p.element)
+        scan.w.map(p.axes, [*kept, *reads, *ends], [*kept, shown], body)
 
     def activate(self, b: ScalarBuilder, number: int, x: Value) -> Value:
         """Function `number` of the cell, of what of x lies within the clip: for gates and candidates."""

@@ -12,6 +12,8 @@ Needs: structured kernels, before a schedule cuts their axes into tiles: what a 
 lanes that do not exist, is no work.  Leaves: all the same, `work` noted.  Kernels of loops are counted by their
 trip counts.  Refuses nothing.
 
+An extent that depends on other axes counts as at their first point.
+
 Operations: a multiply-add is two, any other arithmetic on floats one, elementary functions too; index arithmetic and
 conversions are none; of a condition both branches count, and all of a padded domain.  Bytes: each byte of a
 parameter once, however often it is read; no more than the accesses can reach.  Scratch is not counted.
@@ -34,6 +36,7 @@ from headrace.ir.kernel.ops.structured import Reduce
 from headrace.ir.module import Module
 from headrace.ir.pass_base import Pass, PassContext
 from headrace.ir.rewrite import Rewriter
+from headrace.ir.symbols import axes_of
 from headrace.ir.types import BufferType, ScalarType, VectorType, lanes_of
 
 NONE = Dim.constant(0)
@@ -50,10 +53,11 @@ class CountWork(Pass):
     def run(self, module: Module, rewriter: Rewriter, context: PassContext) -> None:
         for function in module.functions(KernelFunc):
             known = function.known
-            flops = known.simplify(_flops(function.block.operations))
             scalars = set(function.scalars)
             touched = sum((_touched(p, known, scalars) for p in function.parameters), start=NONE)
-            rewriter.set_attribute(function, "work", (flops, known.simplify(touched)))
+            first = dict.fromkeys((a.name for o in function.walk() for a in axes_of(o)), 0)
+            work = (_flops(function.block.operations), touched)
+            rewriter.set_attribute(function, "work", tuple(known.simplify(w.substitute(first)) for w in work))
 
 
 def _flops(operations: Iterable[Operation]) -> Dim:

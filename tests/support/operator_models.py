@@ -1,4 +1,4 @@
-"""Models of many contractions and windows at sizes around the tiles of each CPU.
+"""Models of many contractions, windows and recurrent layers at sizes around the tiles of each CPU.
 
 In: sizes for the symbols of their inputs.  Out: ONNX models, each node with an output of its own, so that one
 compilation tries them all; and random inputs.
@@ -114,7 +114,22 @@ def windows() -> Nodes:
     return m
 
 
-MODELS = {"matmuls": matmuls, "products": products, "convolutions": convolutions, "windows": windows}
+def recurrences() -> Nodes:
+    m = Nodes({"x": ("steps", "n", 5)})
+    for op, gates, hidden, ways in (("LSTM", 4, 9, 2), ("GRU", 3, 17, 1), ("RNN", 1, 3, 1)):
+        shapes = [(ways, gates * hidden, 5), (ways, gates * hidden, hidden), (ways, 2 * gates * hidden)]
+        direction = "bidirectional" if ways == 2 else "reverse"
+        m.add(op, "x", *(f32(*s) / 2 for s in shapes), hidden_size=hidden, direction=direction)
+    return m
+
+
+MODELS = {
+    "matmuls": matmuls,
+    "products": products,
+    "convolutions": convolutions,
+    "windows": windows,
+    "recurrences": recurrences,
+}
 SIZES: dict[str, list[dict[str, int]]] = {
     "matmuls": [{"m": m} for m in (1, 2, 5, 6, 7, 12, 25)],
     "products": [
@@ -123,7 +138,10 @@ SIZES: dict[str, list[dict[str, int]]] = {
     "convolutions": [
         {"n": n, "h": h, "w": w, "l": length} for n, h, w, length in ((1, 8, 8, 16), (3, 5, 6, 9), (2, 7, 33, 5))
     ],
-    "windows": [{"n": n, "h": h, "w": w, "l": length} for n, h, w, length in ((1, 8, 8, 16), (3, 6, 7, 9), (2, 7, 33, 8))],
+    "windows": [
+        {"n": n, "h": h, "w": w, "l": length} for n, h, w, length in ((1, 8, 8, 16), (3, 6, 7, 9), (2, 7, 33, 8))
+    ],
+    "recurrences": [{"steps": steps, "n": n} for steps, n in ((1, 1), (5, 2), (3, 7), (4, 8))],
 }
 
 

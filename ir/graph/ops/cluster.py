@@ -16,9 +16,17 @@ result lies in the same row.
 
     %y = graph.cluster inputs(%x) {rows = 1} {
     ^(%0: f32[n, 64]):
-      %m = graph.cluster inputs(%0) { ... graph.reduce ... } : f32[n, 1]
-      %1 = graph.cluster inputs(%0, %m) { ... graph.sub ... } : f32[n, 64]
-      graph.yield %1
+      %1 = graph.cluster inputs(%0) {
+      ^(%0: f32[n, 64]):
+        %1 = graph.reduce %0 {kind = max, axes = [1], keepdims = true} : f32[n, 1]
+        graph.yield %1
+      } : f32[n, 1]
+      %2 = graph.cluster inputs(%0, %1) {
+      ^(%0: f32[n, 64], %1: f32[n, 1]):
+        %2 = graph.sub %0, %1 : f32[n, 64]
+        graph.yield %2
+      } : f32[n, 64]
+      graph.yield %2
     } : f32[n, 64]
 """
 

@@ -70,33 +70,33 @@ class Gru(Recurrent):
 
     def step(self, scan: Scan) -> None:
         gates, product, *reset = scan.rooms
-        self.contract(scan, scan.states[0], self.recurrent, gates, CANDIDATE, lambda j: self.share(scan, j))
+        self.contract(scan, scan.states[0], self.recurrent, gates, CANDIDATE, lambda p: self.share(scan, p))
         if self.candidate_bias is None:
             self._reset_before(scan, gates, product, *reset)
         else:
             self._reset_behind(scan, gates, product, scan.buffers[self.candidate_bias])
 
     def _reset_before(self, scan: Scan, gates: Value, product: Value, reset: Value) -> None:
-        i = scan.w.axis("i", self.size)
-        reads = [at(gates, self.place(i, RESET)), at(scan.states[0], i)]
-        scan.w.map([i], reads, [at(reset, i)], lambda b, r, h: [b.mul(self.activate(b, 0, r), h)])
-        self.contract(scan, reset, self.candidate, product, 1, lambda j: self.share(scan, j, CANDIDATE))
-        i = scan.w.axis("i", self.size)
+        p = scan.points(self.size)
+        reads = [self.room(gates, p, RESET), at(scan.states[0], *p.axes)]
+        scan.w.map(p.axes, reads, [at(reset, *p.axes)], lambda b, r, h: [b.mul(self.activate(b, 0, r), h)])
+        self.contract(scan, reset, self.candidate, product, 1, lambda p: self.share(scan, p, CANDIDATE))
+        p = scan.points(self.size)
 
         def compute(b: ScalarBuilder, h: Value, z: Value, n: Value) -> list[Value]:
             return [self._mixed(b, h, z, self.activate(b, 1, n))]
 
-        self.advance(scan, i, [at(gates, self.place(i, UPDATE)), at(product, i)], compute)
+        self.advance(scan, p, [self.room(gates, p, UPDATE), self.room(product, p)], compute)
 
     def _reset_behind(self, scan: Scan, gates: Value, product: Value, bias: Value) -> None:
-        self.contract(scan, scan.states[0], self.candidate, product, 1, lambda j: at(bias, scan.d, j))
-        i = scan.w.axis("i", self.size)
-        reads = [at(gates, self.place(i, UPDATE)), at(gates, self.place(i, RESET)), at(product, i)]
+        self.contract(scan, scan.states[0], self.candidate, product, 1, lambda p: at(bias, scan.d, p.element))
+        p = scan.points(self.size)
+        reads = [self.room(gates, p, UPDATE), self.room(gates, p, RESET), self.room(product, p)]
 
         def compute(b: ScalarBuilder, h: Value, z: Value, r: Value, n: Value, x: Value) -> list[Value]:
             return [self._mixed(b, h, z, self.activate(b, 1, b.muladd(self.activate(b, 0, r), n, x)))]
 
-        self.advance(scan, i, [*reads, self.share(scan, i, CANDIDATE)], compute)
+        self.advance(scan, p, [*reads, self.share(scan, p, CANDIDATE)], compute)
 
     def _mixed(self, b: ScalarBuilder, h: Value, z: Value, n: Value) -> Value:
         """(1 - z) n + z h."""

@@ -73,12 +73,12 @@ class Lstm(Recurrent):
 
     def step(self, scan: Scan) -> None:
         (gates,) = scan.rooms
-        self.contract(scan, scan.states[0], self.recurrent, gates, self.gates, lambda j: self.share(scan, j))
-        i = scan.w.axis("i", self.size)
-        reads = [at(gates, self.place(i, gate)) for gate in range(self.gates)]
+        self.contract(scan, scan.states[0], self.recurrent, gates, self.gates, lambda p: self.share(scan, p))
+        p = scan.points(self.size)
+        reads = [self.room(gates, p, gate) for gate in range(self.gates)]
         if self.peepholes is not None:
             peepholes = scan.buffers[self.peepholes]
-            reads += [at(peepholes, scan.d, self.place(i, place)) for place in PEEPS.values()]
+            reads += [at(peepholes, scan.d, p.of_gate(place, self.size)) for place in PEEPS.values()]
 
         def compute(b: ScalarBuilder, _h: Value, c: Value, *found: Value) -> list[Value]:
             gate, peeps = found[: self.gates], found[self.gates :]
@@ -92,7 +92,7 @@ class Lstm(Recurrent):
             cell = b.muladd(kept, c, b.mul(taken, self.activate(b, 1, gate[CELL])))
             return [b.mul(opened(OUTPUT, cell), self.function(b, 2, cell)), cell]
 
-        self.advance(scan, i, reads, compute)
+        self.advance(scan, p, reads, compute)
 
     def step_reference(self, x: Array, states: Sequence[Array], d: int, given: Arrays) -> list[Array]:
         (h, c), weights, peepholes = states, given["recurrent"], given["peepholes"]

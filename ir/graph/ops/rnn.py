@@ -18,7 +18,6 @@ from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.recurrent import Arrays, Recurrent, Scan
 from headrace.ir.graph.recurrent_node import Part, RecurrentNode
 from headrace.ir.graph.recurrent_sample import RecurrentSample
-from headrace.ir.kernel.writer import at
 
 
 @op("graph.rnn")
@@ -47,9 +46,9 @@ class Rnn(Recurrent):
 
     def step(self, scan: Scan) -> None:
         (total,) = scan.rooms
-        self.contract(scan, scan.states[0], self.recurrent, total, self.gates, lambda j: self.share(scan, j))
-        i = scan.w.axis("i", self.size)
-        self.advance(scan, i, [at(total, i)], lambda b, _, x: [self.activate(b, 0, x)])
+        self.contract(scan, scan.states[0], self.recurrent, total, self.gates, lambda p: self.share(scan, p))
+        p = scan.points(self.size)
+        self.advance(scan, p, [self.room(total, p)], lambda b, _, x: [self.activate(b, 0, x)])
 
     def step_reference(self, x: Array, states: Sequence[Array], d: int, given: Arrays) -> list[Array]:
         weights = given["recurrent"]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import count
 from typing import Any
 
 import numpy as np
 import pytest
 
-from headrace.ir.core import Block, BlockArgument, Operation, Value
+from headrace.ir.access import SymbolRef
+from headrace.ir.core import Block, BlockArgument, Operation, Region, Value
 from headrace.ir.declare import declarations
 from headrace.ir.dims import Dim
 from headrace.ir.graph.families import (
@@ -16,6 +18,7 @@ from headrace.ir.graph.families import (
     DataDims,
     GraphOp,
     Index,
+    OwnKernel,
     Pull,
     PullBuilder,
     Reducing,
@@ -23,9 +26,13 @@ from headrace.ir.graph.families import (
     tensor,
 )
 from headrace.ir.graph.numbers import static, with_numbers
+from headrace.ir.kernel.interpret import run_kernel
 from headrace.ir.kernel.ops import convert, scalar
+from headrace.ir.kernel.ops.func import KernelFunc
+from headrace.ir.kernel.writer import KernelWriter
 from headrace.ir.rewrite import Builder
-from headrace.ir.types import ScalarType, TensorType, dtype_of, element_dtype
+from headrace.ir.types import BufferType, ScalarType, TensorType, dtype_of, element_dtype
+from headrace.ir.verify import verify
 
 SEEDS = range(25)
 GRAPH_OPS = [
@@ -181,6 +188,19 @@ def decomposed(operation: GraphOp, operands: Sequence[Array]) -> Array:
     return known[values[0]]
 
 
+def run_own_kernel(operation: OwnKernel, arrays: Sequence[Array]) -> list[Array]:
+    """The results by the kernel that the operation writes, interpreted: its races and bounds are checked too."""
+    block = Block([BufferType(tensor(v).dtype, tensor(v).dims) for v in (*operation.operands, *operation.results)])
+    numbers = count()
+    buffers = dict(zip((*operation.operands, *operation.results), block.arguments, strict=True))
+    operation.write(KernelWriter(Builder(block), lambda wish: f"{wish}_{next(numbers)}"), buffers)
+    function = KernelFunc(SymbolRef("own"), Region(block), len(operation.results))
+    verify(function)
+    found = run_kernel(function, arrays)
+    assert all(written.all() for written in found.written)
+    return found.outputs
+
+
 def instances(cls: type[GraphOp]) -> Iterator[tuple[GraphOp, dict[str, int], list[Array]]]:
     for seed in SEEDS:
         yield sampled(cls, seed)
@@ -211,6 +231,10 @@ def test_elements_are_those_of_the_reference(cls: type[GraphOp]) -> None:
     for operation, values, arrays in instances(cls):
         fixed = with_numbers(operation, values)
         with np.errstate(all="ignore"):
+            if isinstance(fixed, OwnKernel):
+                for found, expected in zip(run_own_kernel(fixed, arrays), fixed.reference(*arrays), strict=True):
+                    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5, err_msg=str(fixed.attributes))
+                continue
             expected = np.asarray(fixed.reference(*arrays))
             if isinstance(fixed, Pull | Reducing):
                 found = pulled(fixed, values, dict(zip(fixed.operands, arrays, strict=True)))
@@ -231,7 +255,7 @@ def test_formulas_are_those_of_the_reference(cls: type[GraphOp]) -> None:
     """`shape_values` on operands whose integers are known gives what the reference gives."""
     for operation, values, arrays in instances(cls):
         fixed = with_numbers(operation, values)
-        if any(a.dtype.kind == "f" for a in arrays):
+        if any(a.dtype.kind == "f" for a in arrays) or isinstance(fixed, OwnKernel):
             continue
         known = [tuple(Dim.constant(int(n)) for n in a.reshape(-1)) for a in arrays]
         found = fixed.shape_values(known)
