@@ -125,6 +125,27 @@ def _concat_of_concat(op: Concat) -> Replacement:
     return Concat(tuple(flat), op.axis)
 
 
+def _concat_of_parts(op: Concat) -> Replacement:
+    for first in range(len(op.xs)):
+        whole: Value | None = None
+        reached = ZERO
+        for end, x in enumerate(op.xs[first:], first + 1):
+            part = producer(x, Slice)
+            if part is None or whole not in (None, part.x) or not _continues(part, op.axis, reached):
+                break
+            whole, reached = part.x, reached + part.sizes[op.axis]
+            if reached == tensor(whole).dims[op.axis]:
+                return Concat((*op.xs[:first], whole, *op.xs[end:]), op.axis)
+    return None
+
+
+def _continues(part: Slice, axis: int, start: Dim) -> bool:
+    """Whether it begins at `start` of its axis, and has every element of the other dims."""
+    starts = [start if i == axis else ZERO for i in range(len(part.starts))]
+    sizes = [part.sizes[i] if i == axis else d for i, d in enumerate(tensor(part.x).dims)]
+    return list(part.starts) == starts and list(part.sizes) == sizes and all(step == 1 for step in part.steps)
+
+
 def _joins(inner: Concat | None, axis: int) -> bool:
     return inner is not None and inner.axis == axis and len(inner.result.uses) == 1
 
@@ -238,7 +259,10 @@ RULES: Mapping[type[GraphOp], Sequence[Callable[[Any], Replacement]]] = {
     ),
     Reshape: (_reshape_of_reshape,),  # reshape(reshape(x, d), e) = reshape(x, e)
     Slice: (_slice_of_slice,),  # x[a::s][b::t] = x[a + b*s :: s*t]
-    Concat: (_concat_of_concat,),  # (a ++ b) ++ c = a ++ b ++ c
+    Concat: (
+        _concat_of_concat,  # (a ++ b) ++ c = a ++ b ++ c
+        _concat_of_parts,  # a ++ x[:n] ++ x[n:] = a ++ x
+    ),
     Pad: (_pad_of_pad,),  # pad(pad(x, a), b) = pad(x, a + b), same number
     Conv: (_conv_of_pad,),  # conv(pad(x, a, 0), b) = conv(x, a + b)
     Add: (_drop_added,),  # x + -0.0 = x;  integers: x + 0 = x

@@ -64,6 +64,18 @@ ON_FLOATS = [
         "%a = graph.concat %x, %x {axis = 0} : f32[16]  %y = graph.concat %a, %x {axis = 0} : f32[24]",
         ["concat"],
     ),
+    (
+        "%a = graph.slice %x {starts = [0], sizes = [3], steps = [1]} : f32[3]"
+        "  %b = graph.slice %x {starts = [3], sizes = [5], steps = [1]} : f32[5]"
+        "  %y = graph.concat %a, %b, %a, %a, %b {axis = 0} : f32[19]",
+        ["slice", "concat"],
+    ),
+    (
+        "%a = graph.slice %x {starts = [0], sizes = [4], steps = [1]} : f32[4]"
+        "  %b = graph.slice %x {starts = [3], sizes = [4], steps = [1]} : f32[4]"
+        "  %y = graph.concat %b, %a {axis = 0} : f32[8]",
+        ["slice", "slice", "concat"],
+    ),
 ]
 
 
