@@ -1,6 +1,6 @@
 """graph.gru: gated recurrent units, one layer, one or two directions.
 
-    %y, %h = graph.gru %shares, %r, %q, %bias, %h0, %lengths {hidden = 64, direction = "forward", ...} :
+    %y, %h = graph.gru %shares, %r, %q, %bias, %h0, %lengths {hidden = 64, direction = "forward"} :
         f32[seq, n, 1, 64], f32[1, n, 64]
 
 `shares` is the input's part of the gates z, r and of the candidate; `r` are the weights of the hidden state for the

@@ -1,7 +1,7 @@
 """graph.lstm: long short-term memory, one layer, one or two directions.
 
     %y, %h, %c = graph.lstm %shares, %r, %h0, %c0, %peep, %lengths
-        {hidden = 256, direction = "bidirectional", ...} : f32[seq, n, 2, 256], f32[2, n, 256], f32[2, n, 256]
+        {hidden = 256, direction = "bidirectional"} : f32[seq, n, 2, 256], f32[2, n, 256], f32[2, n, 256]
 
 `shares` is the input's part of the gates i, o, f, c, biases included: f32[seq, n, 2, 1024]; `r` are the weights of the
 hidden state, f32[2, 256, 1024], from element to gate.  With f, g, h the three functions, and `.` element by element:

@@ -1,6 +1,6 @@
 """graph.rnn: a plain recurrent layer, one or two directions.
 
-    %y, %h = graph.rnn %shares, %r, %h0, %lengths {hidden = 64, direction = "forward", ...} :
+    %y, %h = graph.rnn %shares, %r, %h0, %lengths {hidden = 64, direction = "forward"} :
         f32[seq, n, 1, 64], f32[1, n, 64]
 
 `shares` is the input's part of the sum, bias included; h' = f(x + h r).  See graph.lstm.
