@@ -30,7 +30,7 @@ from headrace.ir.module import Module
 from headrace.ir.pass_base import Pass, PassContext
 from headrace.ir.rewrite import Builder, Rewriter
 from headrace.passes.lowering.axes import kernel_named, rewrite_formulas, with_axis
-from headrace.passes.lowering.names import symbols_under
+from headrace.passes.lowering.names import symbols_under, version_name
 from headrace.passes.lowering.nest import enclosing_facts
 
 
@@ -82,8 +82,3 @@ class Versions(Pass):
             for a in op.axes
         )
         return copy
-
-
-def version_name(axis: str, number: int) -> str:
-    """What an axis is called in the version for an extent."""
-    return f"{axis}_x{number}"

@@ -33,3 +33,8 @@ def symbols_under(root: Operation) -> set[str]:
             for formula in formulas(held):
                 found.update(formula.symbols)
     return found
+
+
+def version_name(axis: str, number: int) -> str:
+    """What an axis is called in the version for an extent."""
+    return f"{axis}_x{number}"
