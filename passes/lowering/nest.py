@@ -207,9 +207,11 @@ class Nest:
         assert isinstance(buffer, BufferType)
         conditions = tuple(inside(clamped.indices, buffer.dims, self.facts))
         if clamped.otherwise is None:
-            # An existing iteration is inside: only lanes that do not exist can be outside.
-            lanes = self.lanes.axis in {s for c in conditions for s in c.symbols}
-            conditions = self.conditions.lanes if lanes else ()
+            # An existing iteration is inside: only lanes that do not exist, or vectors without any, can be outside.
+            partial = {s for c in self.conditions.lanes for s in c.symbols}
+            vectors = partial & {self.lanes.axis, *(a.name for a in self.tile)}
+            outside = vectors & {s for c in conditions for s in c.symbols}
+            conditions = self.conditions.lanes if outside else ()
         mentioned = {s for d in (*clamped.indices, *conditions) for s in d.symbols}
         levels = [i + 1 for i, a in enumerate(self.reductions) if a.name in mentioned]
         return _Planned(

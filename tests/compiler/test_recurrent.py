@@ -12,8 +12,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import headrace
+from headrace.compiler.driver import read_model, run_passes
 from headrace.errors import HeadraceError
+from headrace.ir.pass_manager import Hooks
+from headrace.ir.semantic import SemanticCheck
 from headrace.runtime.python import load
+from headrace.targets import find_target
 
 Array = np.ndarray[Any, Any]
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
@@ -95,6 +99,17 @@ def test_as_onnxruntime(name: str, optional: bool, tmp_path: Path) -> None:
         found = session.run(inputs)
         for label, expected in zip(found, reference.run(list(found), inputs), strict=True):
             np.testing.assert_allclose(found[label], expected, rtol=1e-5, atol=3e-6, err_msg=f"{label} {steps} {batch}")
+
+
+def test_every_pass_keeps_the_meaning(tmp_path: Path) -> None:
+    """Panels, groups and versions too: interpreted after each pass, with bounds and races checked."""
+    onnx.save(model("LSTM", 6, {}, optional=False), tmp_path / "m.onnx")  # 24 columns: three panels on 4 lanes
+    check = SemanticCheck()
+    preset, family = find_target("x86-64-v2")
+    run_passes(
+        read_model(tmp_path / "m.onnx", None), preset, family, None, Hooks(verify_each="semantic", semantic=check)
+    )
+    assert not check.unchecked
 
 
 def test_time_of_no_length(tmp_path: Path) -> None:
