@@ -103,11 +103,15 @@ def test_as_onnxruntime(name: str, optional: bool, tmp_path: Path) -> None:
 
 def test_every_pass_keeps_the_meaning(tmp_path: Path) -> None:
     """Panels, groups and versions too: interpreted after each pass, with bounds and races checked."""
-    onnx.save(model("LSTM", 6, {}, optional=False), tmp_path / "m.onnx")  # 24 columns: three panels on 4 lanes
+    onnx.save(model("RNN", 24, {}, optional=False), tmp_path / "m.onnx")  # three panels of two vectors of 4
     check = SemanticCheck()
     preset, family = find_target("x86-64-v2")
     run_passes(
-        read_model(tmp_path / "m.onnx", None), preset, family, None, Hooks(verify_each="semantic", semantic=check)
+        read_model(tmp_path / "m.onnx", {"x": (2, "n", FEATURES)}),
+        preset,
+        family,
+        None,
+        Hooks(verify_each="semantic", semantic=check),
     )
     assert not check.unchecked
 
