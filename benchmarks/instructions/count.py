@@ -70,6 +70,7 @@ def _qemu(folder: Path) -> Counter:
         "CMAKE_SYSTEM_NAME": "Linux",
         "CMAKE_SYSTEM_PROCESSOR": "aarch64",
         "CMAKE_EXE_LINKER_FLAGS": "-static",
+        "CMAKE_MAKE_PROGRAM": _tool("ninja"),
         "HEADRACE_PYTHON": "OFF",
     }
     cmake = _tool("cmake")
@@ -93,8 +94,8 @@ def _headrace_run() -> Path:
 
 
 def _tool(name: str) -> str:
-    # cmake and ninja come with the tests' requirements, into the environment's own folder.
-    found = shutil.which(name) or shutil.which(name, path=sysconfig.get_path("scripts"))
+    # cmake and ninja come with the tests' requirements, into the environment's own folder, newer than a machine's own.
+    found = shutil.which(name, path=sysconfig.get_path("scripts")) or shutil.which(name)
     if found is None:
         raise NotHere(f"{name} is not on PATH")
     return found
