@@ -111,6 +111,8 @@ def emit_c_text(
         timings = run_passes(module, preset, family, pipeline, hooks)
     with clock.stage("code"):
         kernels = list(module.functions(KernelFunc))
+        if not kernels:
+            raise PassError(f"{model}: no kernel to write as C: the passes left none; do they run kernel.lower?")
         text = emit_c(kernels)
     write_text(Path(output), text)
     return Report((preset,), len(text), len(kernels), tuple(clock.stages.items()), tuple(timings))

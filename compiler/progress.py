@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
-import time
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from headrace.ir.module import Module
-from headrace.ir.pipeline import Step
+if TYPE_CHECKING:
+    from headrace.ir.module import Module
+    from headrace.ir.pipeline import Step
 
 PATIENCE = 1.0  # seconds before anything is shown
 
@@ -21,14 +23,17 @@ def progress(title: str) -> Iterator[Callable[[Step, Module], None] | None]:
         return
     from rich.console import Console
 
-    console = Console(stderr=True)
-    started = time.monotonic()
-    with console.status(title) as status:
-        status.stop()
+    status = Console(stderr=True).status(title)
+    timer = threading.Timer(PATIENCE, status.start)  # one pass, or the import before the first, may take longer
+    timer.daemon = True
 
-        def observe(step: Step, module: Module) -> None:
-            if time.monotonic() - started > PATIENCE:
-                status.start()
-                status.update(f"{title}: {step.name}")
+    def observe(step: Step, module: Module) -> None:
+        status.update(f"{title}: {step.name} done")
 
+    timer.start()
+    try:
         yield observe
+    finally:
+        timer.cancel()
+        timer.join()  # it may be starting the status at this moment
+        status.stop()

@@ -6,9 +6,12 @@ axes, as pipeline text.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from headrace.ir.access import Access, Axis
 from headrace.ir.core import walk
 from headrace.ir.dims import Dim
+from headrace.ir.kernel.ops.control import Parallel
 from headrace.ir.kernel.ops.convert import Index
 from headrace.ir.kernel.ops.structured import Map, Reduce
 from headrace.targets.cpu_contraction import packable
@@ -62,42 +65,62 @@ def row_reduction(plan: Plan) -> list[str]:
     return steps
 
 
-def row_steps(plan: Plan) -> list[str]:
-    """For one of several operations of a kernel of rows: lanes along the row, where its accesses allow it."""
+def rows_together(plans: Sequence[Plan]) -> list[str]:
+    """For a kernel of rows: a few rows a task, whose reductions do not wait for one another; lanes along the row."""
+    function = plans[0].function
+    rows = function.block.operations[0]
+    if not isinstance(rows, Parallel) or not all(p.op.parent is rows.body.block for p in plans):
+        return []
+    axis = rows.axes[-1]
+    together = not axis.extent.is_constant or axis.extent.value >= ROWS
+    if not together or not all(moves_by_rows(p, axis.name) for p in plans):
+        return [s for p in plans for s in row_steps(p, None)]
+    steps = [plans[0].step("block-rows", axis=axis.name, by=ROWS)]
+    return steps + [s for n, p in enumerate(plans) for s in row_steps(p, f"{axis.name}_i{n}")]
+
+
+def moves_by_rows(plan: Plan, row: str) -> bool:
+    """Whether every formula moves by a constant from row to row."""
+    formulas = [d for a in plan.accesses() for d in a.map.indices] + [o.value for o in walk(plan.op, Index)]
+    return all(is_linear(f, row) for f in formulas)
+
+
+def row_steps(plan: Plan, row: str | None) -> list[str]:
+    """For one operation of a kernel of rows; `row`: the axis of the rows of a task, if there are several."""
     op = plan.op
+    rows = [] if row is None else [row]
+    others = [*rows, *plan.names("parallel")]
     if reduces_rows(plan):
         axis = op.axes[-1]
-        steps, spread = reduction_lanes(plan, axis)
-        order = [*plan.names("parallel"), *plan.names("reduction")[:-1], f"{axis.name}_o", *spread]
-        return [*steps, plan.step("reorder", axes=order), plan.step("bind-reduction", axes=spread)]
+        steps, spread = reduction_lanes(plan, axis, len(rows) + 1)
+        order = [*plan.names("parallel"), *plan.names("reduction")[:-1], f"{axis.name}_o", *rows, *spread]
+        steps.append(plan.step("reorder", axes=order))
+        if rows:
+            steps.append(plan.step("bind", axes=rows, kind="unroll"))
+        return [*steps, plan.step("bind-reduction", axes=spread)]
     vector = plan.vector_axis()
     if vector is None:
         return []
-    if not isinstance(op, Map):
-        return elementwise_lanes(plan, vector)
+    others.remove(vector.name)
     lanes = plan.lanes()
+    if not isinstance(op, Map):
+        # A reduction along another dim than the fastest: lanes are results.
+        order = [*others, f"{vector.name}_o", *(a.name for a in plan.reductions()), f"{vector.name}_i"]
+        return [
+            plan.step("tile", axis=vector.name, by=lanes),
+            plan.step("reorder", axes=order),
+            plan.step("bind", axes=[f"{vector.name}_i"], kind="vector"),
+        ]
     vectors = strip_vectors(vector, lanes)
     steps = [plan.step("tile", axis=vector.name, by=vectors * lanes)]
     inner = [f"{vector.name}_i"]
     if vectors > 1:
         steps.append(plan.step("tile", axis=inner[0], by=lanes))
         inner = [f"{vector.name}_i_o", f"{vector.name}_i_i"]
-    others = [n for n in plan.names("parallel") if n != vector.name]
     steps.append(plan.step("reorder", axes=[*others, f"{vector.name}_o", *inner]))
     if vectors > 1:
         steps.append(plan.step("bind", axes=inner[:-1], kind="unroll"))
     return [*steps, plan.step("bind", axes=inner[-1:], kind="vector")]
-
-
-def elementwise_lanes(plan: Plan, vector: Axis) -> list[str]:
-    """A reduction along another dim than the fastest: lanes are results."""
-    others = [n for n in plan.names("parallel") if n != vector.name]
-    order = [*others, f"{vector.name}_o", *(a.name for a in plan.reductions()), f"{vector.name}_i"]
-    return [
-        plan.step("tile", axis=vector.name, by=plan.lanes()),
-        plan.step("reorder", axes=order),
-        plan.step("bind", axes=[f"{vector.name}_i"], kind="vector"),
-    ]
 
 
 def shared_rows(op: Reduce) -> Axis | None:
@@ -111,10 +134,13 @@ def shared_rows(op: Reduce) -> Axis | None:
     return None
 
 
-def reduction_lanes(plan: Plan, axis: Axis) -> tuple[list[str], list[str]]:
-    """(steps that split a reduction axis into strips, vectors and lanes; the names of the last two)."""
+def reduction_lanes(plan: Plan, axis: Axis, share: int = 1) -> tuple[list[str], list[str]]:
+    """(steps that split a reduction axis into strips, vectors and lanes; the names of the last two).
+
+    `share`: 2 where rows have sums of their own, too, so that half the vectors keep the machine busy.
+    """
     lanes = plan.lanes()
-    vectors = strip_vectors(axis, lanes)
+    vectors = max(1, strip_vectors(axis, lanes) // share)
     steps = [plan.step("tile", axis=axis.name, by=vectors * lanes)]
     if vectors == 1:
         return steps, [f"{axis.name}_i"]

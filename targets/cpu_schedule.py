@@ -10,11 +10,12 @@ from headrace.ir.core import walk
 from headrace.ir.facts import TargetFacts
 from headrace.ir.kernel.ops.func import KernelFunc
 from headrace.ir.kernel.ops.structured import Structured
+from headrace.targets.cpu_attention import attention, is_attention
 from headrace.targets.cpu_contraction import contraction, is_contraction
 from headrace.targets.cpu_elementwise import elementwise
 from headrace.targets.cpu_plan import Plan
 from headrace.targets.cpu_recurrent import in_sequence, is_recurrent
-from headrace.targets.cpu_rows import reads_vectors, reduces_rows, row_reduction, row_steps
+from headrace.targets.cpu_rows import reads_vectors, reduces_rows, row_reduction, rows_together
 from headrace.targets.cpu_window import is_window, window
 
 
@@ -24,7 +25,8 @@ def schedule(function: KernelFunc, facts: TargetFacts) -> list[str]:
     if len(ops) != 1:
         if is_recurrent(function):
             return in_sequence(function, facts)
-        return [s for op in ops for s in row_steps(Plan(function, op, facts))]
+        plans = [Plan(function, op, facts) for op in ops]
+        return attention(plans) if plans and is_attention(plans) else rows_together(plans)
     plan = Plan(function, ops[0], facts)
     if reduces_rows(plan) and not (is_contraction(plan) and reads_vectors(plan)):
         return row_reduction(plan)

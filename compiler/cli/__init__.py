@@ -14,6 +14,7 @@ import sys
 
 import click
 
+from headrace.compiler.version import VERSION
 from headrace.ir.errors import HeadraceError, nearest
 from headrace.runtime.python import HeadraceRuntimeError
 
@@ -36,7 +37,7 @@ class Commands(click.Group):
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="headrace")
+@click.version_option(VERSION)
 def cli() -> None:
     """Compile machine-learning models ahead of time, and run them."""
 

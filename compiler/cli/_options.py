@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from headrace.ir.errors import OptionError
-from headrace.ir.module import Module
-from headrace.ir.pass_manager import Hooks
-from headrace.ir.pipeline import Step
+
+if TYPE_CHECKING:  # so that `headrace --help` imports neither the IR nor its parser
+    from headrace.ir.module import Module
+    from headrace.ir.pass_manager import Hooks
+    from headrace.ir.pipeline import Step
 
 F = TypeVar("F", bound=Callable[..., Any])
 VERIFY = ("off", "structure", "semantic")
@@ -28,8 +31,17 @@ def _shape(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> di
         words = [d.strip() for d in dims.split(",")] if dims.strip() else []
         if not all(words):
             raise OptionError(f"--shape {value!r}: an empty dim")
-        found[name] = [int(d) if d.isdigit() else d for d in words]
+        found[name] = [_dim(value, word) for word in words]
     return found
+
+
+def _dim(value: str, word: str) -> int | str:
+    """A number, or a name as ONNX files have them; a formula would be taken for a name by mistake."""
+    if word.isascii() and word.isdigit():
+        return int(word)
+    if re.fullmatch(r"[^\W\d][\w.]*", word) is None:
+        raise OptionError(f"--shape {value!r}: a dim of {word!r}, expected a whole number or a name")
+    return word
 
 
 def shape_options(command: F) -> F:
@@ -79,6 +91,8 @@ def hooks_of(
     observe: Callable[[Step, Module], None] | None,
 ) -> Iterator[Hooks]:
     """The hooks that the options ask for; says on leaving how much a semantic check has checked."""
+    from headrace.ir.pass_manager import Hooks
+
     if verify_each not in ("off", "structure", "semantic"):
         raise OptionError(f"--verify-each {verify_each!r}: expected one of {', '.join(VERIFY)}")
     semantic = None

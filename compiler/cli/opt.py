@@ -56,6 +56,6 @@ def command(
         for timing in timed:
             click.echo(f"{timing.seconds * 1e3:9.2f} ms  {timing.step}", err=True)
     if output is None:
-        click.echo(print_op(module))
+        click.echo(print_op(module), nl=False)
     else:
         save_hir(module, output)

@@ -49,6 +49,20 @@ def _reads(operation: Operation, read: ClusterRead) -> list[tuple[Value, Cluster
     return [(r.operand, ClusterRead(r.index, s, read.padded or r.otherwise is not None)) for r, s in told]
 
 
+def row_order(cluster: Cluster, argument: Value, count: int) -> tuple[int, ...] | None:
+    """Which of the cluster's first `count` dims each of the argument's first `count` dims is; None if they are others.
+
+    (0, 2, 1): the element at [i, h, j, ...] of the result takes elements at [i, j, h, ...] of the argument.
+    """
+    reads = cluster_reads(cluster)[argument]
+    own = probe_index(tensor(cluster.result).rank)[:count]
+    orders = {tuple(own.index(i) if i in own else -1 for i in r.index[:count]) for r in reads if not r.padded}
+    if len(orders) != 1 or any(r.padded for r in reads):
+        return None
+    (order,) = orders
+    return order if sorted(order) == list(range(count)) else None
+
+
 def reduced_index(count: int) -> Index:
     """An index of symbols that no model can name, for the point of a reduction."""
     return tuple(Dim.symbol(f"_over{i}") for i in range(count))

@@ -132,7 +132,8 @@ def line(mode: str, extent: Dim, size: Dim, scale: Scale, *, several: bool) -> L
             found = Line(size, down, ZERO, up)
         case "tf_half_pixel_for_nn":
             # In ONNX Runtime, whose mode it is, a dim that keeps its size does not move by a half.
-            resized = dim_min(dim_max(size - extent, extent - size), 1)
+            changed = dim_min(dim_max(size - extent, extent - size), 1)
+            resized = changed if scale.number is None else ZERO if scale.number == 1 else ONE
             found = Line(size, down * 2, down * resized, up * 2)
         case "half_pixel_symmetric":
             found = Line(size, down * 2, extent * up - size * down + down - up, up * 2)

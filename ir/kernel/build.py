@@ -56,6 +56,9 @@ class ScalarBuilder:
     def exp(self, x: Value) -> Value:
         return self.builder.add(scalar.Exp(x)).result
 
+    def exp_nonpositive(self, x: Value) -> Value:
+        return self.builder.add(scalar.ExpNonpositive(x)).result
+
     def log(self, x: Value) -> Value:
         return self.builder.add(scalar.Log(x)).result
 

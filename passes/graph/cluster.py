@@ -31,7 +31,7 @@ starts a cluster of its own, and its result lies in memory.
   Any other operation                  is taken by one cluster only, which must read it at one index only: nothing
       is computed twice.  A reader that pads takes none.
   Reducing (matmul, conv, reduce_sum)  is taken if the cluster has none yet and reads it at the very index of its
-      own result: what follows is the epilogue.
+      own result, or with its first dims in another order: what follows is the epilogue.
   Pulling (add, exp, concat)           is taken if its element is asked for no more often than it has elements: in
       an epilogue or a chain this forbids to compute a small operand anew for each element it is broadcast to
       (but for one cheap operation); before a reduction it forbids what matmul and convolution do, and allows
@@ -56,6 +56,7 @@ from headrace.ir.dims import Dim, Facts
 from headrace.ir.errors import PassError
 from headrace.ir.graph.families import DataDims, GraphOp, Index, LookingUp, Movement, OwnKernel, Pull, Reducing, tensor
 from headrace.ir.graph.lazy import is_unfolded, lazy_values
+from headrace.ir.graph.linear import ONE
 from headrace.ir.graph.ops.cluster import Cluster as ClusterOp
 from headrace.ir.graph.ops.func import GraphFunc, Yield
 from headrace.ir.graph.ops.pad import Pad
@@ -123,7 +124,8 @@ class _Cluster:
         self.operations[operation] = None
         if isinstance(operation, Reducing):
             self.root = operation
-            step, finish = reduced_reads(operation, self.index, self._reduced(operation))
+            (site,) = self.sites[operation.result]
+            step, finish = reduced_reads(operation, site.index, self._reduced(operation))
             self._note(step, in_step=True)
             self._note(finish, in_step=False)
         elif isinstance(operation, Pull):
@@ -176,7 +178,7 @@ class _Grouping:
     def _needs_kernel(self, operation: Operation) -> bool:
         if operation.regions or all(r in self.lazy for r in operation.results):
             return False
-        if isinstance(operation, Movement) and operation.is_view:
+        if isinstance(operation, Movement) and operation.is_view and not _only_adds_ones(operation):
             return False
         if not isinstance(operation, Pull | Reducing | OwnKernel):
             where = f"{operation.name} (node {operation.location})"
@@ -215,9 +217,7 @@ class _Grouping:
         if isinstance(operation, Reducing):
             if any(isinstance(o, LookingUp) for o in cluster.operations):
                 return False
-            at_home = sites[0] == _Site(False, cluster.index, None)
-            same_dims = tensor(operation.result).dims == tensor(cluster.made).dims
-            return cluster.root is None and at_home and same_dims
+            return cluster.root is None and not sites[0].in_step and self._is_point(operation, cluster, sites[0].index)
         assert isinstance(operation, Pull)
         if isinstance(operation, Pad) and operation.is_frame and sites[0].in_step:
             return False
@@ -226,10 +226,28 @@ class _Grouping:
         once = self.facts.less_equal(cluster.evaluations(sites[0]), tensor(operation.result).elements)
         return once is True or (not sites[0].in_step and _is_cheap(operation))
 
+    def _is_point(self, operation: Reducing, cluster: _Cluster, index: Index) -> bool:
+        """Whether each of the cluster's points reads one element: at its own index, or with the first dims in another
+        order, so that what is contiguous stays so."""
+        own, made = cluster.index, tensor(cluster.made).dims
+        if sorted(map(str, index)) != sorted(map(str, own)) or index[-1:] != own[-1:]:
+            return False
+        return tensor(operation.result).dims == tuple(made[own.index(i)] for i in index)
+
     def _may_be_repeated(self, operation: GraphOp) -> bool:
         """Whether its elements may be made in each kernel that reads them: a movement, numbers out of nothing, or a
         constant in a wider type."""
         return isinstance(operation, Movement) or not operation.operands or is_unfolded(operation, self.lazy)
+
+
+def _only_adds_ones(view: Movement) -> bool:
+    """Whether a view of what another movement makes differs in dims of 1 only: a reader of that can as well read this,
+    and nothing need lie in memory."""
+    above = view.operands[0].owner
+    if not isinstance(above, Movement) or above.is_view or isinstance(view, DataDims):
+        return False
+    plain = [[d for d in tensor(v).dims if d != ONE] for v in (view.operands[0], view.result)]
+    return plain[0] == plain[1]
 
 
 def _is_epilogue(operation: Pull) -> bool:

@@ -15,11 +15,12 @@ After:
 Needs: `graph.cluster`.  Leaves: the same computation; a kernel goes through a row several times while it is in the
 nearest cache, and what the clusters hand to one another lies in scratch.
 
-A *row* is an index of the first dims of a result.  Clusters that may join: those without a reduction, and those
-whose reduction leaves one number a row (a *statistic*) and runs along what it reads, not across rows.  What a member
-reads of another member's result must lie in the same row.  Groups grow from their last cluster upwards; a producer
-joins if all its users are in the group, so there is one result and no cycle.  Of the possible numbers of row dims
-the one with most members counts, and a group needs a statistic.  A member whose elements cost at most one quick
+A *row* is an index of the first dims of a result.  Clusters that may join: those without a reduction; those
+whose reduction leaves one number a row (a *statistic*) and runs along what it reads, not across rows; and products of
+rows with a matrix that few rows share, as in attention.  What a member reads of another member's result must lie in
+the same row; the last member may have the rows' dims in another order.  Groups grow from their last cluster upwards; a
+producer joins if all its users are in the group, so there is one result and no cycle.  Of the possible numbers of row
+dims the one with most members counts, and a group needs a statistic.  A member whose elements cost at most one quick
 instruction is computed again by each of its readers instead.
 
 Refuses: rows that are known to be longer than `longest` elements, which would keep threads idle and fill scratch.
@@ -33,8 +34,9 @@ from math import prod
 
 from headrace.ir.core import Block, Location, Operation, OpResult, Region, Value, producer
 from headrace.ir.dims import Dim
-from headrace.ir.graph.cluster_reads import ClusterRead, cluster_reads
-from headrace.ir.graph.families import DataDims, LookingUp, OwnKernel, Pull, Reducing, tensor
+from headrace.ir.graph.cluster_reads import ClusterRead, cluster_reads, row_order
+from headrace.ir.graph.families import DataDims, LookingUp, Pull, Reducing, tensor
+from headrace.ir.graph.linear import ONE
 from headrace.ir.graph.ops.cluster import Cluster
 from headrace.ir.graph.ops.func import GraphFunc, Yield
 from headrace.ir.graph.ops.pad import Pad
@@ -72,29 +74,49 @@ class ClusterRows(Pass):
 
 @dataclass(slots=True)
 class _Group:
-    """Clusters, the last first, that share the first `count` dims of their results."""
+    """Clusters, the last first, that share the first dims of their results; the last may have them in another order:
+    `order` says which of its dims each of the others' is."""
 
-    count: int
+    order: tuple[int, ...]
     rows: tuple[Dim, ...]
+    last: Cluster
     members: dict[Cluster, None]
 
     @property
-    def has_statistic(self) -> bool:
-        return any(_root(m) is not None for m in self.members)
+    def count(self) -> int:
+        return len(self.order)
+
+    def own_rows(self, member: Cluster) -> tuple[Dim, ...]:
+        """The index of a row in a member's terms, dims in the others' order."""
+        own = probe_index(tensor(member.result).rank)
+        return tuple(own[o] for o in self.order) if member is self.last else own[: self.count]
 
 
 def _largest(last: Cluster, taken: set[Operation], longest: int) -> _Group | None:
     """The group with most members that ends in `last`; of equally large ones that with the shortest rows."""
-    if len(last.results) != 1:
+    if len(last.results) != 1 or not _is_plain(last):
         return None
-    dims = tensor(last.result).dims
-    groups = [_grown(last, count, taken, longest) for count in range(len(dims), 0, -1)]
-    found = [g for g in groups if len(g.members) > 1 and g.has_statistic]
+    groups = []
+    for count in range(tensor(last.result).rank, 0, -1):
+        groups += [_grown(last, order, taken, longest) for order in _orders(last, count)]
+    found = [g for g in groups if len(g.members) > 1 and any(_is_statistic(m) for m in g.members)]
     return max(found, key=lambda g: len(g.members), default=None)
 
 
-def _grown(last: Cluster, count: int, taken: set[Operation], longest: int) -> _Group:
-    group = _Group(count, tensor(last.result).dims[:count], {})
+def _orders(last: Cluster, count: int) -> list[tuple[int, ...]]:
+    """The orders of its first dims in which it reads what other clusters make."""
+    found = {tuple(range(count)): None}
+    for argument, value in zip(last.body.block.arguments, last.inputs, strict=True):
+        if producer(value, Cluster) is not None:
+            order = row_order(last, argument, count)
+            if order is not None:
+                found[order] = None
+    return list(found)
+
+
+def _grown(last: Cluster, order: tuple[int, ...], taken: set[Operation], longest: int) -> _Group:
+    dims = tensor(last.result).dims
+    group = _Group(order, tuple(dims[o] for o in order), last, {})
     pending = [last]
     while pending:
         member = pending.pop()
@@ -108,34 +130,55 @@ def _grown(last: Cluster, count: int, taken: set[Operation], longest: int) -> _G
     return group
 
 
+def _is_plain(member: Cluster) -> bool:
+    """Whether formulas say what it reads; the host reads dims before the kernel runs."""
+    return all(
+        isinstance(o, Pull | Reducing)
+        and not isinstance(o, DataDims | LookingUp)
+        and not (isinstance(o, Pad) and o.is_frame)
+        for o in member.body.block.body
+    )
+
+
 def _joins(member: Cluster, group: _Group, longest: int) -> bool:
     """Whether a cluster, whose users are members, may be one."""
-    if any(_stands_alone(o) for o in member.body.block.body):
+    if not _is_plain(member):
         return False
     kind = tensor(member.result)
-    if kind.dims[: group.count] != group.rows or not _in_row(member.result, group):
+    if member is not group.last and kind.dims[: group.count] != group.rows:
         return False
-    row = prod(kind.dims[group.count :], start=Dim.constant(1))
+    if not _in_row(member.result, group):
+        return False
+    row = prod(kind.dims[group.count :], start=ONE)
     root = _root(member)
     if root is None:
         return not (row.is_constant and row.value > longest)
-    length = prod((extent for _, extent in root.reduction_axes()), start=Dim.constant(1))
-    if row != Dim.constant(1) or (length.is_constant and length.value > longest):
-        return False
     reads = [r for found in cluster_reads(member).values() for r in found if r.in_step]
-    return all(_runs_along(r, group.count) for r in reads)
-
-
-def _stands_alone(operation: Operation) -> bool:
-    """Whether its kernel is more than structured operations on rows: the host reads its dims before the kernel runs, it
-    writes the kernel itself, looks elements up, or leaves a border to another kernel.
-    """
-    framed = isinstance(operation, Pad) and operation.is_frame
-    return framed or isinstance(operation, DataDims | OwnKernel | LookingUp)
+    if row != ONE:
+        return not (row.is_constant and row.value > longest) and _is_own_product(member, reads, group)
+    length = prod((extent for _, extent in root.reduction_axes()), start=ONE)
+    return not (length.is_constant and length.value > longest) and all(
+        _runs_along(r, group.own_rows(member)) for r in reads
+    )
 
 
 def _root(member: Cluster) -> Reducing | None:
     return next((o for o in member.body.block.body if isinstance(o, Reducing)), None)
+
+
+def _is_statistic(member: Cluster) -> bool:
+    """Whether it reduces, and no row of its result is longer than one element."""
+    return _root(member) is not None and tensor(member.result).dims[-1:] in ((ONE,), ())
+
+
+def _is_own_product(member: Cluster, reads: Sequence[ClusterRead], group: _Group) -> bool:
+    """Whether rows are multiplied with a matrix that few of them share: its index mentions some row dims, but not the
+    last.  (A matrix that all rows share is better read panel by panel, each by all rows.)"""
+    own = group.own_rows(member)
+    last, others = own[-1].symbols[0], {s for i in own[:-1] for s in i.symbols}
+    mentioned = [{s for i in r.index for s in i.symbols} for r in reads]
+    wide = [m for m in mentioned if last not in m]
+    return len(reads) == 2 and len(wide) == 1 and bool(wide[0] & others)
 
 
 def _in_row(value: Value, group: _Group) -> bool:
@@ -143,7 +186,7 @@ def _in_row(value: Value, group: _Group) -> bool:
     for user in value.users:
         if not isinstance(user, Cluster) or user not in group.members:
             continue
-        own = probe_index(tensor(user.result).rank)[: group.count]
+        own = group.own_rows(user)
         arguments = [a for a, i in zip(user.body.block.arguments, user.inputs, strict=True) if i is value]
         reads = cluster_reads(user)
         if any(r.padded or r.index[: group.count] != own for a in arguments for r in reads[a]):
@@ -151,9 +194,9 @@ def _in_row(value: Value, group: _Group) -> bool:
     return True
 
 
-def _runs_along(read: ClusterRead, count: int) -> bool:
+def _runs_along(read: ClusterRead, row: tuple[Dim, ...]) -> bool:
     """Whether no index of a row comes behind one of the reduction."""
-    own = {str(s) for s in probe_index(count)}
+    own = {s for i in row for s in i.symbols}
     behind = False
     for index in read.index:
         symbols = set(index.symbols)

@@ -5,7 +5,7 @@ Before:
 After:
     %1 = graph.reduce_max %x {axes = [1]} : f32[n, 1]
     %2 = graph.sub %x, %1 : f32[n, 10]
-    %3 = graph.exp %2 : f32[n, 10]
+    %3 = graph.exp_nonpositive %2 : f32[n, 10]
     %4 = graph.reduce_sum %3 {axes = [1]} : f32[n, 1]
     %y = graph.div %3, %4 : f32[n, 10]
 

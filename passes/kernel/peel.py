@@ -14,8 +14,9 @@ After `kernel.peel{func=f axis=i_i sizes=[4 2 1]}`:
     }
 
 So no row is computed twice and none needs a test.  `sizes` are the powers of two below the tile, largest first, or
-the one remainder that there is, where the extent is a constant.  Needs: the outer axes bound to tasks, and at most one
-condition on `axis`.  Does nothing where there is none.  Refuses: sizes that leave a remainder out.
+the one remainder that there is, where the extent is a constant.  Needs: the outer axes bound to tasks, or in a kernel
+of rows loops, and at most one condition on `axis`.  Does nothing where there is none.  Refuses: sizes that leave a
+remainder out.
 """
 
 from __future__ import annotations
@@ -62,20 +63,20 @@ class Peel(Pass):
         if len(conditions) > 1 or not axis.extent.is_constant:
             raise PassError(f"kernel.peel: axis {self.axis} has {len(conditions)} conditions, expected one")
         rows = last_legal(conditions[0], self.axis) + 1
-        inner = {a.name for a in op.axes if a.kind != "task"}
+        outer = _outer_axes(op, rows)
+        inner = {a.name for a in op.axes if a not in outer}
         if set(rows.symbols) & inner:
             raise PassError(f"kernel.peel: the condition on {self.axis} mentions {min(set(rows.symbols) & inner)} too")
         tile = axis.extent.value
         self._check_sizes(op, rows, tile)
         names = Names(function)
         builder = rewriter.before(op)
-        tasks = tuple(a for a in op.axes if a.kind == "task")
         facts = enclosing_facts(op, function.known)
-        for task in tasks:
-            facts = facts.with_symbol(task.name, Dim.constant(0), task.extent)
-        if tasks:
+        for around in outer:
+            facts = facts.with_symbol(around.name, Dim.constant(0), around.extent)
+        if outer:
             body = Region()
-            builder.add(Parallel(tasks, body))
+            builder.add(Parallel(outer, body))
             builder = Builder(body.block, None, op.location)
         if facts.less(0, rows) is not True:
             some = Region()
@@ -84,7 +85,7 @@ class Peel(Pass):
         whole, rest = Region(), Region()
         builder.add(If(None, (rows - tile,), whole, rest))
         start = Dim.constant(0)
-        same = {a.name: a.name for a in op.axes}
+        same = {a.name: a.name for a in op.axes if a.name in inner}
         rewriter.end_of(whole.block, op.location).add(self._part(op, tile, start, same, rewriter))
         for size in self.sizes:
             inside = rest.block
@@ -93,7 +94,7 @@ class Peel(Pass):
                 rewriter.end_of(inside, op.location).add(If(None, (rows % (2 * size) - size,), then, Region()))
                 inside = then.block
                 start = facts.simplify(rows // (2 * size) * (2 * size)) if 2 * size < tile else Dim.constant(0)
-            fresh = {a.name: names.fresh(a.name) for a in op.axes if a.kind != "task"}
+            fresh = {a.name: names.fresh(a.name) for a in op.axes if a.name in inner}
             rewriter.end_of(inside, op.location).add(self._part(op, size, start, fresh, rewriter))
         rewriter.erase(op)
 
@@ -105,20 +106,31 @@ class Peel(Pass):
             raise PassError(f"kernel.peel: sizes are {' '.join(map(str, self.sizes))}, expected {wanted}")
 
     def _part(self, op: Structured, size: int, base: Dim, names: Mapping[str, str], rewriter: Rewriter) -> Structured:
-        """A detached copy over `size` rows from row `base`, its inner axes renamed, without the task axes."""
+        """A detached copy over `size` rows from row `base`, with the axes in `names` only, renamed so."""
         part = op.clone()
         assert isinstance(part, Structured)
         values = {old: Dim.symbol(new) for old, new in names.items()}
         axes = [
             Axis(names[a.name], a.kind, Dim.constant(size) if a.name == self.axis else a.extent.substitute(values))
             for a in op.axes
-            if a.kind != "task"
+            if a.name in names
         ]
         where: tuple[Dim, ...] = part.attributes["where"]
         part.attributes["where"] = tuple(c for c in where if self.axis not in c.symbols)
         rewrite_formulas(part, rewriter, {**values, self.axis: values[self.axis] + base})
         part.attributes["axes"] = tuple(axes)
         return part
+
+
+def _outer_axes(op: Structured, rows: Dim) -> tuple[Axis, ...]:
+    """The loops around the tile's operations: the tasks; in a kernel of rows, those that the condition mentions."""
+    tasks = tuple(a for a in op.axes if a.kind == "task")
+    if tasks:
+        return tasks
+    kinds = [a.kind for a in op.axes]
+    loops = op.axes[: next((n for n, k in enumerate(kinds) if k != "parallel"), len(kinds))]
+    mentioned = [n for n, a in enumerate(loops) if a.name in rows.symbols]
+    return loops[: max(mentioned, default=-1) + 1]
 
 
 def constant_remainder(op: Structured, rows: Dim, tile: int) -> int | None:

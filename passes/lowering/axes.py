@@ -7,6 +7,7 @@ other axes and formulas.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from headrace.ir.access import AccessMap, Axis
 from headrace.ir.core import Operation, walk
@@ -49,6 +50,11 @@ def rewrite_formulas(op: Structured, rewriter: Rewriter, values: Mapping[str, Di
             new = attribute if name == "axes" else _substituted(attribute, values)
             if new != attribute:
                 _set(inner, rewriter, name, new)
+
+
+def substitute_all(attributes: Mapping[str, Any], values: Mapping[str, DimLike]) -> dict[str, Any]:
+    """The attributes of a detached operation with symbols substituted in all formulas."""
+    return {name: _substituted(attribute, values) for name, attribute in attributes.items()}
 
 
 def _set(op: Operation, rewriter: Rewriter, name: str, value: object) -> None:

@@ -45,12 +45,13 @@ class Format:
 
     @property
     def shifter(self) -> float:
-        """Added to a small number, it rounds that to an integer, which then stands in the lowest bits."""
-        return 1.5 * 2.0**self.mantissa
+        """Added to a small number, it rounds that to an integer n; n + bias then stands in the lowest bits."""
+        return 1.5 * 2.0**self.mantissa + self.bias
 
     @property
-    def shifter_bits(self) -> int:
-        return (self.mantissa + self.bias << self.mantissa) | 1 << self.mantissa - 1
+    def middle(self) -> int:
+        """Half the range of exponents."""
+        return self.bias + 1 >> 1
 
     @property
     def sign_bit(self) -> int:
@@ -103,6 +104,16 @@ class Elementary:
             total = self.b.muladd(total, x, self.real(c))
         return total
 
+    def paired_polynomial(self, coefficients: Coefficients, x: Value, square: Value) -> Value:
+        """By pairs of terms: a shorter chain, where the square is there anyway."""
+        b = self.b
+        pairs = [coefficients[i : i + 2] for i in range(0, len(coefficients), 2)]
+        terms = [b.muladd(self.real(p[1]), x, self.real(p[0])) if len(p) > 1 else self.real(p[0]) for p in pairs]
+        total = terms[-1]
+        for term in reversed(terms[:-1]):
+            total = b.muladd(total, square, term)
+        return total
+
     def with_sign(self, magnitude: Value) -> Value:
         """`magnitude`, which is not negative, with the sign of x."""
         unsigned = self.format.unsigned
@@ -112,35 +123,42 @@ class Elementary:
 
     # ---- exp ---------------------------------------------------------------------------------------------
 
-    def reduced_exp(self, x: Value) -> tuple[Value, Value]:
-        """(p, s) with exp(x) = p * 2^n, p near 1, and n in the lowest bits of the integer s."""
+    def reduced_exp(self, x: Value, moved: int = 0) -> tuple[Value, Value]:
+        """(t, s) with exp(x) = (1 + t) * 2^n, t small, and n + bias + moved where a float has its exponent in s."""
         b, f = self.b, self.format
-        shifted = b.muladd(x, self.real(1 / math.log(2)), self.real(f.shifter))
-        n = b.sub(shifted, self.real(f.shifter))
+        shifter = self.real(f.shifter + moved)
+        shifted = b.muladd(x, self.real(1 / math.log(2)), shifter)
+        n = b.sub(shifted, shifter)
         rest = b.muladd(n, self.real(-f.ln2_high), x)
         rest = b.muladd(n, self.real(-f.ln2_low), rest)
         square = b.mul(rest, rest)
-        tail = b.muladd(square, self.polynomial(f.exp, rest), rest)
-        return b.add(tail, self.real(1.0)), self.bits(shifted)
-
-    def power_of_two(self, n: Value) -> Value:
-        """2^n for an integer n in the lowest bits of its argument, within the normal range."""
-        moved = self.b.shl(n, self.integer(self.format.mantissa))
-        return self.of_bits(self.b.add(moved, self.integer(self.format.bias << self.format.mantissa)))
+        tail = b.muladd(square, self.paired_polynomial(f.exp, rest, square), rest)
+        return tail, b.shl(self.bits(shifted), self.integer(f.mantissa))
 
     def moderate_exp(self, x: Value) -> Value:
         """exp where neither it nor its exponent leaves the normal range."""
-        p, s = self.reduced_exp(x)
-        return self.b.mul(p, self.power_of_two(s))
+        t, s = self.reduced_exp(x)
+        return self.b.mul(self.b.add(t, self.real(1.0)), self.of_bits(s))
 
     def exp(self) -> Value:
-        """2^n in two factors: 2^n itself may be no normal number where exp(x) is one, or is denormal."""
+        """2^n in two factors, one of them a constant for each sign of x: 2^n itself may be no normal number where
+        exp(x) is one, or is denormal."""
         b, f = self.b, self.format
         x = b.maximum(b.minimum(self.x, self.real(f.exp_high)), self.real(f.exp_low))
-        p, s = self.reduced_exp(x)
-        n = b.sub(s, self.integer(f.shifter_bits))
-        half = b.shr(n, self.integer(1))
-        return b.mul(b.mul(p, self.power_of_two(half)), self.power_of_two(b.sub(n, half)))
+        t, s = self.reduced_exp(x)
+        middle = f.middle << f.mantissa
+        negative = b.compare("lt", self.bits(x), self.integer(0))
+        moved = b.select(negative, self.integer(middle), self.integer(-middle))
+        constant = self.of_bits(b.sub(self.integer(f.bias << f.mantissa), moved))
+        return b.mul(b.muladd(t, constant, constant), self.of_bits(b.add(s, moved)))
+
+    def exp_nonpositive(self) -> Value:
+        """The same for min(x, 0): the constant is known, and the exponents come out moved by the other factor."""
+        b, f = self.b, self.format
+        x = b.maximum(b.minimum(self.x, self.real(0.0)), self.real(f.exp_low))
+        t, s = self.reduced_exp(x, f.middle)
+        constant = self.real(2.0**-f.middle)
+        return b.mul(b.muladd(t, constant, constant), self.of_bits(s))
 
     # ---- log ---------------------------------------------------------------------------------------------
 
@@ -195,6 +213,7 @@ class Elementary:
 
 FUNCTIONS: dict[str, Callable[[Elementary], Value]] = {
     "kernel.exp": Elementary.exp,
+    "kernel.exp_nonpositive": Elementary.exp_nonpositive,
     "kernel.log": Elementary.log,
     "kernel.tanh": Elementary.tanh,
     "kernel.erf": Elementary.erf,

@@ -19,7 +19,7 @@ from headrace.ir.dims import Dim
 from headrace.ir.errors import PassError
 from headrace.ir.graph.families import Index, Movement, Pull, PullBuilder, Reducing, tensor
 from headrace.ir.graph.ops.cluster import Cluster
-from headrace.ir.graph.reads import permutes, probe_index
+from headrace.ir.graph.reads import permutes, probe_index, pulled_reads
 from headrace.ir.kernel.ops.control import Yield
 from headrace.ir.kernel.ops.structured import Map, Reduce
 from headrace.ir.rewrite import Builder
@@ -75,6 +75,7 @@ def _reduce(
     index: Index,
     writes: tuple[Access, ...],
 ) -> Reduce:
+    at = _index_of(root.result, results, index)
     reduction = tuple(Axis(context.names.fresh(n), "reduction", e) for n, e in root.reduction_axes())
     reduced = tuple(Dim.symbol(a.name) for a in reduction)
 
@@ -84,7 +85,7 @@ def _reduce(
 
     step = _Puller(context)
     accumulators = [step.block.add_argument(t, "acc") for t in state]
-    step.finish(list(root.step(step, index, reduced, accumulators)), last=accumulators)
+    step.finish(list(root.step(step, at, reduced, accumulators)), last=accumulators)
 
     combine = _Puller(context)
     left = [combine.block.add_argument(t) for t in state]
@@ -93,7 +94,7 @@ def _reduce(
 
     finish = _Puller(context)
     final = [finish.block.add_argument(t, "acc") for t in state]
-    finish.known[root.result, index] = root.finish(finish, index, final)
+    finish.known[root.result, at] = root.finish(finish, at, final)
     finish.finish([finish.value_at(r, index) for r in results])
     if step.lookups or finish.lookups:
         raise PassError(f"cluster at {context.cluster.location}: {root.name} shares it with a lookup")
@@ -114,6 +115,23 @@ class _Lookup:
     access: Access
     axis: Axis
     node: int  # among the cluster's
+
+
+def _index_of(value: Value, results: Sequence[Value], index: Index) -> Index:
+    """At which index a value of the cluster is read for the element of its results at `index`."""
+    pending = [(r, index) for r in results]
+    seen: set[tuple[Value, Index]] = set()
+    while pending:
+        read, at = pending.pop()
+        if read is value:
+            return at
+        if (read, at) in seen:
+            continue
+        seen.add((read, at))
+        operation = read.operation if isinstance(read, OpResult) else None
+        if isinstance(operation, Pull):
+            pending += [(r.operand, r.index) for r in pulled_reads(operation, at)]
+    return index
 
 
 @dataclass(slots=True)

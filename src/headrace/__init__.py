@@ -32,7 +32,7 @@ def __getattr__(name: str) -> Any:
     if name == "errors":
         return import_module("headrace.errors")
     if name == "__version__":
-        return import_module("importlib.metadata").version("headrace")
+        return import_module("headrace.compiler.version").VERSION
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'headrace' has no attribute {name!r}")

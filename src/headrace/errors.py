@@ -1,6 +1,7 @@
 """Every error that Headrace raises on purpose, by name: what to write behind `except`.
 
-The compiler's tree is declared in headrace.ir.errors and drawn there.
+The compiler's tree is declared in headrace.ir.errors and drawn there, that of running a compiled model in
+headrace.runtime.python.errors.
 """
 
 from headrace.ir.errors import (
@@ -22,23 +23,43 @@ from headrace.ir.errors import (
     UnsupportedModelError,
     VerifyError,
 )
+from headrace.runtime.python.errors import (
+    BusyError,
+    DamagedError,
+    DeviceError,
+    HeadraceRuntimeError,
+    InputError,
+    LoadError,
+    OutOfMemoryError,
+    UnsupportedError,
+    VersionError,
+)
 
 __all__ = [
     "ArtefactError",
+    "BusyError",
     "CodegenError",
+    "DamagedError",
     "DataError",
+    "DeviceError",
     "DimError",
     "ExecutionError",
     "HeadraceError",
+    "HeadraceRuntimeError",
     "IRError",
+    "InputError",
     "KernelFault",
     "LinkError",
+    "LoadError",
     "ModelError",
     "OptionError",
+    "OutOfMemoryError",
     "ParseError",
     "PassError",
     "SemanticError",
     "TargetError",
+    "UnsupportedError",
     "UnsupportedModelError",
     "VerifyError",
+    "VersionError",
 ]

@@ -77,6 +77,39 @@ def norm_over_two_dims() -> onnx.ModelProto:
     return model(nodes, {"x": ("b", 3, "s", "s")}, a=np.array([2, 3]))
 
 
+def attention() -> onnx.ModelProto:
+    """As exporters write it: heads split and joined by reshapes and transposes, a mask for each key."""
+    return _attention(20, ["Add scaled m masked"], {"m": ("b", 1, 1, "s")})
+
+
+def short_attention() -> onnx.ModelProto:
+    """Heads of fewer numbers than a vector has lanes, and no mask."""
+    return _attention(3, ["Identity scaled masked"], {})
+
+
+def _attention(size: int, masking: list[str], more: dict[str, Dims]) -> onnx.ModelProto:
+    nodes = []
+    for name, order in (("q", [0, 2, 1, 3]), ("k", [0, 2, 3, 1]), ("v", [0, 2, 1, 3])):
+        nodes += [
+            node("Reshape", f"{name} split", f"{name}_r"),
+            node("Transpose", f"{name}_r", f"{name}_t", perm=order),
+        ]
+    nodes += [node("MatMul", "q_t k_t", "scores"), node("Div", "scores c", "scaled")]
+    for line in masking:
+        kind, *inputs, output = line.split()
+        nodes.append(node(kind, " ".join(inputs), output))
+    nodes += [
+        node("Softmax", "masked", "p", axis=-1),
+        node("MatMul", "p v_t", "o"),
+        node("Transpose", "o", "o_t", perm=[0, 2, 1, 3]),
+        node("Reshape", "o_t join", "y"),
+    ]
+    projected: dict[str, Dims] = dict.fromkeys("qkv", ("b", "s", 2 * size))
+    return model(
+        nodes, {**projected, **more}, c=np.float32(8), split=np.array([0, 0, 2, size]), join=np.array([0, 0, 2 * size])
+    )
+
+
 def columns() -> onnx.ModelProto:
     """Not along the fastest dim: no rows."""
     return model([node("Softmax", "x", "y", axis=1)], {"x": ("b", "s", 10)})
@@ -90,6 +123,8 @@ MODELS: dict[str, tuple[Callable[[], onnx.ModelProto], int]] = {
     "layer_norm_in_parts": (layer_norm_in_parts, 1),
     "norm_over_two_dims": (norm_over_two_dims, 1),
     "columns": (columns, 4),
+    "attention": (attention, 1),
+    "short_attention": (short_attention, 1),
 }
 
 

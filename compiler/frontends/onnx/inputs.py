@@ -10,6 +10,8 @@ from __future__ import annotations
 import keyword
 import re
 from collections.abc import Mapping, Sequence
+from operator import index
+from typing import SupportsIndex
 
 from onnx import GraphProto, TensorShapeProto, ValueInfoProto
 
@@ -97,16 +99,15 @@ def _input_type(
     return TensorType(dtype, tuple(dims))
 
 
-def _dim(
-    place: str, wish: str, wanted: int | str | None, declared: TensorShapeProto.Dimension | None, symbols: Symbols
-) -> Dim:
+def _dim(place: str, wish: str, wanted: object, declared: TensorShapeProto.Dimension | None, symbols: Symbols) -> Dim:
     if isinstance(wanted, str):
         return Dim.symbol(symbols.named(wanted))
     if wanted is not None:
-        if wanted < 1:
-            raise OptionError(f"{place}: a dim of {wanted}, expected a name or a number from 1 on")
-        return Dim.constant(wanted)
-    if declared is not None and declared.dim_param:
+        if not isinstance(wanted, SupportsIndex) or index(wanted) < 1:
+            raise OptionError(f"{place}: a dim of {wanted}, expected a name or a whole number from 1 on")
+        return Dim.constant(index(wanted))
+    # Some exporters write '?' for every dim that is open: no name, and no two of them are meant to be equal.
+    if declared is not None and re.search(r"\w", declared.dim_param):
         return Dim.symbol(symbols.named(declared.dim_param))
     if declared is not None and declared.dim_value > 0:
         return Dim.constant(declared.dim_value)

@@ -1,4 +1,4 @@
-"""graph.exp, log, sqrt, reciprocal, pow, pow_int: powers and their inverses, element by element.
+"""graph.exp, exp_nonpositive, log, sqrt, reciprocal, pow, pow_int: powers and their inverses, element by element.
 
     %y = graph.pow_int %x {exponent = 2} : f32[n, 64]
     %z = graph.pow %x, %e : f32[n, 64]
@@ -41,6 +41,25 @@ class Exp(Elementwise):
 
     @classmethod
     def sample(cls, sampler: Sampler) -> Exp:
+        return cls(some(sampler))
+
+
+@op("graph.exp_nonpositive")
+class ExpNonpositive(Elementwise):
+    """e to the x where x is at most 0, else 1; what a softmax takes of differences to the maximum."""
+
+    x: Value
+    dtypes = ("float",)
+    folds = False
+
+    def scalar(self, b: ScalarBuilder, *xs: Value) -> Value:
+        return b.exp_nonpositive(*xs)
+
+    def reference(self, *operands: Array) -> Array:
+        return through_f64(lambda x: np.exp(np.minimum(x, 0.0)), *operands)
+
+    @classmethod
+    def sample(cls, sampler: Sampler) -> ExpNonpositive:
         return cls(some(sampler))
 
 

@@ -17,7 +17,7 @@ from headrace.ir.declare import op
 from headrace.ir.graph.families import Array, GraphOp, Sampler, tensor
 from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.ops.arithmetic import Div, Sub
-from headrace.ir.graph.ops.exponential import Exp, Log
+from headrace.ir.graph.ops.exponential import ExpNonpositive, Log
 from headrace.ir.graph.ops.reduce import Reduce
 from headrace.ir.graph.references import through_f64
 from headrace.ir.graph.sampling import build, chance, pick
@@ -59,7 +59,7 @@ class Softmax(OverAxes):
     axes: tuple[int, ...]
 
     def decompose(self, builder: Builder) -> Sequence[Value]:
-        grown = builder.add(Exp(self.below_maximum(builder))).result
+        grown = builder.add(ExpNonpositive(self.below_maximum(builder))).result
         total = builder.add(Reduce(grown, "sum", self.axes, True)).result
         return [builder.add(Div(grown, total)).result]
 
@@ -80,7 +80,7 @@ class LogSoftmax(OverAxes):
 
     def decompose(self, builder: Builder) -> Sequence[Value]:
         below = self.below_maximum(builder)
-        total = builder.add(Reduce(builder.add(Exp(below)).result, "sum", self.axes, True)).result
+        total = builder.add(Reduce(builder.add(ExpNonpositive(below)).result, "sum", self.axes, True)).result
         return [builder.add(Sub(below, builder.add(Log(total)).result)).result]
 
     def reference(self, *operands: Array) -> Array:

@@ -181,6 +181,16 @@ class Exp(Transcendental):
         return np.exp(x)
 
 
+@op("kernel.exp_nonpositive")
+class ExpNonpositive(Transcendental):
+    """e to the x where x is at most 0, else 1: cheaper than `exp` where x cannot be above 0."""
+
+    x: Value
+
+    def exact(self, x: Array) -> Array:
+        return np.exp(np.minimum(x, 0.0))
+
+
 @op("kernel.log")
 class Log(Transcendental):
     """The natural logarithm; -inf at 0, NaN below."""

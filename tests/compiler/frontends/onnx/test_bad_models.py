@@ -305,7 +305,8 @@ def test_unsupported(bad: onnx.ModelProto, message: str, imported: Imported) -> 
     [
         ({"z": [1]}, "model.onnx: shape for 'z', which is no input"),
         ({"x": [1]}, "model.onnx: input 'x': shape [1] has rank 1, the model's is 2"),
-        ({"x": [1, 0]}, "model.onnx: input 'x': a dim of 0, expected a name or a number from 1 on"),
+        ({"x": [1, 0]}, "model.onnx: input 'x': a dim of 0, expected a name or a whole number from 1 on"),
+        ({"x": [1, 3.5]}, "model.onnx: input 'x': a dim of 3.5, expected a name or a whole number from 1 on"),
     ],
 )
 def test_wrong_shapes(shapes: dict[str, list[int]], message: str, imported: Imported) -> None:

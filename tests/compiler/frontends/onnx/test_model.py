@@ -75,6 +75,11 @@ def test_names_of_dims(imported: Imported) -> None:
     ]
 
 
+def test_a_name_without_a_letter_is_none(imported: Imported) -> None:
+    """Paddle's exporter writes '?' for every dim that is open."""
+    assert results_of(imported(relu(info("x", "?", 3, "?", "?")))) == [["x_0", "3", "x_2", "x_3"]]
+
+
 def test_given_shapes_override(imported: Imported) -> None:
     module = imported(relu(info("x", 1, 3, "h", "w")), {"x": ["n", 3, None, 8]})
     assert results_of(module) == [["n", "3", "h", "8"]]

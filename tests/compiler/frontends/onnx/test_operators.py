@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,10 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper
+from operators_page import allowed_types, element_types
+
+from headrace.ir.errors import ModelError, UnsupportedModelError
+from headrace.ir.types import DTYPES, DType
 
 Array = np.ndarray[Any, Any]
 RNG = np.random.default_rng(7)
@@ -114,6 +118,19 @@ def contractions() -> Iterator[Case]:
     yield Case("Conv", [f32(1, 2, 4, 5, 6), f32(3, 2, 2, 3, 2)], {"strides": [1, 2, 2]})
     for auto in ("SAME_UPPER", "SAME_LOWER", "VALID"):
         yield Case("Conv", [f32(1, 2, 6, 7), f32(2, 2, 3, 2)], {"auto_pad": auto, "strides": [2, 3]})
+
+
+def transposed() -> Iterator[Case]:
+    name = "ConvTranspose"
+    yield Case(name, [f32(2, 3, 5), f32(3, 4, 3), f32(4)], {"pads": [1, 0]}, (7, 11))
+    yield Case(name, [f32(1, 3, 4, 5), f32(3, 2, 2, 2), f32(2)], {"strides": [2, 2]})
+    yield Case(name, [f32(1, 3, 4, 5), f32(3, 2, 3, 4)], {"strides": [2, 3], "pads": [1, 0, 1, 2]})
+    spread = {"strides": [3, 2], "dilations": [2, 2], "output_padding": [2, 1], "group": 2}
+    yield Case(name, [f32(1, 4, 4, 5), f32(4, 3, 3, 2), f32(6)], spread)
+    yield Case(name, [f32(1, 2, 3, 3, 2), f32(2, 1, 2, 3, 2)], {"strides": [1, 2, 2], "dilations": [2, 1, 1]})
+    yield Case(name, [f32(1, 2, 3, 4), f32(2, 1, 3, 3)], {"strides": [3, 2], "output_shape": [9, 8]}, symbolic=False)
+    for auto in ("SAME_UPPER", "SAME_LOWER", "VALID"):
+        yield Case(name, [f32(1, 2, 6, 7), f32(2, 2, 4, 3)], {"auto_pad": auto, "strides": [2, 2]})
 
 
 def windows() -> Iterator[Case]:
@@ -259,7 +276,7 @@ def grids() -> Iterator[Case]:
 
 CASES = [
     (case, opset)
-    for group in (unary, binary, types, contractions, windows, reductions, movements, grids)
+    for group in (unary, binary, types, contractions, transposed, windows, reductions, movements, grids)
     for case in group()
     for opset in case.opsets
 ]
@@ -300,3 +317,40 @@ def test_as_onnxruntime(
             assert one.dtype == other.dtype
             assert one.shape == other.shape
             np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+
+
+def _with_type(case: Case, opset: int, dtype: np.dtype[Any]) -> Case:
+    """The case with another element type for the first operand and those that have to be like it."""
+    schema = onnx.defs.get_schema(case.op_type, opset)
+    like = schema.inputs[0].type_str
+    floats = case.op_type == "BatchNormalization"  # whose types are three variables, of which any may differ
+
+    def converted(number: int, array: Any) -> Any:
+        if array is None:
+            return None
+        own = schema.inputs[min(number, len(schema.inputs) - 1)].type_str
+        return np.nan_to_num(array).astype(dtype) if own == like or floats else array
+
+    with np.errstate(all="ignore"):
+        inputs = [converted(i, a) for i, a in enumerate(case.inputs)]
+        return replace(case, inputs=inputs, constants={i: converted(i, a) for i, a in case.constants.items()})
+
+
+@pytest.mark.parametrize("op_type", sorted({case.op_type for case, _ in CASES}))
+def test_element_types(op_type: str, imported: Callable[..., Any]) -> None:
+    """What docs/operators.md says: each is taken by one of the cases at least, and no other one that ONNX allows."""
+    cases = [(case, opset) for case, opset in CASES if case.op_type == op_type]
+
+    def accepted(case: Case, opset: int, dtype: DType) -> bool:
+        try:
+            imported(model_of(_with_type(case, opset, dtype.numpy), opset, symbolic=False))
+        except (ModelError, UnsupportedModelError):
+            return False
+        return True
+
+    allowed = element_types(op_type, less={})
+    found = {name for name in allowed if any(accepted(*case, DTYPES[name]) for case in cases)}
+    assert found <= element_types(op_type)
+    # The page is about the newest opset; an older case has to do without the types that came later.
+    newest = onnx.defs.get_schema(op_type, max(opset for _, opset in cases))
+    assert element_types(op_type) & allowed_types(newest) <= found

@@ -1,0 +1,127 @@
+"""kernel.block-rows: let each task of a kernel of rows do several of them.
+
+Before:
+    kernel.parallel (i: task m) {
+      %s = kernel.alloc {type = buffer<f32[1], stack>}
+      kernel.reduce (k: reduction 64) reads(%x[i, k]) writes(%s[0]) ...
+      kernel.map (j: parallel 64) reads(%x[i, j], %s[0]) writes(%y[i, j]) ...
+    }
+After `kernel.block-rows{func=f axis=i by=4}`:
+    kernel.parallel (i_o: task (m + 3) floordiv 4) {
+      %s = kernel.alloc {type = buffer<f32[4, 1], stack>}
+      kernel.reduce (i_i0: parallel 4, k: reduction 64) reads(%x[i_o*4 + i_i0, k]) writes(%s[i_i0, 0])
+          {where = [m - 1 - i_o*4 - i_i0]} ...
+      kernel.map (i_i1: parallel 4, j: parallel 64) reads(%x[i_o*4 + i_i1, j], %s[i_i1, 0]) ...
+    }
+
+The rows' dim is the first of each scratch buffer, or with `innermost` the last, so that rows can be lanes: then what
+goes to scratch is computed for all rows, those that do not exist reading 0, so that no lane needs a mask.  Each
+operation goes through all rows before the next one starts.  Leaves: in the operation number n the axis `AXIS_in`, as
+its first one.  Refuses: a kernel whose body is not one `kernel.parallel` of structured operations and allocations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from headrace.ir.access import Access, AccessMap, Axis
+from headrace.ir.core import Value
+from headrace.ir.dims import Dim, ceildiv
+from headrace.ir.errors import PassError
+from headrace.ir.kernel.ops.control import Parallel
+from headrace.ir.kernel.ops.memory import Alloc
+from headrace.ir.kernel.ops.structured import Map, Reduce
+from headrace.ir.module import Module
+from headrace.ir.pass_base import Pass, PassContext
+from headrace.ir.rewrite import Rewriter
+from headrace.ir.types import element_dtype
+from headrace.passes.lowering.axes import kernel_named, rewrite_formulas
+from headrace.passes.lowering.names import Names
+
+
+@dataclass(frozen=True)
+class BlockRows(Pass):
+    """`func`: the kernel; `axis`: one of its row axes; `by`: rows of a task; `innermost`: rows are to be lanes."""
+
+    func: str
+    axis: str
+    by: int
+    innermost: bool = False
+
+    summary = "let each task of a kernel of rows do several of them"
+    effect = "exact"
+
+    def run(self, module: Module, rewriter: Rewriter, context: PassContext) -> None:
+        function = kernel_named(module, self.func)
+        body = function.block.operations
+        rows = body[0] if len(body) == 1 and isinstance(body[0], Parallel) else None
+        if rows is None or not all(isinstance(o, Alloc | Map | Reduce) for o in rows.body.block.operations):
+            raise PassError(f"kernel.block-rows: @{self.func} is no kernel of rows")
+        axis = next((a for a in rows.axes if a.name == self.axis), None)
+        if axis is None or self.by < 1:
+            found = " ".join(a.name for a in rows.axes)
+            raise PassError(f"kernel.block-rows: axis {self.axis} by {self.by}, expected one of {found} by 1 or more")
+        names = Names(function)
+        outer = Axis(names.fresh(f"{axis.name}_o"), axis.kind, ceildiv(axis.extent, self.by))
+        rewriter.set_attribute(rows, "axes", tuple(outer if a is axis else a for a in rows.axes))
+        divides = function.known.divides(self.by, axis.extent) is True
+        scratch: set[Value] = set()
+        number = 0
+        for operation in list(rows.body.block.operations):
+            if isinstance(operation, Alloc):
+                scratch.add(self._widen(operation, rewriter))
+                continue
+            assert isinstance(operation, Map | Reduce)
+            inner = Axis(names.fresh(f"{axis.name}_i{number}"), "parallel", Dim.constant(self.by))
+            number += 1
+            row = Dim.symbol(outer.name) * self.by + Dim.symbol(inner.name)
+            rewrite_formulas(operation, rewriter, {axis.name: row})
+            rewriter.set_attribute(operation, "axes", (inner, *operation.axes))
+            if not divides and self.innermost and all(a.value in scratch for a in operation.writes):
+                self._pad(operation, scratch, inner.name, rewriter)
+            elif not divides:
+                where: tuple[Dim, ...] = operation.attributes["where"]
+                rewriter.set_attribute(operation, "where", (*where, axis.extent - 1 - row))
+            self._index(operation, scratch, Dim.symbol(inner.name), rewriter)
+
+    def _widen(self, alloc: Alloc, rewriter: Rewriter) -> Value:
+        """Scratch for all rows of a task."""
+        count = Dim.constant(self.by)
+        dims = (*alloc.type.dims, count) if self.innermost else (count, *alloc.type.dims)
+        new = rewriter.before(alloc).add(Alloc(replace(alloc.type, dims=dims)), alloc.result.hint).result
+        rewriter.replace(alloc, [new])
+        return new
+
+    def _pad(self, op: Map | Reduce, scratch: set[Value], row: str, rewriter: Rewriter) -> None:
+        """Rows that do not exist read 0."""
+        for field, accesses in _groups(op):
+            maps = tuple(
+                replace(a.map, otherwise=_zero(a.value))
+                if a.value not in scratch and a.map.otherwise is None and _mentions(a, row)
+                else a.map
+                for a in accesses
+            )
+            rewriter.set_attribute(op, field, maps)
+
+    def _index(self, op: Map | Reduce, scratch: set[Value], row: Dim, rewriter: Rewriter) -> None:
+        for field, accesses in [*_groups(op), ("writes", op.writes)]:
+            maps = tuple(self._map(a.map, row) if a.value in scratch else a.map for a in accesses)
+            if maps != tuple(a.map for a in accesses):
+                rewriter.set_attribute(op, field, maps)
+
+    def _map(self, map: AccessMap, row: Dim) -> AccessMap:
+        return replace(map, indices=(*map.indices, row) if self.innermost else (row, *map.indices))
+
+
+def _groups(op: Map | Reduce) -> list[tuple[str, tuple[Access, ...]]]:
+    """The fields that read."""
+    return [("reads", op.reads), *([("late", op.late)] if isinstance(op, Reduce) else [])]
+
+
+def _zero(buffer: Value) -> float | int | bool:
+    dtype = element_dtype(buffer.type)
+    return 0.0 if dtype.is_float else False if dtype.kind == "bool" else 0
+
+
+def _mentions(access: Access, axis: str) -> bool:
+    return any(axis in d.symbols for d in access.map.indices)

@@ -1,0 +1,104 @@
+"""Commands that need no model of their own: version, help, progress, and what they print."""
+
+from __future__ import annotations
+
+import io
+import re
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from headrace.compiler import progress as progress_module
+from headrace.compiler.progress import progress
+
+ROOT = Path(__file__).resolve().parents[3]
+HIR = """module {
+  graph.func @main(%x: f32[n]) {input_names = ["x"], output_names = ["y"]} {
+    %y = graph.relu %x : f32[n]
+    graph.return %y
+  }
+}
+"""
+NOT_INSTALLED = """
+import importlib.metadata, sys
+
+def version(name):
+    raise importlib.metadata.PackageNotFoundError(name)
+
+importlib.metadata.version = version
+from headrace.compiler.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def run(*arguments: str, script: str | None = None, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    how = ["-m", "headrace"] if script is None else ["-c", script]
+    return subprocess.run([sys.executable, *how, *arguments], cwd=cwd, capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.parametrize("script", [None, NOT_INSTALLED], ids=["installed", "not-installed"])
+def test_version(script: str | None) -> None:
+    """The one of pyproject.toml, from a checkout that is not installed too."""
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    done = run("--version", script=script)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"headrace, version {declared}\n", "")
+
+
+def test_help_is_quick() -> None:
+    """It asks every command for its line of help, and imports nothing large for that."""
+    script = """
+import sys
+from headrace.compiler.cli import main
+main(["--help"])
+print(sorted({name.partition(".")[0] for name in sys.modules} & {"lark", "llvmlite", "onnx", "rich"}))
+"""
+    done = run(script=script)
+    assert done.returncode == 0, done.stderr
+    assert "compile" in done.stdout
+    assert done.stdout.endswith("\n[]\n")
+
+
+def test_opt_prints_the_text_and_no_more(tmp_path: Path) -> None:
+    (tmp_path / "m.hir").write_text(HIR)
+    done = run("opt", "m.hir", cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, HIR, "")
+
+
+def test_c_text_of_no_kernels_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "m.hir").write_text(HIR)
+    done = run("compile", "m.hir", "-o", "m.c", "--emit", "c", "--pipeline", "graph.dce", cwd=tmp_path)
+    message = "m.hir: no kernel to write as C: the passes left none; do they run kernel.lower?"
+    assert (done.returncode, done.stderr) == (2, f"headrace: {message}\n")
+    assert not (tmp_path / "m.c").exists()
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("work", "shown"), [(0.0, False), (0.5, True)])
+def test_progress_within_one_pass(work: float, shown: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It appears after a while, though no pass has ended; and not at all for what is quick."""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(progress_module, "PATIENCE", 0.1)
+    monkeypatch.setenv("TERM", "xterm")
+    with progress("compiling m.onnx") as observe:
+        assert observe is not None
+        time.sleep(work)
+    assert ("compiling m.onnx" in re.sub(r"\x1b\[[^m]*m", "", terminal.getvalue())) is shown
+
+
+def test_no_progress_where_nobody_watches(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setattr(progress_module, "PATIENCE", 0.0)
+    with progress("compiling m.onnx") as observe:
+        assert observe is None
+        time.sleep(0.1)
+    assert stream.getvalue() == ""

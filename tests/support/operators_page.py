@@ -1,0 +1,116 @@
+"""docs/operators.md: which ONNX operators there are here, from the declarations and ONNX's own schemas.
+
+    python tests/support/operators_page.py        writes the page anew
+
+Opsets: from the first version that an import function takes to the last that has the operator.  Element types: those
+that the newest schema allows for the first operand (of a result, where there is none) and that exist here, without
+what `LESS` says.  tests/compiler/frontends/onnx/test_operators.py tries each of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from inspect import getsourcefile
+from pathlib import Path
+
+from onnx.defs import OpSchema, get_all_schemas_with_history, onnx_opset_version
+
+from headrace.compiler.frontends.onnx.reading import OLDEST_OPSET
+from headrace.ir.declare import declarations
+from headrace.ir.graph.importing import importers
+from headrace.ir.types import DTYPES
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "operators.md"
+KINDS = ("float", "int", "uint", "bool")
+# Where less than the schema allows is taken: the kinds that are.
+LESS = {"Gemm": ("float",), "MatMul": ("float",), "Mod": ("int", "uint")}
+ONNX_NAMES = {"f16": "float16", "bf16": "bfloat16", "f32": "float", "f64": "double", "bool": "bool"} | {
+    f"{sign or 'i'}{bits}": f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)
+}
+
+_HEAD = f"""# Operators
+
+The ONNX operators that Headrace imports, opsets {OLDEST_OPSET} to {onnx_opset_version()}. One that is not listed works where the
+standard defines it by a function of operators that are. What a model uses beyond that is named, all nodes at once.
+
+Element types are those of the first operand: `float` is f16, bf16, f32 and f64, `int` and `uint` are 8 to 64 bits
+wide. Operands that decide about shapes must be known while compiling or follow from the dims; those of Reshape and
+Expand may be data.
+
+This page is generated from the declarations by `python tests/support/operators_page.py`; a test keeps it true.
+
+| operator | opsets | element types | declared in |
+| --- | --- | --- | --- |
+"""
+
+
+def schema_of(op_type: str, domain: str = "") -> OpSchema:
+    """The newest schema of an operator that is not deprecated."""
+    found = [s for s in _history(op_type, domain) if not s.deprecated]
+    return max(found, key=lambda s: s.since_version)
+
+
+def _history(op_type: str, domain: str) -> list[OpSchema]:
+    return [s for s in get_all_schemas_with_history() if (s.name, s.domain) == (op_type, domain)]
+
+
+def element_types(op_type: str, domain: str = "", less: Mapping[str, Sequence[str]] = LESS) -> set[str]:
+    """The names of the element types that an operator takes."""
+    return allowed_types(schema_of(op_type, domain), less.get(op_type, KINDS))
+
+
+def allowed_types(schema: OpSchema, kinds: Sequence[str] = KINDS) -> set[str]:
+    """Of the element types of these kinds, those that a schema allows for the first operand."""
+    variable = (schema.inputs or schema.outputs)[0].type_str
+    allowed = [t for c in schema.type_constraints if c.type_param_str == variable for t in c.allowed_type_strs]
+    return {n for n, d in DTYPES.items() if d.kind in kinds and f"tensor({ONNX_NAMES[n]})" in (allowed or [variable])}
+
+
+def page() -> str:
+    """The whole text."""
+    return _HEAD + "".join(_row(domain, op_type) for domain, op_type in sorted(_firsts()))
+
+
+def _row(domain: str, op_type: str) -> str:
+    first = max(OLDEST_OPSET, _firsts()[domain, op_type], min(s.since_version for s in _history(op_type, domain)))
+    ended = [s.since_version for s in _history(op_type, domain) if s.deprecated]
+    last = ended[0] - 1 if ended else onnx_opset_version()
+    home = _homes()[domain, op_type]
+    name = f"{domain}.{op_type}" if domain else op_type
+    return f"| {name} | {first} to {last} | {_listed(element_types(op_type, domain))} | [{home.stem}](../{home}) |\n"
+
+
+def _listed(names: Iterable[str]) -> str:
+    """Whole kinds as one word, others by name."""
+    parts = []
+    for kind in KINDS:
+        own = [n for n, d in DTYPES.items() if d.kind == kind]
+        found = [n for n in own if n in names]
+        parts += [kind] if found == own else found
+    return ", ".join(parts)
+
+
+def _firsts() -> dict[tuple[str, str], int]:
+    """The oldest version that there is an import for."""
+    found: dict[tuple[str, str], int] = {}
+    for importer in importers():
+        found.setdefault((importer.domain, importer.op_type), importer.since)
+    return found
+
+
+def _homes() -> dict[tuple[str, str], Path]:
+    """The file with the import function, or with the declaration that has the ONNX name."""
+    found = {(i.domain, i.op_type): i.run for i in importers()}
+    declared = {(f.domain, f.name): d.cls for d in declarations("graph") for f in d.onnx}
+    return {key: _path(declared.get(key, run)) for key, run in found.items()}
+
+
+def _path(thing: object) -> Path:
+    source = getsourcefile(thing)  # type: ignore[arg-type]
+    assert source is not None
+    return Path(source).resolve().relative_to(ROOT)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
