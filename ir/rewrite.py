@@ -114,21 +114,3 @@ class Rewriter:
         self.changed = True
         operation.parent.remove(operation)
         anchor.parent.insert(anchor.parent.operations.index(anchor), operation)
-
-    def inline_before(self, block: Block, anchor: Operation, arguments: Sequence[Value]) -> Sequence[Value]:
-        """Moves the operations of `block` before `anchor`, its arguments replaced.
-
-        Returns the operands of the block's terminator, which goes away (an empty sequence if it has none).
-        """
-        assert anchor.parent is not None
-        self.changed = True
-        for old, new in zip(block.arguments, arguments, strict=True):
-            self.replace_uses(old, new)
-        given: Sequence[Value] = ()
-        for operation in list(block.operations):
-            if operation.is_terminator:
-                given = operation.operands
-                self.erase(operation)
-            else:
-                self.move_before(operation, anchor)
-        return given

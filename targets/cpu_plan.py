@@ -59,7 +59,7 @@ class Plan:
         formulas += [o.value for o in walk(self.op, Index)]
         if isinstance(self.op, Map) and any(axis.name in self.op.all_symbols_of(a) for a in self.op.lookups):
             return None  # each lane would look up an index of its own
-        return axis if all(_linear(f, axis.name) for f in formulas) else None
+        return axis if all(is_linear(f, axis.name) for f in formulas) else None
 
     def names(self, *kinds: str) -> list[str]:
         """The axes of these kinds, in order."""
@@ -75,6 +75,7 @@ def symbols(access: Access) -> set[str]:
     return {s for d in access.map.indices for s in d.symbols}
 
 
-def _linear(formula: Dim, axis: str) -> bool:
+def is_linear(formula: Dim, axis: str) -> bool:
+    """Whether a formula moves by a constant with the axis."""
     split = formula.linear(axis)
     return split is not None and split[0].is_constant

@@ -15,7 +15,7 @@ from headrace.ir.kernel.ops.control import Parallel
 from headrace.ir.kernel.ops.convert import Index
 from headrace.ir.kernel.ops.structured import Map, Reduce
 from headrace.targets.cpu_contraction import packable
-from headrace.targets.cpu_plan import Plan, symbols
+from headrace.targets.cpu_plan import Plan, is_linear, symbols
 
 VECTORS = 4  # with accumulators of their own: an addition waits 4 cycles for the one before it
 ROWS = 4  # results that share the vectors of a read they have in common
@@ -163,9 +163,3 @@ def in_line(access: Access, axis: str) -> bool:
     split = last.linear(axis)
     alone = not any(axis in d.symbols for d in others)
     return alone and split is not None and split[0] == Dim.constant(1)
-
-
-def is_linear(formula: Dim, axis: str) -> bool:
-    """Whether a formula moves by a constant with the axis."""
-    split = formula.linear(axis)
-    return split is not None and split[0].is_constant

@@ -25,7 +25,6 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
-from headrace.ir.access import Axis
 from headrace.ir.core import Operation, Value
 from headrace.ir.dims import Dim, dim_max, dim_min
 from headrace.ir.errors import DataError, VerifyError
@@ -324,8 +323,3 @@ class OwnKernel(GraphOp):
     def write(self, w: KernelWriter, buffers: Mapping[Value, Value]) -> None:
         """Writes the kernel's body; `buffers` hold the operands, and are to hold the results."""
         raise NotImplementedError
-
-
-def fresh_axes(prefix: str, kind: str, extents: Sequence[Dim]) -> tuple[Axis, ...]:
-    """Axes `prefix0`, `prefix1`, ... of one kind."""
-    return tuple(Axis(f"{prefix}{i}", kind, extent) for i, extent in enumerate(extents))

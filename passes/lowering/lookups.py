@@ -1,7 +1,6 @@
 """The loops around a structured operation, and what a map looks up: each lookup stands as far out as its axes allow.
 
-In: an operation about to be built, its outer axes, functions that open loops and guards.  Out: code around what is
-built next:
+In: an operation about to be built, its outer axes.  Out: code around what is built next:
 
     kernel.parallel (t: task n) {
       %i = kernel.load %ids[t] : i64
@@ -13,8 +12,8 @@ built next:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from headrace.ir.access import Access, Axis
 from headrace.ir.core import Region
@@ -26,16 +25,14 @@ from headrace.ir.kernel.ops.memory import Load
 from headrace.ir.kernel.ops.structured import Map, Structured
 from headrace.ir.rewrite import Builder
 from headrace.ir.types import I64
-
-Loops = Callable[[Sequence[Axis]], AbstractContextManager[None]]
-Guard = Callable[[Sequence[Dim]], AbstractContextManager[None]]
+from headrace.passes.lowering.loops import guarded, loops
 
 
 class Around:
     """What stands around the body of one operation.  Raises PassError for a lookup that depends on an inner axis."""
 
-    def __init__(self, op: Structured, outer: Sequence[Axis], builder: Builder, loops: Loops, guard: Guard) -> None:
-        self.op, self.outer, self.builder, self.loops, self.guard = op, tuple(outer), builder, loops, guard
+    def __init__(self, op: Structured, outer: Sequence[Axis], builder: Builder) -> None:
+        self.op, self.outer, self.builder = op, tuple(outer), builder
         self.needed: list[set[str]] = []  # the axes of each lookup
         if isinstance(op, Map):
             own, inner = {a.name for a in op.axes}, {a.name for a in op.axes} - {a.name for a in outer}
@@ -50,20 +47,21 @@ class Around:
         """Opens loops, lookups and a guard.  What is no iteration must look nothing up: with a guard, lookups stand
         behind it."""
         late = list(range(len(self.needed))) if conditions else []
-        with self._loops(0, bool(conditions)), self.guard(conditions), self._looked_up(late):
+        with self._loops(0, bool(conditions)), guarded(self.builder, conditions), self._looked_up(late):
             yield
 
     @contextmanager
-    def _loops(self, opened: int, guarded: bool) -> Iterator[None]:
+    def _loops(self, opened: int, late: bool) -> Iterator[None]:
         rest = self.outer[opened:]
         alike = min(len(rest), 1)
         if alike and rest[0].kind not in ("parallel", "sequential"):  # one kernel.parallel may open all of a kind
             alike = next((i for i, a in enumerate(rest) if a.kind != rest[0].kind), len(rest))
-        with self.loops(rest[:alike]), self._looked_up([] if guarded else self._possible(opened, opened + alike)):
+        possible = [] if late else self._possible(opened, opened + alike)
+        with loops(self.builder, rest[:alike]), self._looked_up(possible):
             if alike == len(rest):
                 yield
             else:
-                with self._loops(opened + alike, guarded):
+                with self._loops(opened + alike, late):
                     yield
 
     def _possible(self, before: int, now: int) -> list[int]:

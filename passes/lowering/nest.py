@@ -38,12 +38,13 @@ from headrace.ir.rewrite import Builder
 from headrace.ir.types import BufferType, Element
 from headrace.passes.lowering.guards import inside, last_legal, linear_in
 from headrace.passes.lowering.lookups import Around, given_facts
+from headrace.passes.lowering.loops import guarded, loops
 from headrace.passes.lowering.names import Names
 from headrace.passes.lowering.strips import Strips, has_strips
+from headrace.passes.lowering.vectors import packed, split
 from headrace.passes.lowering.widen import Lanes, broadcast, holds, write_region
 
 REGISTER = ("unroll", "vector")
-TOGETHER = ("task", "grid", "thread")  # kinds whose neighbouring axes share one kernel.parallel
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ class Nest:
 
     def build(self) -> None:
         """Emits the loops."""
-        with Around(self.op, self.outer, self.builder, self._loops, self._guarded).open(self.around):
+        with Around(self.op, self.outer, self.builder).open(self.around):
             if isinstance(self.op, Reduce):
                 self._reduce(self.op)
             else:
@@ -156,27 +157,10 @@ class Nest:
     # ---- loops -------------------------------------------------------------------------------------------
 
     @contextmanager
-    def _loops(self, axes: Sequence[Axis]) -> Iterator[None]:
-        """Opens loops for the axes, neighbouring task, grid or thread axes as one."""
-        if not axes:
-            yield
-            return
-        kind = axes[0].kind
-        count = next((i for i, a in enumerate(axes) if a.kind != kind), len(axes)) if kind in TOGETHER else 1
-        body = Region()
-        if kind in TOGETHER:
-            self.builder.add(Parallel(tuple(axes[:count]), body))
-        else:
-            axis = replace(axes[0], kind="unroll" if kind in ("unroll", "reduction_unroll") else "sequential")
-            self.builder.add(For((axis,), body))
-        with self.builder.at(body.block), self._loops(axes[count:]):
-            yield
-
-    @contextmanager
     def _tile(self, axes: Sequence[Axis]) -> Iterator[dict[str, Dim]]:
         """Opens register loops under fresh names; gives the names to substitute."""
         names = self._fresh(axes)
-        with self._loops([replace(a, name=str(names[a.name])) for a in axes]):
+        with loops(self.builder, [replace(a, name=str(names[a.name])) for a in axes]):
             yield names
 
     def _fresh(self, axes: Sequence[Axis]) -> dict[str, Dim]:
@@ -185,16 +169,6 @@ class Nest:
         for axis in axes:
             self.facts = self.facts.with_symbol(str(names[axis.name]), Dim.constant(0), axis.extent.substitute(names))
         return names
-
-    @contextmanager
-    def _guarded(self, conditions: Sequence[Dim]) -> Iterator[None]:
-        if not conditions:
-            yield
-            return
-        then = Region()
-        self.builder.add(If(None, tuple(conditions), then, Region()))
-        with self.builder.at(then.block):
-            yield
 
     # ---- reads -------------------------------------------------------------------------------------------
 
@@ -225,7 +199,7 @@ class Nest:
 
     def _load(self, read: _Planned, rename: Mapping[str, Dim]) -> Value:
         """The element at the current point, in each lane if there are lanes."""
-        map, steps = self._split(read.access.map.substitute(rename))
+        map, steps = split(read.access.map.substitute(rename), self.lanes)
         conditions = [c.substitute(rename) for c in read.conditions]
         varying = any(steps)
         lanes = self.lanes if varying else Lanes()
@@ -237,17 +211,10 @@ class Nest:
             Access(read.access.value, AccessMap(map.indices)),
             mask,
             lanes.count,
-            _packed(steps, lanes.count),
+            packed(steps, lanes.count),
             0 if otherwise is None else otherwise,
         )
         return broadcast(self.builder, self.builder.add(load).result, self.lanes.count)
-
-    def _split(self, map: AccessMap) -> tuple[AccessMap, tuple[int, ...]]:
-        """Indices of lane 0, and their step from lane to lane."""
-        if self.lanes.axis is None:
-            return map, (0,) * len(map.indices)
-        parts = [linear_in(i, self.lanes.axis) for i in map.indices]
-        return AccessMap(tuple(rest for _, rest in parts)), tuple(step for step, _ in parts)
 
     def _stage(self, reads: Sequence[_Planned], level: int) -> None:
         """Loads what belongs to this reduction level but not inside the tile's loops."""
@@ -360,7 +327,7 @@ class Nest:
         self._stage(reads, 0)
         with (
             self._reduction_loops(reads, 0),
-            self._guarded([c.substitute(self.folding) for c in self.conditions.reduction]),
+            guarded(self.builder, [c.substitute(self.folding) for c in self.conditions.reduction]),
             self._over_tile(reads, everything=False) as (rename, values),
         ):
             held = self._recall(state, rename)
@@ -384,7 +351,7 @@ class Nest:
             return
         axis = self.reductions[opened]
         name = str(self.folding.get(axis.name, axis.name))
-        with self._loops([Axis(name, axis.kind, axis.extent.substitute(self.folding))]):
+        with loops(self.builder, [Axis(name, axis.kind, axis.extent.substitute(self.folding))]):
             self._stage(reads, opened + 1)
             with self._reduction_loops(reads, opened + 1):
                 yield
@@ -402,19 +369,14 @@ class Nest:
 
     def _write(self, writes: Sequence[Access], values: Sequence[Value], rename: Mapping[str, Dim]) -> None:
         conditions = [c.substitute(rename) for c in self.conditions.lanes]
-        with self._guarded([c.substitute(rename) for c in self.conditions.tile]):
+        with guarded(self.builder, [c.substitute(rename) for c in self.conditions.tile]):
             mask = holds(self.builder, conditions, self.lanes, self.facts) if conditions else None
             if mask is not None:
                 mask = broadcast(self.builder, mask, self.lanes.count)
             for access, value in zip(writes, values, strict=True):
-                map, steps = self._split(access.map.substitute(rename))
+                map, steps = split(access.map.substitute(rename), self.lanes)
                 wide = broadcast(self.builder, value, self.lanes.count)
-                self.builder.add(Store(wide, Access(access.value, map), mask, _packed(steps, self.lanes.count)))
-
-
-def _packed(steps: tuple[int, ...], lanes: int) -> tuple[int, ...]:
-    """The `steps` attribute: empty for one lane and for lanes along the last dim."""
-    return () if lanes == 1 or steps == (*(0,) * (len(steps) - 1), 1) else steps
+                self.builder.add(Store(wide, Access(access.value, map), mask, packed(steps, self.lanes.count)))
 
 
 def _depth(mentioned: Sequence[Axis], tile: Sequence[Axis]) -> int:

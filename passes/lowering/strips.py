@@ -28,7 +28,7 @@ from headrace.ir.access import SPREAD, Access, AccessMap, Axis
 from headrace.ir.core import Region, Value
 from headrace.ir.dims import Dim, Facts, dim_max, dim_min
 from headrace.ir.errors import PassError
-from headrace.ir.kernel.ops.control import For, If, Parallel
+from headrace.ir.kernel.ops.control import If
 from headrace.ir.kernel.ops.convert import TakeLanes
 from headrace.ir.kernel.ops.memory import Alloc, Load, Store
 from headrace.ir.kernel.ops.scalar import Select
@@ -37,11 +37,11 @@ from headrace.ir.rewrite import Builder
 from headrace.ir.types import BufferType
 from headrace.passes.lowering.guards import last_legal, linear_in
 from headrace.passes.lowering.lookups import Around, given_facts
+from headrace.passes.lowering.loops import guarded, loops
 from headrace.passes.lowering.names import Names
 from headrace.passes.lowering.vectors import load_at, store_at
 from headrace.passes.lowering.widen import Lanes, broadcast, holds, write_region
 
-TOGETHER = ("task", "grid", "thread")  # kinds whose neighbouring axes share one kernel.parallel
 Rename = dict[str, Dim]
 
 
@@ -103,7 +103,7 @@ class Strips:
 
     def build(self) -> None:
         """Emits the loops."""
-        with Around(self.op, self.around, self.builder, self._loops, self._guarded).open(self.outer):
+        with Around(self.op, self.around, self.builder).open(self.outer):
             if isinstance(self.op, Reduce):
                 _Fold(self, self.op).emit()
             else:
@@ -141,55 +141,29 @@ class Strips:
     # ---- loops -------------------------------------------------------------------------------------------
 
     @contextmanager
-    def _loops(self, axes: Sequence[Axis]) -> Iterator[None]:
-        if not axes:
-            yield
-            return
-        kind = axes[0].kind
-        count = next((i for i, a in enumerate(axes) if a.kind != kind), len(axes)) if kind in TOGETHER else 1
-        body = Region()
-        if kind in TOGETHER:
-            self.builder.add(Parallel(tuple(axes[:count]), body))
-        else:
-            axis = axes[0] if kind == "unroll" else replace(axes[0], kind="sequential")
-            self.builder.add(For((axis,), body))
-        with self.builder.at(body.block), self._loops(axes[count:]):
-            yield
-
-    @contextmanager
-    def _guarded(self, conditions: Sequence[Dim]) -> Iterator[None]:
-        if not conditions:
-            yield
-            return
-        then = Region()
-        self.builder.add(If(None, tuple(conditions), then, Region()))
-        with self.builder.at(then.block):
-            yield
-
-    @contextmanager
     def unrolled(self, axes: Sequence[Axis]) -> Iterator[Rename]:
         """Register loops under fresh names; gives what to substitute."""
         fresh = [Axis(self.names.fresh(a.name), "unroll", a.extent) for a in axes]
         for axis in fresh:
             self.facts = self.facts.with_symbol(axis.name, Dim.constant(0), axis.extent)
-        with self._loops(fresh):
+        with loops(self.builder, fresh):
             yield {a.name: Dim.symbol(f.name) for a, f in zip(axes, fresh, strict=True)}
 
     def over_strips(self, body: Callable[[Rename, bool], None]) -> None:
         """Runs `body` for whole strips, then for what is left; it gets names to substitute, and whether lanes may
         be missing."""
         if self.tied is None:
-            with self._loops(self.along), self._guarded(self.inside):
+            with loops(self.builder, self.along), guarded(self.builder, self.inside):
                 body({}, False)
             return
         *before, loop = self.along
         whole = self._whole_strips(self.tied)
-        with self._loops(before):
+        with loops(self.builder, before):
             for start, extent, is_rest in ((Dim.constant(0), whole, False), (whole, loop.extent - whole, True)):
                 axis = replace(loop, name=self.names.fresh(loop.name), extent=extent)
                 self.facts = self.facts.with_symbol(axis.name, Dim.constant(0), axis.extent)
                 rename: Rename = {loop.name: start + Dim.symbol(axis.name)}
-                with self._loops([axis]), self._guarded([c.substitute(rename) for c in self.inside]):
+                with loops(self.builder, [axis]), guarded(self.builder, [c.substitute(rename) for c in self.inside]):
                     body(rename, is_rest)
 
     def _whole_strips(self, tied: _Tied) -> Dim:
@@ -281,7 +255,7 @@ class _Fold:
         with strips.unrolled(strips.vectors) as vectors:
             names = {**rename, **vectors}
             exists = [strips.condition(names)] if is_rest else []
-            with strips._guarded([strips.at_lane(c, 0) for c in exists]):
+            with guarded(self.builder, [strips.at_lane(c, 0) for c in exists]):
                 of_row = {a.name for a in strips.rows}
                 shared = {
                     r: strips.load(r, names, exists)
@@ -319,7 +293,7 @@ class _Fold:
         scalar = Lanes()
         late = [load_at(self.builder, self._clamped(a), rows, scalar, strips.facts, []) for a in op.late]
         results = write_region(self.builder, op.finish, [*state, *late], rows, scalar, strips.facts)
-        with strips._guarded([c.substitute(rows) for c in strips.existing]):
+        with guarded(self.builder, [c.substitute(rows) for c in strips.existing]):
             for value, access in zip(results, op.writes, strict=True):
                 store_at(self.builder, value, access, rows, scalar, strips.facts, [])
 
