@@ -26,7 +26,9 @@ def schedule(function: KernelFunc, facts: TargetFacts) -> list[str]:
         if is_recurrent(function):
             return in_sequence(function, facts)
         plans = [Plan(function, op, facts) for op in ops]
-        return attention(plans) if plans and is_attention(plans) else rows_together(plans)
+        if not plans:
+            return []
+        return attention(plans) if is_attention(plans) else rows_together(plans)
     plan = Plan(function, ops[0], facts)
     if reduces_rows(plan) and not (is_contraction(plan) and reads_vectors(plan)):
         return row_reduction(plan)

@@ -30,9 +30,8 @@ def test_every_stage_resumes(example: Example, tmp_path: Path) -> None:
     compile(example.path, output=tmp_path / "whole.hrm", target=TARGET, hooks=Hooks(observe=keep))
     whole = (tmp_path / "whole.hrm").read_bytes()
     # kernel.schedule is its expansion here, so the steps are the whole pipeline.
-    assert [s.name for s in Pipeline.read(family.pipeline()).steps if s.name != "kernel.schedule"] == [
-        s.name for s in steps if s.name not in ("kernel.tile", "kernel.pack", "kernel.reorder", "kernel.bind", "kernel.peel", "kernel.bind-reduction")
-    ]
+    written = [s.name for s in Pipeline.read(family.pipeline()).steps if s.name != "kernel.schedule"]
+    assert [s.name for s in steps if s.name in written] == written
     stages = range(len(steps)) if example.name == "digits" else _each_kind(steps)
     for number in stages:
         resumed = tmp_path / "resumed.hrm"
