@@ -43,6 +43,7 @@ typedef struct hr_launch {
     int64_t grain;          /* fewest tasks worth a thread of their own; steers cost only */
     hr_profile_part *parts; /* NULL unless a profile is wanted: room for as many parts as the queue has threads */
     uint32_t *part_count;   /* set to how many parts were filled in; 0, as it comes, where the device cannot tell */
+    int64_t work;           /* arithmetic operations and bytes of all tasks, or -1; steers cost only */
 } hr_launch;
 
 /* What a kernel that fails leaves at the start of its scratch, where it has room for it: numbers for the message. */

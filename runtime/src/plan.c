@@ -28,8 +28,11 @@ hr_status hr_plan_open(const hr_model *model, hr_plan *plan, hr_error *error) {
     *plan = (hr_plan){.blocks = {model->blocks.allocator, NULL}};
     bool ok = true;
     uint32_t most = 0;
-    for (uint32_t i = 0; i < model->variant.kernel_count; i++)
-        most = model->variant.kernels[i].code.count > most ? model->variant.kernels[i].code.count : most;
+    for (uint32_t i = 0; i < model->variant.kernel_count; i++) {
+        uint32_t needs = model->variant.kernels[i].code.count, work = model->variant.debug.work[i].code.count;
+        most = needs > most ? needs : most;
+        most = work > most ? work : most;
+    }
     plan->dims = take_rows(plan, signature->inputs, signature->input_count, &ok);
     plan->output_dims = take_rows(plan, signature->outputs, signature->output_count, &ok);
     plan->input_bytes = take(plan, signature->input_count, sizeof *plan->input_bytes, &ok);
@@ -170,6 +173,18 @@ static hr_status evaluate_buffers(const hr_model *model, hr_plan *plan, const hr
     return HR_OK;
 }
 
+/* What is not known steers nothing: it must not make a run fail. */
+static void count_work(const hr_model *model, hr_plan *plan, uint32_t kernel, hr_planned_step *step) {
+    const hr_work *work = &model->variant.debug.work[kernel];
+    const hr_sources sources = {.args = step->scalars};
+    hr_formula_fault fault;
+    step->flops = step->bytes = -1;
+    if (work->code.count && !hr_code_evaluate(&work->code, &sources, plan->kernel_slots, &fault)) {
+        step->flops = plan->kernel_slots[work->flops_slot];
+        step->bytes = plan->kernel_slots[work->bytes_slot];
+    }
+}
+
 static hr_status evaluate_launch(const hr_model *model, hr_plan *plan, const uint32_t *w, hr_planned_step *step,
                                  hr_error *error) {
     const hr_kernel *kernel = &model->variant.kernels[w[HR_LAUNCH_KERNEL]];
@@ -191,6 +206,7 @@ static hr_status evaluate_launch(const hr_model *model, hr_plan *plan, const uin
                            model->file.name, kernel->name, (long long)need, i,
                            (unsigned long long)plan->buffers[buffers[i]].bytes);
     }
+    count_work(model, plan, w[HR_LAUNCH_KERNEL], step);
     return HR_OK;
 }
 

@@ -14,6 +14,8 @@ typedef struct hr_planned_step {
     bool active;
     int64_t tasks;
     int64_t grain;
+    int64_t flops; /* of all tasks; -1, like bytes, where the file does not say or it does not fit */
+    int64_t bytes;
     uint64_t scratch_bytes;
     const int64_t *scalars;
 } hr_planned_step;

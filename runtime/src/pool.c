@@ -1,11 +1,17 @@
 /* pool.c: a session's threads.
 **
-** One thread (the owner: whoever is in hr_run) hands out work; the others do one part each.  Work is announced by
-** raising `round`; a worker does part `number` of it if there are so many, and counts itself off `working`.
-** Whoever waits spins first, since a sleeper costs 10 us or more to wake: workers spin while a run is under way,
-** everyone gives up after a while so that a busy machine is not made busier.
+** One thread (the owner: whoever is in hr_run) opens a round: work for some parts, of which it does part 0.  A worker
+** that sees an open round enters it and does the part that has its number; the owner closes the round when its own part
+** is done and waits for those who are inside.  Nobody waits for a worker that has not come: where another process has
+** its core, it comes late or not at all, and the others do its share.
 **
-** Sleeping: `lock` guards the two conditions.  A waiter states under the lock that it sleeps and looks again before it
+** `gate` is all of this state: the round's number, its parts (0: closed), how many workers are inside.  The owner alone
+** opens and closes; workers enter open rounds only, by compare and exchange.  Work is written before the round is
+** opened and read inside, so it is the owner's again when nobody is inside a closed round.
+**
+** Whoever waits spins for a while, since a sleeper costs 10 us or more to wake, and then sleeps, whether a run is under
+** way or not; a worker spins longer, but lets others have its core meanwhile.
+** Sleeping: `lock` guards the conditions.  A waiter states under the lock that it sleeps and looks again before it
 ** does; a waker changes what is waited for first and then looks for sleepers.  All of these are sequentially
 ** consistent, so one of the two sees the other.
 ** Threads are started when they are first wanted, and anew in a child process after fork, which has none. */
@@ -15,17 +21,20 @@
 
 #include <limits.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <unistd.h>
 
-#define SPINS_IN_RUN 20000
-#define SPINS_OF_OWNER 20000
+#define SPINS 1000 /* some 20 us */
+#define YIELDS 100 /* some 50 us, or what others need the core for */
 #define STACK_BYTES (256 * 1024) /* kernels use 4 KiB; the rest is for sanitizers and profilers */
 
 typedef struct worker {
-    hr_pool *pool;
-    uint32_t number; /* which part it does; from 1 */
+    _Alignas(64) hr_pool *pool;
+    uint32_t number; /* of its part; from 1 */
     pthread_t thread;
+    pthread_cond_t wake;
+    atomic_bool sleeps; /* in `wake` */
 } worker;
 
 struct hr_pool {
@@ -35,15 +44,11 @@ struct hr_pool {
     pid_t process;    /* in which they run */
     hr_work_fn work;
     void *argument;
-    uint32_t parts;
-    _Alignas(64) atomic_uint round; /* written by the owner, read by all */
-    atomic_bool in_run;
+    _Alignas(64) _Atomic uint64_t gate; /* round << 32 | parts << 16 | inside */
     atomic_bool closing;
-    _Alignas(64) atomic_uint working;
-    _Alignas(64) atomic_uint sleeping; /* workers in `wake` */
-    atomic_bool owner_sleeps;          /* in `done` */
+    atomic_bool owner_sleeps; /* in `done` */
     pthread_mutex_t lock;
-    pthread_cond_t wake, done;
+    pthread_cond_t done;
     worker workers[]; /* threads - 1 */
 };
 
@@ -55,8 +60,27 @@ static inline void relax(void) {
 #endif
 }
 
+static uint32_t round_of(uint64_t gate) {
+    return (uint32_t)(gate >> 32);
+}
+
+static uint32_t parts_of(uint64_t gate) {
+    return (uint32_t)(gate >> 16 & 0xffff);
+}
+
+static uint32_t inside_of(uint64_t gate) {
+    return (uint32_t)(gate & 0xffff);
+}
+
 static size_t size_of(uint32_t threads) {
     return sizeof(hr_pool) + (threads - 1) * sizeof(worker);
+}
+
+static void make_conditions(hr_pool *pool) {
+    pthread_mutex_init(&pool->lock, NULL);
+    pthread_cond_init(&pool->done, NULL);
+    for (uint32_t i = 0; i + 1 < pool->threads; i++)
+        pthread_cond_init(&pool->workers[i].wake, NULL);
 }
 
 hr_pool *hr_pool_open(const hr_allocator *allocator, uint32_t threads) {
@@ -64,50 +88,76 @@ hr_pool *hr_pool_open(const hr_allocator *allocator, uint32_t threads) {
     if (!pool)
         return NULL;
     *pool = (hr_pool){.allocator = *allocator, .threads = threads};
-    pthread_mutex_init(&pool->lock, NULL);
-    pthread_cond_init(&pool->wake, NULL);
-    pthread_cond_init(&pool->done, NULL);
+    for (uint32_t i = 0; i + 1 < threads; i++)
+        pool->workers[i] = (worker){.pool = pool, .number = i + 1};
+    make_conditions(pool);
     return pool;
 }
 
-static unsigned wait_for_round(hr_pool *pool, unsigned seen) {
-    for (int i = 0; i < SPINS_IN_RUN && atomic_load(&pool->in_run); i++) {
-        if (atomic_load(&pool->round) != seen)
-            return atomic_load(&pool->round);
-        relax();
+/* Is a round open that worker `self` has a part in and has not been in? */
+static bool is_open_for(const worker *self, uint64_t gate, uint32_t seen) {
+    return self->number < parts_of(gate) && round_of(gate) != seen;
+}
+
+static bool is_wanted(worker *self, uint32_t seen) {
+    return is_open_for(self, atomic_load(&self->pool->gate), seen) || atomic_load(&self->pool->closing);
+}
+
+static void wait_until_wanted(worker *self, uint32_t seen) {
+    for (;;) {
+        for (int i = 0; i < SPINS + YIELDS; i++) {
+            if (is_wanted(self, seen))
+                return;
+            if (i < SPINS)
+                relax();
+            else
+                sched_yield();
+        }
+        pthread_mutex_lock(&self->pool->lock);
+        atomic_store(&self->sleeps, true);
+        if (!is_wanted(self, seen))
+            pthread_cond_wait(&self->wake, &self->pool->lock);
+        atomic_store(&self->sleeps, false);
+        pthread_mutex_unlock(&self->pool->lock);
     }
-    pthread_mutex_lock(&pool->lock);
-    atomic_fetch_add(&pool->sleeping, 1);
-    while (atomic_load(&pool->round) == seen)
-        pthread_cond_wait(&pool->wake, &pool->lock);
-    atomic_fetch_sub(&pool->sleeping, 1);
-    pthread_mutex_unlock(&pool->lock);
-    return atomic_load(&pool->round);
+}
+
+/* Does the worker's part of the round, if it is still open. */
+static void join_round(worker *self, uint32_t *seen) {
+    hr_pool *pool = self->pool;
+    uint64_t gate = atomic_load(&pool->gate);
+    do
+        if (!is_open_for(self, gate, *seen))
+            return;
+    while (!atomic_compare_exchange_weak(&pool->gate, &gate, gate + 1));
+    *seen = round_of(gate);
+    pool->work(pool->argument, self->number, parts_of(gate));
+    gate = atomic_fetch_sub(&pool->gate, 1);
+    if (parts_of(gate) == 0 && inside_of(gate) == 1 && atomic_load(&pool->owner_sleeps)) {
+        pthread_mutex_lock(&pool->lock);
+        pthread_cond_signal(&pool->done);
+        pthread_mutex_unlock(&pool->lock);
+    }
 }
 
 static void *work_on(void *argument) {
     worker *self = argument;
-    hr_pool *pool = self->pool;
     hr_fpenv_enter(); /* for the life of this thread */
-    for (unsigned seen = 0;;) {
-        seen = wait_for_round(pool, seen);
-        if (atomic_load(&pool->closing))
-            return NULL;
-        if (self->number < pool->parts)
-            pool->work(pool->argument, self->number, pool->parts);
-        if (atomic_fetch_sub(&pool->working, 1) == 1 && atomic_load(&pool->owner_sleeps)) {
-            pthread_mutex_lock(&pool->lock);
-            pthread_cond_signal(&pool->done);
-            pthread_mutex_unlock(&pool->lock);
-        }
+    for (uint32_t seen = 0; !atomic_load(&self->pool->closing);) {
+        wait_until_wanted(self, seen);
+        join_round(self, &seen);
     }
+    return NULL;
 }
 
-static void next_round(hr_pool *pool) {
-    atomic_fetch_add(&pool->round, 1);
-    if (atomic_load(&pool->sleeping)) {
+static void wake(hr_pool *pool, uint32_t workers) {
+    for (uint32_t i = 0; i < workers; i++) {
+        worker *w = &pool->workers[i];
+        if (!atomic_load(&w->sleeps))
+            continue;
         pthread_mutex_lock(&pool->lock);
-        pthread_cond_broadcast(&pool->wake);
+        atomic_store(&w->sleeps, false); /* so that it is woken once, however long that takes */
+        pthread_cond_signal(&w->wake);
         pthread_mutex_unlock(&pool->lock);
     }
 }
@@ -115,7 +165,7 @@ static void next_round(hr_pool *pool) {
 /* Stops the workers that run. */
 static void stop(hr_pool *pool) {
     atomic_store(&pool->closing, true);
-    next_round(pool);
+    wake(pool, pool->started);
     for (uint32_t i = 0; i < pool->started; i++)
         pthread_join(pool->workers[i].thread, NULL);
     atomic_store(&pool->closing, false);
@@ -124,10 +174,10 @@ static void stop(hr_pool *pool) {
 
 static void forget_parent(hr_pool *pool) {
     pool->started = 0;
-    atomic_store(&pool->sleeping, 0);
-    pthread_mutex_init(&pool->lock, NULL);
-    pthread_cond_init(&pool->wake, NULL);
-    pthread_cond_init(&pool->done, NULL);
+    atomic_store(&pool->gate, 0);
+    for (uint32_t i = 0; i + 1 < pool->threads; i++)
+        atomic_store(&pool->workers[i].sleeps, false);
+    make_conditions(pool);
 }
 
 static bool start(hr_pool *pool) {
@@ -136,12 +186,9 @@ static bool start(hr_pool *pool) {
         return false;
     long least = sysconf(_SC_THREAD_STACK_MIN);
     pthread_attr_setstacksize(&attributes, least > STACK_BYTES ? (size_t)least : STACK_BYTES);
-    atomic_store(&pool->round, 0); /* where a new worker begins to look */
     pool->process = getpid();
     bool ok = true;
     for (uint32_t i = 0; i + 1 < pool->threads && ok; i++) {
-        pool->workers[i].pool = pool;
-        pool->workers[i].number = i + 1;
         ok = !pthread_create(&pool->workers[i].thread, &attributes, work_on, &pool->workers[i]);
         pool->started += ok;
     }
@@ -156,8 +203,9 @@ void hr_pool_close(hr_pool *pool) {
         stop(pool);
     else if (pool->started)
         forget_parent(pool); /* to destroy a condition that others wait for is to wait for them */
+    for (uint32_t i = 0; i + 1 < pool->threads; i++)
+        pthread_cond_destroy(&pool->workers[i].wake);
     pthread_cond_destroy(&pool->done);
-    pthread_cond_destroy(&pool->wake);
     pthread_mutex_destroy(&pool->lock);
     pool->allocator.give(pool->allocator.context, pool, size_of(pool->threads), HR_ALIGN);
 }
@@ -165,22 +213,25 @@ void hr_pool_close(hr_pool *pool) {
 void hr_pool_begin(hr_pool *pool) {
     if (pool->started && pool->process != getpid())
         forget_parent(pool);
-    atomic_store(&pool->in_run, true);
 }
 
-void hr_pool_end(hr_pool *pool) {
-    atomic_store(&pool->in_run, false);
+uint32_t hr_pool_awake(hr_pool *pool, uint32_t threads) {
+    uint32_t awake = 1;
+    while (awake < threads && awake <= pool->started && !atomic_load(&pool->workers[awake - 1].sleeps))
+        awake++;
+    return awake;
 }
 
-static void wait_until_done(hr_pool *pool) {
-    for (int i = 0; i < SPINS_OF_OWNER; i++) {
-        if (atomic_load(&pool->working) == 0)
+/* Does not yield: a worker that takes so long has lost its core, and may get this one as soon as it is idle. */
+static void wait_until_alone(hr_pool *pool) {
+    for (int i = 0; i < SPINS; i++) {
+        if (inside_of(atomic_load(&pool->gate)) == 0)
             return;
         relax();
     }
     pthread_mutex_lock(&pool->lock);
     atomic_store(&pool->owner_sleeps, true);
-    while (atomic_load(&pool->working))
+    while (inside_of(atomic_load(&pool->gate)))
         pthread_cond_wait(&pool->done, &pool->lock);
     atomic_store(&pool->owner_sleeps, false);
     pthread_mutex_unlock(&pool->lock);
@@ -189,10 +240,12 @@ static void wait_until_done(hr_pool *pool) {
 bool hr_pool_run(hr_pool *pool, uint32_t parts, hr_work_fn work, void *argument) {
     if (!pool->started && !start(pool))
         return false;
-    pool->work = work, pool->argument = argument, pool->parts = parts;
-    atomic_store(&pool->working, pool->started);
-    next_round(pool);
+    pool->work = work, pool->argument = argument;
+    uint64_t round = round_of(atomic_load(&pool->gate)) + UINT64_C(1);
+    atomic_store(&pool->gate, round << 32 | (uint64_t)parts << 16);
+    wake(pool, parts - 1);
     work(argument, 0, parts);
-    wait_until_done(pool);
+    atomic_fetch_sub(&pool->gate, (uint64_t)parts << 16);
+    wait_until_alone(pool);
     return true;
 }

@@ -11,15 +11,7 @@ struct hr_profile {
     void *context;
     const char **nodes;     /* of each step */
     hr_profile_part *parts; /* one for each thread */
-    int64_t *slots;         /* for the largest of the codes that say how much work a launch is */
 };
-
-static uint32_t most_slots(const hr_variant *variant) {
-    uint32_t most = 0;
-    for (uint32_t k = 0; k < variant->kernel_count; k++)
-        most = variant->debug.work[k].code.count > most ? variant->debug.work[k].code.count : most;
-    return most;
-}
 
 /* The nodes of all steps as texts, one behind the other in one block. */
 static bool write_nodes(hr_session *session, const char **nodes) {
@@ -42,27 +34,16 @@ hr_status hr_profile_open(hr_session *session, hr_profile_fn tell, void *context
         *p = (hr_profile){.tell = tell, .context = context};
         p->nodes = hr_blocks_take(&session->blocks, variant->program.step_count, sizeof *p->nodes);
         p->parts = hr_blocks_take(&session->blocks, session->threads, sizeof *p->parts);
-        p->slots = hr_blocks_take(&session->blocks, most_slots(variant), sizeof *p->slots);
     }
-    if (!p || !p->nodes || !p->parts || !p->slots || !write_nodes(session, p->nodes))
+    if (!p || !p->nodes || !p->parts || !write_nodes(session, p->nodes))
         return hr_fail(error, HR_NO_MEMORY, "%s: no memory for a profile", session->model->file.name);
     session->profile = p;
     return HR_OK;
 }
 
-/* -1 for both where the file says nothing, or where a number does not fit: a profile must not make a run fail. */
-static void count_work(const hr_profile *p, const hr_work *work, const int64_t *scalars, hr_profile_event *event) {
-    const hr_sources sources = {.args = scalars};
-    hr_formula_fault fault;
-    event->flops = event->bytes = -1;
-    if (work->code.count && !hr_code_evaluate(&work->code, &sources, p->slots, &fault)) {
-        event->flops = p->slots[work->flops_slot];
-        event->bytes = p->slots[work->bytes_slot];
-    }
-}
-
 hr_status hr_profile_launch(hr_session *session, hr_launch *launch, uint32_t kernel, hr_fault *fault, hr_error *error) {
     const hr_model *model = session->model;
+    const hr_planned_step *step = &session->plan.steps[launch->index];
     hr_profile *p = session->profile;
     uint32_t part_count = 0;
     launch->parts = p->parts;
@@ -84,10 +65,11 @@ hr_status hr_profile_launch(hr_session *session, hr_launch *launch, uint32_t ker
         .end_ns = end,
         .kernel_index = kernel,
         .launch_index = launch->index,
+        .flops = step->flops,
+        .bytes = step->bytes,
         .parts = p->parts,
         .part_count = part_count,
     };
-    count_work(p, &model->variant.debug.work[kernel], launch->scalars, &event);
     p->tell(p->context, &event);
     return HR_OK;
 }

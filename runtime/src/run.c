@@ -139,6 +139,12 @@ static hr_status prepare(hr_session *session, uint32_t number, const hr_value *i
     return HR_OK;
 }
 
+static int64_t work_of(const hr_planned_step *step) {
+    int64_t work;
+    bool known = step->flops >= 0 && step->bytes >= 0 && !__builtin_add_overflow(step->flops, step->bytes, &work);
+    return known ? work : -1;
+}
+
 static hr_status launch(hr_session *session, const uint32_t *w, uint32_t number, hr_fault *fault, hr_error *error) {
     const hr_model *model = session->model;
     const hr_planned_step *step = &session->plan.steps[number];
@@ -160,6 +166,7 @@ static hr_status launch(hr_session *session, const uint32_t *w, uint32_t number,
         .scratch_bytes = step->scratch_bytes,
         .tasks = step->tasks,
         .grain = step->grain,
+        .work = work_of(step),
     };
     if (session->profile)
         return hr_profile_launch(session, &launch, w[HR_LAUNCH_KERNEL], fault, error);
