@@ -88,7 +88,7 @@ def load(path: str | os.PathLike[str], threads: int | None = None, *, record: bo
 class Session:
     """A model and the memory to run it.  One run at a time; any number of sessions may run at once."""
 
-    __slots__ = ("_face", "_lent", "inputs", "outputs", "target", "threads")
+    __slots__ = ("_face", "inputs", "outputs", "target", "threads")
 
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
@@ -101,7 +101,6 @@ class Session:
         self.target, self.threads, inputs, outputs = face.describe()
         self.inputs = tuple(Port(name, _DTYPES[dtype], shape) for name, dtype, shape in inputs)
         self.outputs = tuple(Port(name, _DTYPES[dtype], shape) for name, dtype, shape in outputs)
-        self._lent = (None,) * len(self.outputs)
 
     def __repr__(self) -> str:
         names = ", ".join(port.name for port in self.inputs), ", ".join(port.name for port in self.outputs)
@@ -112,21 +111,28 @@ class Session:
 
         Raises InputError for a name, dtype, shape or value that the model does not take.
         """
+        try:
+            results = self._face.run_direct(inputs, outputs)
+            if results is NotImplemented:
+                results = self._face.run(*self._adapted(inputs, outputs or {}))
+        except _face.Error as error:
+            raise error_for(*error.args) from None
+        given = outputs or {}
+        if results is None:
+            return dict(given)
+        return {
+            port.name: given[port.name] if result is None else np.ndarray(result[1], port.dtype, result[0])
+            for port, result in zip(self.outputs, results, strict=True)
+        }
+
+    def _adapted(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """Arrays that C can take, copied where they must be; None for an output that is not given."""
         arrays = tuple([_buffer("input", port, _value(inputs, port)) for port in self.inputs])
         if len(inputs) != len(arrays):
             _refuse_unknown("input", inputs, self.inputs)
-        places: tuple[Any, ...] = self._lent
-        if outputs:
-            _refuse_unknown("output", outputs, self.outputs)
-            places = tuple(_place(port, outputs[port.name]) if port.name in outputs else None for port in self.outputs)
-        try:
-            results = self._face.run(arrays, places)
-        except _face.Error as error:
-            raise error_for(*error.args) from None
-        return {
-            port.name: (outputs or {})[port.name] if result is None else np.ndarray(result[1], port.dtype, result[0])
-            for port, result in zip(self.outputs, results, strict=True)
-        }
+        _refuse_unknown("output", outputs, self.outputs)
+        places = [_place(port, outputs[port.name]) if port.name in outputs else None for port in self.outputs]
+        return arrays, tuple(places)
 
     def memory_needed(self, shapes: Mapping[str, Sequence[int]]) -> int:
         """Bytes that this session holds to run inputs of these shapes, besides the model and the results."""

@@ -154,6 +154,8 @@ static void run_part_as_guest(void *context, uint32_t part, uint32_t parts) {
 
 /* How many threads would be worth it if none slept; an artefact of format 1 does not say what work is. */
 static uint32_t worth(const hr_team *team, const hr_launch *launch) {
+    if (team->threads == 1)
+        return 1;
     int64_t most = launch->grain > 1 ? launch->tasks / launch->grain : launch->tasks;
     if (launch->work >= 0 && launch->work / WORTH_A_PART < most)
         most = launch->work / WORTH_A_PART;

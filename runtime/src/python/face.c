@@ -1,8 +1,10 @@
 /* face.c: headrace.runtime._face, the C half of the Python face, on the stable ABI of Python 3.11.
 **
-** One type, Session(path, threads, record): an open model with one session, and what it did if `record` is true.  Arguments are tuples in the signature's order,
-** arrays anything that gives a C-contiguous buffer; names, dicts and numpy are the Python half's business
-** (runtime/python).  The interpreter's lock is released while a model is opened, verified and run.
+** One type, Session(path, threads, record): an open model with one session, and what it did if `record` is true.
+** Arguments are tuples in the signature's order, arrays anything that gives a C-contiguous buffer; other arrays, numpy
+** and what to say of a wrong name are the Python half's business (runtime/python).  `run_direct` takes the caller's own
+** dicts where they need none of that, which is nearly always: a small model runs for ten microseconds.
+** The interpreter's lock is released while a model is opened, verified and run.
 ** Every failure is raised as _face.Error(status, message), which the Python half turns into its own exceptions. */
 #define PY_SSIZE_T_CLEAN
 #define Py_LIMITED_API 0x030b0000
@@ -19,6 +21,7 @@ typedef struct session_object {
     PyObject_HEAD
     hr_model *model;
     hr_session *session;
+    PyObject *names;       /* of the inputs, then of the outputs: a tuple */
     hr_recorder *recorder; /* NULL unless asked for */
     unsigned running;      /* calls in hr_run; guarded by the interpreter's lock */
 } session_object;
@@ -51,6 +54,26 @@ static bool start_recorder(session_object *self, hr_model_options *model, hr_ses
     return true;
 }
 
+static PyObject *text_of(const char *text) {
+    return PyUnicode_DecodeUTF8(text, (Py_ssize_t)strlen(text), "replace");
+}
+
+static PyObject *names_of(const hr_model *model) {
+    uint32_t inputs = hr_model_inputs(model), outputs = hr_model_outputs(model);
+    PyObject *names = PyTuple_New((Py_ssize_t)inputs + outputs);
+    for (uint32_t i = 0; names && i < inputs + outputs; i++) {
+        const hr_port *port = i < inputs ? hr_model_input(model, i) : hr_model_output(model, i - inputs);
+        PyObject *name = text_of(port->name);
+        if (name)
+            PyUnicode_InternInPlace(&name); /* so are the keys of most dicts: then to compare is to look once */
+        if (!name || PyTuple_SetItem(names, i, name)) {
+            Py_DECREF(names);
+            return NULL;
+        }
+    }
+    return names;
+}
+
 static PyObject *new_session(PyTypeObject *type, PyObject *arguments, PyObject *keywords) {
     PyObject *path;
     unsigned threads;
@@ -80,6 +103,9 @@ static PyObject *new_session(PyTypeObject *type, PyObject *arguments, PyObject *
             raise_for((PyObject *)self, status, error.message);
             Py_DECREF(self);
             self = NULL;
+        } else if (!(self->names = names_of(self->model))) {
+            Py_DECREF(self);
+            self = NULL;
         }
     }
     Py_DECREF(path);
@@ -91,14 +117,11 @@ static void delete_session(PyObject *object) {
     PyTypeObject *type = Py_TYPE(object);
     hr_session_close(self->session);
     hr_model_close(self->model);
+    Py_XDECREF(self->names);
     PyMem_Free(self->recorder);
     freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
     release(object);
     Py_DECREF(type);
-}
-
-static PyObject *text_of(const char *text) {
-    return PyUnicode_DecodeUTF8(text, (Py_ssize_t)strlen(text), "replace");
 }
 
 static PyObject *describe_port(const hr_port *port) {
@@ -186,7 +209,8 @@ static void end_call(call *c) {
     }
 }
 
-static bool take_array(PyObject *self, call *c, Py_ssize_t i, PyObject *array, const hr_port *port, bool is_input) {
+/* Looks into an array.  False with an exception where it has no such buffer, without one where the dtype is another. */
+static bool view_array(call *c, Py_ssize_t i, PyObject *array, const hr_port *port, bool is_input) {
     Py_buffer *view = &c->views[i];
     hr_value *value = &c->values[i];
     *value = (hr_value){0};
@@ -199,14 +223,8 @@ static bool take_array(PyObject *self, call *c, Py_ssize_t i, PyObject *array, c
         view->obj = NULL;
         return false;
     }
-    if (!has_dtype(view, port->dtype)) {
-        char message[256];
-        snprintf(message, sizeof message, "%s '%s': has elements of format '%s', expected %s",
-                 is_input ? "input" : "output", port->name, view->format ? view->format : "B",
-                 hr_dtype_name(port->dtype));
-        raise_for(self, HR_SHAPE, message);
+    if (!has_dtype(view, port->dtype))
         return false;
-    }
     _Static_assert(sizeof(Py_ssize_t) == sizeof(int64_t), "shapes are passed as they are");
     value->kind = HR_TENSOR;
     value->dtype = port->dtype;
@@ -217,6 +235,19 @@ static bool take_array(PyObject *self, call *c, Py_ssize_t i, PyObject *array, c
     if (!is_input && value->bytes == 0)
         value->data = &c->values[i]; /* not lent: an empty array is the caller's too */
     return true;
+}
+
+static bool take_array(PyObject *self, call *c, Py_ssize_t i, PyObject *array, const hr_port *port, bool is_input) {
+    if (view_array(c, i, array, port, is_input))
+        return true;
+    if (PyErr_Occurred())
+        return false;
+    char message[256];
+    const char *format = c->views[i].format;
+    snprintf(message, sizeof message, "%s '%s': has elements of format '%s', expected %s",
+             is_input ? "input" : "output", port->name, format ? format : "B", hr_dtype_name(port->dtype));
+    raise_for(self, HR_SHAPE, message);
+    return false;
 }
 
 static PyObject *tuple_of_dims(const hr_value *value) {
@@ -231,14 +262,20 @@ static PyObject *tuple_of_dims(const hr_value *value) {
     return dims;
 }
 
-/* For each output None where it went into the caller's memory, else (bytearray, dims). */
-static PyObject *collect(const hr_value *outputs, uint32_t count, PyObject *given) {
-    PyObject *results = PyTuple_New(count);
-    for (uint32_t i = 0; results && i < count; i++) {
+/* None where all went into the caller's memory; else for each output None where it did, else (bytearray, dims). */
+static PyObject *collect(const call *c, uint32_t inputs, uint32_t outputs) {
+    uint32_t given = 0;
+    while (given < outputs && c->views[inputs + given].obj)
+        given++;
+    if (given == outputs)
+        return Py_NewRef(Py_None);
+    PyObject *results = PyTuple_New(outputs);
+    for (uint32_t i = 0; results && i < outputs; i++) {
+        const hr_value *output = &c->values[inputs + i];
         PyObject *result;
-        if (PyTuple_GetItem(given, i) == Py_None) {
-            PyObject *bytes = PyByteArray_FromStringAndSize(outputs[i].data, (Py_ssize_t)outputs[i].bytes);
-            PyObject *dims = bytes ? tuple_of_dims(&outputs[i]) : NULL;
+        if (!c->views[inputs + i].obj) {
+            PyObject *bytes = PyByteArray_FromStringAndSize(output->data, (Py_ssize_t)output->bytes);
+            PyObject *dims = bytes ? tuple_of_dims(output) : NULL;
             result = dims ? PyTuple_Pack(2, bytes, dims) : NULL;
             Py_XDECREF(bytes);
             Py_XDECREF(dims);
@@ -253,26 +290,32 @@ static PyObject *collect(const hr_value *outputs, uint32_t count, PyObject *give
     return results;
 }
 
-static PyObject *run_call(PyObject *object, call *c, PyObject *inputs, PyObject *outputs) {
+/* Runs what has been taken. */
+static PyObject *run_call(PyObject *object, call *c) {
     session_object *self = (session_object *)object;
-    uint32_t input_count = hr_model_inputs(self->model), output_count = hr_model_outputs(self->model);
-    for (uint32_t i = 0; i < input_count; i++)
-        if (!take_array(object, c, i, PyTuple_GetItem(inputs, i), hr_model_input(self->model, i), true))
-            return NULL;
-    for (uint32_t i = 0; i < output_count; i++)
-        if (!take_array(object, c, input_count + i, PyTuple_GetItem(outputs, i), hr_model_output(self->model, i),
-                        false))
-            return NULL;
+    uint32_t inputs = hr_model_inputs(self->model), outputs = hr_model_outputs(self->model);
     hr_error error = {0};
     hr_status status;
     self->running++;
     Py_BEGIN_ALLOW_THREADS
-    status = hr_run(self->session, c->values, c->values + input_count, &error);
+    status = hr_run(self->session, c->values, c->values + inputs, &error);
     Py_END_ALLOW_THREADS
     self->running--;
     if (status)
         return raise_for(object, status, error.message);
-    return collect(c->values + input_count, output_count, outputs);
+    return collect(c, inputs, outputs);
+}
+
+static bool take_all(PyObject *object, call *c, PyObject *inputs, PyObject *outputs) {
+    const hr_model *model = ((session_object *)object)->model;
+    uint32_t input_count = hr_model_inputs(model), output_count = hr_model_outputs(model);
+    for (uint32_t i = 0; i < input_count; i++)
+        if (!take_array(object, c, i, PyTuple_GetItem(inputs, i), hr_model_input(model, i), true))
+            return false;
+    for (uint32_t i = 0; i < output_count; i++)
+        if (!take_array(object, c, input_count + i, PyTuple_GetItem(outputs, i), hr_model_output(model, i), false))
+            return false;
+    return true;
 }
 
 /* run(inputs, outputs): a tuple of arrays, and a tuple of arrays or None. */
@@ -285,7 +328,46 @@ static PyObject *run(PyObject *object, PyObject *const *arguments, Py_ssize_t co
         return NULL;
     }
     call c;
-    PyObject *result = begin_call(&c, inputs + outputs) ? run_call(object, &c, arguments[0], arguments[1]) : NULL;
+    PyObject *result = NULL;
+    if (begin_call(&c, inputs + outputs) && take_all(object, &c, arguments[0], arguments[1]))
+        result = run_call(object, &c);
+    end_call(&c);
+    return result;
+}
+
+/* Takes arrays by name; false, and no exception, where a name or an array is not as it must be. */
+static bool take_named(const session_object *self, call *c, PyObject *inputs, PyObject *outputs) {
+    uint32_t input_count = hr_model_inputs(self->model), output_count = hr_model_outputs(self->model);
+    if (PyDict_Size(inputs) != input_count || (outputs != Py_None && PyDict_Size(outputs) != output_count))
+        return false;
+    for (uint32_t i = 0; i < input_count + output_count; i++) {
+        bool is_input = i < input_count;
+        const hr_port *port =
+            is_input ? hr_model_input(self->model, i) : hr_model_output(self->model, i - input_count);
+        PyObject *given = is_input ? inputs : outputs;
+        PyObject *array =
+            given == Py_None ? Py_None : PyDict_GetItemWithError(given, PyTuple_GetItem(self->names, i));
+        /* bf16 comes as an array of ml_dtypes, which has no buffer of its own, never as one of uint16. */
+        if (!array || (array == Py_None) != (given == Py_None) || (port->dtype == HR_BF16 && array != Py_None) ||
+            !view_array(c, i, array, port, is_input)) {
+            PyErr_Clear();
+            return false;
+        }
+    }
+    return true;
+}
+
+/* run_direct(inputs, outputs): dicts of arrays as C needs them, all outputs or None; else NotImplemented, and nothing
+** has happened. */
+static PyObject *run_direct(PyObject *object, PyObject *const *arguments, Py_ssize_t count) {
+    const session_object *self = (const session_object *)object;
+    Py_ssize_t ports = (Py_ssize_t)hr_model_inputs(self->model) + hr_model_outputs(self->model);
+    if (count != 2 || !PyDict_Check(arguments[0]) || !(PyDict_Check(arguments[1]) || arguments[1] == Py_None))
+        return Py_NewRef(Py_NotImplemented);
+    call c;
+    PyObject *result = NULL;
+    if (begin_call(&c, ports))
+        result = take_named(self, &c, arguments[0], arguments[1]) ? run_call(object, &c) : Py_NewRef(Py_NotImplemented);
     end_call(&c);
     return result;
 }
@@ -390,7 +472,9 @@ static PyObject *memory_taken(PyObject *object, PyObject *unused) {
 
 static PyMethodDef methods[] = {
     {"describe", describe, METH_NOARGS, "(target, threads, inputs, outputs); a port is (name, dtype, dims)"},
-    {"run", METHOD(run), METH_FASTCALL, "run(inputs, outputs) -> for each output None or (bytearray, dims)"},
+    {"run", METHOD(run), METH_FASTCALL, "run(inputs, outputs) -> None, or for each output None or (bytearray, dims)"},
+    {"run_direct", METHOD(run_direct), METH_FASTCALL,
+     "run_direct(inputs, outputs) -> the same for dicts, or NotImplemented where C cannot take them as they are"},
     {"memory_needed", memory_needed, METH_O, "memory_needed(shapes) -> bytes"},
     {"take_records", take_records, METH_NOARGS, "([(kernel, nodes, kernel index, launch index, thread, tasks, flops, "
                                                 "bytes, begin ns, end ns), ...], how many were lost)"},
