@@ -1,8 +1,8 @@
 """Two processes that want the same cores: how much of its throughput an engine keeps.
 
-In: a compiled model, the same model as ONNX.  Out: for headrace and onnxruntime, each with a thread for every core: runs
-a second of a process that has the machine for itself; of two such processes together; of one beside another process
-that computes without end in one thread.  All of it in rounds that alternate; medians.
+In: a compiled model, the same model as ONNX.  Out: for headrace and onnxruntime, each with a thread for every core:
+runs a second of a process that has the machine for itself; of two such processes together; of one beside another
+process that computes without end in one thread.  All of it in rounds that alternate; medians.
 
 python -m benchmarks.compete MODEL.hrm MODEL.onnx [--threads N] [--rounds N]
 """

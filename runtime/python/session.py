@@ -19,6 +19,7 @@ from headrace.runtime import _face
 from headrace.runtime.python.errors import InputError, error_for
 
 Array = np.ndarray[Any, Any]
+_Arrays = tuple[Any, ...]  # for C: one for each input or output
 
 _DTYPES: dict[str, np.dtype[Any]] = {
     "f64": np.dtype(np.float64),
@@ -125,7 +126,7 @@ class Session:
             for port, result in zip(self.outputs, results, strict=True)
         }
 
-    def _adapted(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    def _adapted(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> tuple[_Arrays, _Arrays]:
         """Arrays that C can take, copied where they must be; None for an output that is not given."""
         arrays = tuple([_buffer("input", port, _value(inputs, port)) for port in self.inputs])
         if len(inputs) != len(arrays):

@@ -5,6 +5,7 @@ import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import ml_dtypes
@@ -204,6 +205,25 @@ def test_every_dtype_goes_in_and_out(name: Any, maker: Any) -> None:
     assert result["a_out"].dtype == dtype.numpy
     np.testing.assert_array_equal(result["a_out"], a)
     assert out == b
+
+
+def test_some_outputs_into_the_callers_memory(maker: Any) -> None:
+    from headrace.codegen.artefact.model import Base, Buffer, Copy
+
+    ports = tuple(Port(name, DTYPES["bf16"], (as_dim(3),)) for name in "ab")
+    buffers = tuple(Buffer(Base(kind, i), as_dim(0), as_dim(6)) for kind in ("input", "output") for i in (0, 1))
+    segment = Segment(buffers=buffers, steps=(Copy(0, 2), Copy(1, 3)))
+    session = hr.load(maker.write(maker.artefact(Signature(ports, ports), (segment,), ())))
+    a, b, out = (np.full(3, v, ml_dtypes.bfloat16) for v in (1, 2, 0))
+    for outputs in ({"b": out}, MappingProxyType({"b": out})):
+        out[:] = 0
+        result = session.run(MappingProxyType({"b": b, "a": a}), outputs=outputs)
+        assert list(result) == ["a", "b"]
+        assert result["b"] is out
+        np.testing.assert_array_equal(result["a"], a)
+        np.testing.assert_array_equal(out, b)
+    with pytest.raises(hr.InputError, match=r"^input 'a': is uint16, expected bfloat16$"):
+        session.run({"a": a.view(np.uint16), "b": b})
 
 
 def test_bf16_arrays_are_of_ml_dtypes(maker: Any) -> None:
