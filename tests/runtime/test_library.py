@@ -29,7 +29,7 @@ def test_under_address_and_undefined_sanitizers(command: Any, maker: Any, asan: 
     asan(command, maker.write(maker.scale_squares()))
 
 
-@pytest.mark.parametrize("command", ["same-bits", "concurrent"])
+@pytest.mark.parametrize("command", ["same-bits", "concurrent", "own-threads", "profile"])
 def test_under_thread_sanitizer(command: Any, maker: Any, tsan: Any) -> None:
     tsan(command, maker.write(maker.scale_squares()))
 
