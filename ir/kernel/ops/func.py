@@ -53,7 +53,8 @@ class KernelFunc(Function):
         for parameter in self.parameters:
             if not isinstance(parameter.type, BufferType) or parameter.type.space != "global":
                 raise self.fail(f"parameter {parameter.index} is {parameter.type}, expected a buffer in space global")
-            unknown = {s for d in parameter.type.dims for s in d.symbols} - set(self.scalars)
+            sizes = (*parameter.type.dims, *(parameter.type.strides or ()))
+            unknown = {s for d in sizes for s in d.symbols} - set(self.scalars)
             if unknown:
                 raise self.fail(f"symbol {min(unknown)!r} of parameter {parameter.index} is not among the scalars")
         if len(self.work) not in (0, 2):
