@@ -150,7 +150,7 @@ def check(model: onnx.ModelProto, folder: Path, target: str, check: SemanticChec
     path = folder / "model.onnx"
     onnx.save(model, path)
     hooks = Hooks() if check is None else Hooks(verify_each="semantic", semantic=check)
-    compiled = compile(path, output=folder / "model.hrm", target=target, hooks=hooks)
+    compile(path, output=folder / "model.hrm", target=target, hooks=hooks)
     expect = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     for rows in (1, 3):
         rng = np.random.default_rng(rows)
@@ -160,7 +160,7 @@ def check(model: onnx.ModelProto, folder: Path, target: str, check: SemanticChec
         }
         wanted = dict(zip((o.name for o in model.graph.output), expect.run(None, feeds), strict=True))
         for threads in (1, 2):
-            found = load(compiled.output, threads=threads).run(feeds)
+            found = load(folder / "model.hrm", threads=threads).run(feeds)
             for name, array in wanted.items():
                 np.testing.assert_allclose(found[name], array, rtol=1e-4, atol=1e-5, err_msg=name)
 
