@@ -1,7 +1,7 @@
 """Where the values of a clustered function lie: in memory of their own, or in a part of another's.
 
-In: a graph.func of clusters, of views, and of concats, slices and paddings outside of clusters.  Out: for each value the
-part that it is of another, if it is one, and its strides.
+In: a graph.func of clusters, of views, and of concats, slices and paddings outside of clusters.  Out: for each value
+the part that it is of another, if it is one, and its strides.
 
     %a = graph.cluster ... : f32[n, 8, 64]
     %b = graph.cluster ... : f32[n, 8, 32]

@@ -7,6 +7,7 @@ The stride of a dim of 1 means nothing; here it is always what a dense buffer wo
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from headrace.ir.dims import Dim
 from headrace.ir.graph.linear import ONE, groups
@@ -35,7 +36,7 @@ def reshaped_strides(dims: Shape, strides: Shape, wanted: Shape) -> Shape | None
     found: list[Dim] = []
     for new, old in groups(wanted, dims):
         wide = [(d, s) for d, s in zip(dims[old], strides[old], strict=True) if d != ONE]
-        if any(above != below * dim for (_, above), (dim, below) in zip(wide, wide[1:], strict=False)):
+        if any(above != below * dim for (_, above), (dim, below) in pairwise(wide)):
             return None
         found += _inside(wanted[new], wide[-1][1] if wide else ONE)
     return plain_strides(wanted, found)

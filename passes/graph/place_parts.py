@@ -17,12 +17,12 @@ Outside of a cluster a concat is no kernel: `kernel.lower` lets the kernels that
 parts of its buffer, and everybody else reads them there.  A slice outside is a part of its operand's buffer.  Where a
 concat is padded (`Pad.is_frame`), the parts lie in the middle of the padded buffer.
 
-Needs: `graph.cluster`.  Leaves: each operand of a concat outside made by a cluster (views between them do not count), and
-in no other place.  What cannot be made in its part is copied there by a cluster of its own: an input or a constant, what
-the model gives as a result, what is in this or another concat already, what is viewed with dims that the part's strides
-do not give.  Refuses: a concat of which more operands would be copied than not, for one kernel copies them in less time;
-a slice that turns around or skips elements of the last dim, which vectors could not read; and one that the model gives as a
-result, or that the host reads.
+Needs: `graph.cluster`.  Leaves: each operand of a concat outside made by a cluster (views between them do not count),
+and in no other place.  What cannot be made in its part is copied there by a cluster of its own: an input or a constant,
+what the model gives as a result, what is in this or another concat already, what is viewed with dims that the part's
+strides do not give.  Refuses: a concat of which more operands would be copied than not, for one kernel copies them in
+less time; a slice that turns around or skips elements of the last dim, which vectors could not read; and one that the
+model gives as a result, or that the host reads.
 """
 
 from __future__ import annotations

@@ -189,8 +189,8 @@ def settled(source: GraphFunc) -> Places:
             assert strides is not None, "a concat is no view"
             for x, (first, inner) in zip(operation.operands, operand_parts(operation, strides), strict=True):
                 if not places.place(x, Part(operation.result, first, inner)):
-                    where = f"{operation.name} at {operation.location}"
-                    raise PassError(f"{where}: an operand cannot be made in its part; graph.place-parts must come before")
+                    where = f"kernel.lower: {operation.name} at {operation.location}"
+                    raise PassError(f"{where}: an operand has another place; graph.place-parts must come before")
     return places
 
 
