@@ -196,6 +196,8 @@ class _Run:
         start = base.start + offset // declared * base.dtype.itemsize
         shape, _, span = layout(operation.type, self.symbols)
         window = Window(base.memory, start, base.dtype, shape, span, base.owner)
+        if not span:
+            return Window(base.memory, base.start, base.dtype, shape, 0, base.owner)  # an empty one lies anywhere
         if offset % declared or offset < 0 or start + window.size > base.start + base.size:
             raise self.fail(operation, f"bytes {offset} and on of {list(base.shape)} cannot hold {list(window.shape)}")
         return window

@@ -152,7 +152,7 @@ def check(model: onnx.ModelProto, folder: Path, target: str, check: SemanticChec
     hooks = Hooks() if check is None else Hooks(verify_each="semantic", semantic=check)
     compile(path, output=folder / "model.hrm", target=target, hooks=hooks)
     expect = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    for rows in (1, 3):
+    for rows in (1, 3, 0):
         rng = np.random.default_rng(rows)
         feeds = {
             i.name: rng.standard_normal((rows, *(d.dim_value for d in i.type.tensor_type.shape.dim[1:]))).astype(np.float32)
