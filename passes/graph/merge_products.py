@@ -19,8 +19,8 @@ their readers, or are views (`graph.place-parts`).
 The rule of costs.  One launch and one barrier take the place of several, the rows are read once, and columns that fill
 no whole tile are left over once.  Measured, that saves 0 to 2 % of products of hundreds of columns, up to 15 % of those
 of 24 or 40.  A product of one row waits for its matrix and gains little, and where it is small, it is then just large
-enough for a second thread that makes it slower: so products are merged where there are known to be at least `rows`
-rows.
+enough for a second thread that makes it slower: so products are merged where there are at least `rows` rows, symbols
+being as small as they may be, but not 0.
 
 Needs: nothing.  Leaves: as many products less.  Refuses: matrices that are no constants, or that kernels unfold (int8
 weights); branches of which one adds a row and another does not; a product that something else reads before the row is
@@ -87,7 +87,8 @@ def _is_mergeable(product: MatMul, constants: Container[Value], known: Facts, ro
     a, b = tensor(product.a), tensor(product.b)
     if product.a in constants or product.b not in constants or b.rank != 2 or a.rank < 2:
         return False
-    return known.less_equal(rows, prod(a.dims[:-1], start=ONE)) is True
+    fewest = prod(a.dims[:-1], start=ONE)
+    return int(fewest.evaluate(known.smallest(fewest.symbols, dict.fromkeys(fewest.symbols, 1)))) >= rows
 
 
 def _branch(product: MatMul, constants: Container[Value]) -> _Branch:

@@ -1,4 +1,4 @@
-"""Concats, slices and splits in all positions: compiled and run at several sizes against ONNX Runtime.
+"""Concats, slices, splits, branches and residuals: compiled and run at several sizes against ONNX Runtime.
 
 Random graphs of them and of what may make, read or view their values; results of the model are among the parts, values
 have several readers or occur twice in one concat.
@@ -29,7 +29,7 @@ class Growing:
         self.rng = np.random.default_rng(seed)
         self.nodes: list[onnx.NodeProto] = []
         self.held: list[onnx.TensorProto] = []
-        self.values: dict[str, Shape] = {"x": (4, 6), "u": (4, 3)}
+        self.values: dict[str, Shape] = {"x": (8, 6), "u": (8, 3)}
 
     def pick(self, *choices: int) -> int:
         return int(self.rng.choice(choices))
@@ -65,6 +65,27 @@ class Growing:
         w = self.rng.standard_normal((k, width)).astype(np.float32) / k
         self.add("MatMul", [x, self.constant(w)], [(*outer, width)])
 
+    def branches(self) -> None:
+        """Two or three products of one value, with a row added to most."""
+        x = self.value()
+        *outer, k = self.values[x]
+        for width in ((3, 6), (4, 4, 2))[self.pick(0, 1)]:
+            w = self.rng.standard_normal((k, width)).astype(np.float32) / k
+            self.add("MatMul", [x, self.constant(w)], [(*outer, width)])
+            if self.pick(0, 1, 1):
+                row = self.rng.standard_normal(width).astype(np.float32)
+                self.add("Add", [list(self.values)[-1], self.constant(row)], [(*outer, width)])
+
+    def residual(self) -> None:
+        """Two products, and what they began with added."""
+        x = self.value()
+        *outer, k = self.values[x]
+        for width in (5, k):
+            *_, inner = self.values[last := x if width == 5 else list(self.values)[-1]]
+            w = self.rng.standard_normal((inner, width)).astype(np.float32) / inner
+            self.add("MatMul", [last, self.constant(w)], [(*outer, width)])
+        self.add("Add", [list(self.values)[-1], x], [(*outer, k)])
+
     def sum(self) -> None:
         x = self.value()
         others = [v for v, s in self.values.items() if s == self.values[x]]
@@ -75,10 +96,10 @@ class Growing:
         shape = self.values[x]
         axis = self.pick(*range(len(shape)))
 
-        def fits(other: Shape) -> bool:
-            return len(other) == len(shape) and all(a == b for i, (a, b) in enumerate(zip(shape, other, strict=True)) if i != axis)
+        def others(one: Shape) -> Shape:
+            return (*one[:axis], 0, *one[axis + 1 :])
 
-        names = [v for v, s in self.values.items() if fits(s)]
+        names = [v for v, s in self.values.items() if len(s) == len(shape) and others(s) == others(shape)]
         xs = [x, *(names[self.pick(*range(len(names)))] for _ in range(self.pick(1, 2, 3)))]
         whole = sum(self.values[n][axis] for n in xs)
         self.add("Concat", xs, [(*shape[:axis], whole, *shape[axis + 1 :])], axis=axis + 1)
@@ -132,7 +153,7 @@ class Growing:
     def model(self) -> onnx.ModelProto:
         makers = [
             self.unary, self.softmax, self.product, self.product, self.sum, self.concat, self.concat, self.concat,
-            self.split, self.slice, self.reshape, self.transpose, self.pad,
+            self.branches, self.residual, self.split, self.slice, self.reshape, self.transpose, self.pad,
         ]  # fmt: skip
         while len(self.nodes) < 14:
             makers[self.pick(*range(len(makers)))]()
@@ -154,10 +175,10 @@ def check(model: onnx.ModelProto, folder: Path, target: str, check: SemanticChec
     expect = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     for rows in (1, 3, 0):
         rng = np.random.default_rng(rows)
-        feeds = {
-            i.name: rng.standard_normal((rows, *(d.dim_value for d in i.type.tensor_type.shape.dim[1:]))).astype(np.float32)
-            for i in model.graph.input
-        }
+        feeds = {}
+        for given in model.graph.input:
+            shape = (rows, *(d.dim_value for d in given.type.tensor_type.shape.dim[1:]))
+            feeds[given.name] = rng.standard_normal(shape).astype(np.float32)
         wanted = dict(zip((o.name for o in model.graph.output), expect.run(None, feeds), strict=True))
         for threads in (1, 2):
             found = load(folder / "model.hrm", threads=threads).run(feeds)

@@ -74,7 +74,8 @@ def test_pairs_are_of_an_operand_and_a_result() -> None:
 
 def test_a_kernel_alone_runs_in_place() -> None:
     """What is computed twice is wrong there: no schedule may do that to a kernel that runs in place."""
-    step = "kernel.map (I: parallel n) reads(%x[I]) writes(%y[I]) {\n^(%0: f32):\n%1 = kernel.add %0, %0 : f32\nkernel.yield %1\n}"
+    step = "kernel.map (I: parallel n) reads(%x[I]) writes(%y[I]) {\n^(%0: f32):\n"
+    step += "%1 = kernel.add %0, %0 : f32\nkernel.yield %1\n}"
     text = (
         'kernel.func @k(%x: buffer<f32[n]>, %y: buffer<f32[n]>) {outputs = 1, scalars = ["n"], in_place = [0, 1]} {'
         + step.replace("I", "i")
