@@ -18,7 +18,7 @@ from typing import Any, Literal
 import ml_dtypes
 import numpy as np
 
-from headrace.ir.dims import Dim, DimLike, as_dim
+from headrace.ir.dims import Dim, DimLike, as_dim, dim_max
 from headrace.ir.errors import VerifyError
 
 Kind = Literal["float", "int", "uint", "bool", "string"]
@@ -172,7 +172,8 @@ class BufferType(Type):
         """Elements spanned from the first to the last, gaps included; 0 if any dim is 0 (dense) — see `bytes`."""
         if self.strides is None:
             return prod(self.dims, start=Dim.constant(1))
-        return sum((s * (d - 1) for s, d in zip(self.strides, self.dims, strict=True)), start=Dim.constant(1))
+        spanned = sum((s * (d - 1) for s, d in zip(self.strides, self.dims, strict=True)), start=Dim.constant(1))
+        return dim_max(spanned, 0)
 
     @property
     def bytes(self) -> Dim:

@@ -23,7 +23,7 @@ from headrace.ir.errors import DataError, ExecutionError
 from headrace.ir.graph.interpret import run_graph
 from headrace.ir.graph.ops.func import GraphFunc
 from headrace.ir.kernel.interpret import execute
-from headrace.ir.kernel.interpret.memory import OVERWRITTEN, UNDEFINED, WRITTEN, undefined
+from headrace.ir.kernel.interpret.memory import OVERWRITTEN, UNDEFINED, WRITTEN, layout, undefined
 from headrace.ir.kernel.ops.func import KernelFunc
 from headrace.ir.module import Module, module_of
 from headrace.ir.program.ops.program import Alloc, Check, Constant, Copy, Launch, ProgramFunc, Read, View
@@ -52,21 +52,22 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A part of a memory that holds a buffer: where it starts, and whose it is."""
+    """A part of a memory that holds a buffer: where it starts, how many elements it spans, and whose it is."""
 
     memory: Memory
     start: int
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
+    span: int
     owner: int
 
     @property
     def size(self) -> int:
-        return prod(self.shape) * self.dtype.itemsize
+        return self.span * self.dtype.itemsize
 
     @property
     def elements(self) -> Array:
-        """The content, flat: a view."""
+        """The content from the first element to the last, flat, what lies between the elements included: a view."""
         return self.memory.bytes[self.start : self.start + self.size].view(self.dtype)
 
     @property
@@ -167,7 +168,7 @@ class _Run:
         self.owners += 1
         memory = Memory(prod(shape) * dtype.itemsize)
         memory.bytes[:] = undefined(dtype, prod(shape)).view(np.uint8)
-        return Window(memory, 0, dtype, shape, self.owners)
+        return Window(memory, 0, dtype, shape, prod(shape), self.owners)
 
     def filled(self, kind: BufferType, array: Array) -> Window:
         window = self.own(kind)
@@ -183,7 +184,8 @@ class _Run:
         if start < 0 or start % 64:
             raise self.fail(operation, f"offset is {start}, expected a multiple of 64")
         self.owners += 1
-        window = Window(self.arena, start, kind.dtype.numpy, self.shape(kind), self.owners)
+        shape = self.shape(kind)
+        window = Window(self.arena, start, kind.dtype.numpy, shape, prod(shape), self.owners)
         self.arena.grow(start + window.size)
         return window
 
@@ -192,7 +194,10 @@ class _Run:
         declared = operation.type.dtype.bytes
         offset = int(operation.offset.evaluate(self.symbols))
         start = base.start + offset // declared * base.dtype.itemsize
-        window = Window(base.memory, start, base.dtype, self.shape(operation.type), base.owner)
+        shape, _, span = layout(operation.type, self.symbols)
+        window = Window(base.memory, start, base.dtype, shape, span, base.owner)
+        if not span:
+            return Window(base.memory, base.start, base.dtype, shape, 0, base.owner)  # an empty one lies anywhere
         if offset % declared or offset < 0 or start + window.size > base.start + base.size:
             raise self.fail(operation, f"bytes {offset} and on of {list(base.shape)} cannot hold {list(window.shape)}")
         return window

@@ -9,7 +9,7 @@ Of a result that is a value with padding around (`Pad.is_frame`) only the middle
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from headrace.ir.access import Access, AccessMap, Axis, SymbolRef
@@ -27,7 +27,7 @@ from headrace.ir.kernel.writer import KernelWriter
 from headrace.ir.module import module_of
 from headrace.ir.rewrite import Builder
 from headrace.ir.symbols import axes_of
-from headrace.ir.types import BufferType, TensorType
+from headrace.ir.types import BufferType
 from headrace.passes.lowering.names import Names, symbols_under
 from headrace.passes.lowering.row_cluster import write_rows
 from headrace.passes.lowering.structured import Context, set_arguments, structured
@@ -41,16 +41,21 @@ class LoweredCluster:
     inputs: tuple[int, ...]
 
 
-def lower_cluster(cluster: Cluster, name: str, facts: Facts) -> LoweredCluster:
-    """Raises PassError where the cluster is not of the form its operation describes."""
+def lower_cluster(
+    cluster: Cluster, name: str, facts: Facts, buffer: Callable[[Value], BufferType]
+) -> LoweredCluster:
+    """`buffer`: how an input or a result of the cluster lies in memory.
+
+    Raises PassError where the cluster is not of the form its operation describes.
+    """
     yielded = cluster.body.block.terminator.operands
-    names = Names(cluster)
     own = _own_kernel(cluster)
     constants = {} if own is not None else _small_constants(cluster)
     kept = tuple(i for i, a in enumerate(cluster.body.block.arguments) if a not in constants)
-    types = [_buffer(cluster.inputs[i].type) for i in kept] + [_buffer(r.type) for r in yielded]
+    types = [buffer(v) for v in (*(cluster.inputs[i] for i in kept), *cluster.results)]
     hints = [cluster.inputs[i].hint for i in kept] + [r.hint for r in cluster.results]
     body = Block(types, hints)
+    names = Names(cluster, types)
     buffers: dict[Value, Value] = {
         cluster.body.block.arguments[i]: body.arguments[place] for place, i in enumerate(kept)
     }
@@ -97,11 +102,6 @@ def middle(result: Value) -> tuple[Value, Index]:
     if pad is None or not pad.is_frame:
         return result, (ZERO,) * tensor(result).rank
     return pad.x, pad.before
-
-
-def _buffer(kind: object) -> BufferType:
-    assert isinstance(kind, TensorType)
-    return BufferType(kind.dtype, kind.dims)
 
 
 def _small_constants(cluster: Cluster) -> dict[Value, float | int | bool]:

@@ -16,15 +16,17 @@ from headrace.ir.core import Block, Operation, OpResult, Region, Value, producer
 from headrace.ir.dims import Dim, Facts
 from headrace.ir.errors import PassError
 from headrace.ir.graph.families import DataDims, GraphOp, Movement, tensor
-from headrace.ir.graph.lazy import lazy_values
 from headrace.ir.graph.ops.cluster import Cluster
+from headrace.ir.graph.ops.concat import Concat
 from headrace.ir.graph.ops.constant import Constant as GraphConstant
 from headrace.ir.graph.ops.func import GraphFunc, Return
 from headrace.ir.graph.ops.pad import Pad
+from headrace.ir.graph.ops.slice import Slice
+from headrace.ir.graph.places import Part, Places, operand_parts
 from headrace.ir.kernel.ops.func import KernelFunc
 from headrace.ir.program.ops.program import Alloc, Check, Constant, Copy, Launch, ProgramFunc, Read, View
 from headrace.ir.rewrite import Builder
-from headrace.ir.types import BufferType
+from headrace.ir.types import BufferType, Space
 from headrace.passes.lowering.cluster import lower_cluster
 from headrace.passes.lowering.names import Names
 from headrace.passes.lowering.padding import border_kernel
@@ -40,25 +42,25 @@ class HostLowering:
         self.constants: list[GraphFunc] = []
         self.names = Names(source)
         self.buffers: dict[Value, Value] = {}
-        self.targets: dict[Value, Value] = {}  # results of clusters that are computed in a caller's buffer
-        self.fixed = lazy_values(source.block)
+        self.places = settled(source)
+        self.fixed = self.places.lazy
 
     def lower(self) -> ProgramFunc:
         """The program; its kernels and constants' functions are in `kernels` and `constants`."""
         source = self.source
         returned = source.block.terminator.operands
-        types = [buffer_type(v, "global") for v in (*source.parameters, *returned)]
+        types = [buffer_type(v) for v in (*source.parameters, *returned)]
         hints = [p.hint for p in source.parameters] + [f"out_{n}" for n in source.output_names]
         body = Block(types, hints)
-        outputs = body.arguments[len(source.parameters) :]
+        self.outputs = body.arguments[len(source.parameters) :]
         self.builder = Builder(body)
         self.buffers.update(zip(source.parameters, body.arguments, strict=False))
-        copies = [(v, o) for v, o in zip(returned, outputs, strict=True) if not self._claim(v, o)]
         for operation in source.block.body:
             self.builder.location = operation.location
             self._lower(operation)
-        for value, output in copies:
-            self.builder.add(Copy(self._buffer(value), output))
+        for number, (value, output) in enumerate(zip(returned, self.outputs, strict=True)):
+            if number not in self.places.results:
+                self.builder.add(Copy(self._buffer(value), output))
         return ProgramFunc(
             source.symbol,
             Region(body),
@@ -68,17 +70,6 @@ class HostLowering:
             source.output_names,
         )
 
-    # ---- results in the caller's buffers -----------------------------------------------------------------
-
-    def _claim(self, value: Value, output: Value) -> bool:
-        """Lets the cluster behind `value`, through views, write into `output`.  False if none can."""
-        while isinstance(value, OpResult) and _is_view(value.operation) and value not in self.fixed:
-            value = value.operation.operands[0]
-        if producer(value, Cluster) is None or value in self.targets:
-            return False
-        self.targets[value] = output
-        return True
-
     # ---- operations --------------------------------------------------------------------------------------
 
     def _lower(self, operation: Operation) -> None:
@@ -87,9 +78,9 @@ class HostLowering:
         match operation:
             case Cluster():
                 self._cluster(operation)
-            case Movement() if operation.is_view:
+            case Movement() | Concat() | Pad() if _is_no_kernel(operation):
                 self._check_dims(operation, {})
-                self._view(operation)
+                self._buffer(operation.result)
             case _:
                 raise PassError(f"kernel.lower: {operation.name} at {operation.location} is in no cluster")
 
@@ -109,28 +100,13 @@ class HostLowering:
         for inner in cluster.walk():
             self._check_dims(inner, outside)
         name = self.names.fresh(_kernel_name(cluster))
-        lowered = lower_cluster(cluster, name, self.facts)
+        lowered = lower_cluster(cluster, name, self.facts, self._global)
         operands = [self._buffer(cluster.inputs[i]) for i in lowered.inputs]
-        results = []
-        for result in cluster.results:
-            target = self.targets.get(result)
-            kind = buffer_type(result, "arena" if target is None else "global")
-            if target is None:
-                self.buffers[result] = self.builder.add(Alloc(kind), result.hint).result
-            elif target.type == kind:
-                self.buffers[result] = target
-            else:
-                self.buffers[result] = self.builder.add(View(target, kind, Dim.constant(0)), result.hint).result
-            results.append(self.buffers[result])
-        for yielded, buffer in zip(cluster.body.block.terminator.operands, results, strict=True):
-            self._border(yielded, buffer)
+        results = [self._buffer(r) for r in cluster.results]
         self._launch(lowered.function, (*operands, *results))
 
-    def _border(self, result: Value, buffer: Value) -> None:
-        """Fills what a cluster's kernel leaves out of a padded result."""
-        pad = producer(result, Pad)
-        if pad is None or not pad.is_frame:
-            return
+    def _border(self, pad: Pad, buffer: Value) -> None:
+        """Fills what the kernels that make the middle leave out of a padded result."""
         kernel = border_kernel(pad, self.names.fresh("border"), self.facts)
         (kind,) = (p.type for p in kernel.parameters)
         assert isinstance(kind, BufferType) and isinstance(buffer.type, BufferType)
@@ -141,38 +117,86 @@ class HostLowering:
         self.kernels.append(kernel)
         self.builder.add(Launch(buffers, kernel.symbol, tuple(Dim.symbol(s) for s in kernel.scalars)))
 
-    def _view(self, view: Movement) -> None:
-        base = self._buffer(view.operands[0])
-        assert isinstance(base.type, BufferType)
-        kind = buffer_type(view.results[0], base.type.space)
-        self.buffers[view.results[0]] = self.builder.add(View(base, kind, Dim.constant(0)), view.results[0].hint).result
-
-    # ---- constants ---------------------------------------------------------------------------------------
+    # ---- buffers -----------------------------------------------------------------------------------------
 
     def _buffer(self, value: Value) -> Value:
+        """Where a value lies; memory is taken when the first of its parts is asked for."""
         if value not in self.buffers:
-            self.buffers[value] = self._constant(value)
+            part = self.places.part(value)
+            if value in self.fixed:
+                self.buffers[value] = self._constant(value)
+            elif part is not None:
+                self.buffers[value] = self._view(value, part)
+            else:
+                self.buffers[value] = self.builder.add(Alloc(self._type(value, "arena")), value.hint).result
+            self._frame(value)
         return self.buffers[value]
+
+    def _view(self, value: Value, part: Part) -> Value:
+        """The buffer of a value that is part of another; that one's own where it is all of it."""
+        whole = self.outputs[part.whole] if isinstance(part.whole, int) else self._buffer(part.whole)
+        assert isinstance(whole.type, BufferType)
+        kind = self._type(value, whole.type.space)
+        if kind == whole.type:
+            return whole
+        return self.builder.add(View(whole, kind, part.offset * kind.dtype.bytes), value.hint).result
+
+    def _frame(self, value: Value) -> None:
+        """A padded value's border is filled as soon as there is memory for it."""
+        cluster = producer(value, Cluster)
+        made = value if cluster is None else cluster.body.block.terminator.operands[cluster.results.index(value)]
+        pad = producer(made, Pad)
+        if pad is not None and pad.is_frame and value not in self.fixed:
+            self._border(pad, self.buffers[value])
+
+    def _type(self, value: Value, space: Space) -> BufferType:
+        """Of the buffer that holds a value."""
+        kind, strides = tensor(value), self.places.strides(value)
+        assert strides is not None, f"{kind} is no view"
+        return BufferType(kind.dtype, kind.dims, space, None if self.places.is_dense(value) else strides)
+
+    def _global(self, value: Value) -> BufferType:
+        """The same as a kernel's parameter."""
+        return self._type(value, "global")
+
+    # ---- constants ---------------------------------------------------------------------------------------
 
     def _constant(self, value: Value) -> Value:
         assert value in self.fixed, f"{value.type} has no buffer"
         known = producer(value, GraphConstant)
         if known is not None:
-            return self.builder.add(Constant(known.value, buffer_type(value, "global")), value.hint).result
+            return self.builder.add(Constant(known.value, buffer_type(value)), value.hint).result
         name = self.names.fresh(f"{value.hint or 'constant'}_value")
         self.constants.append(_outlined(value, name))
-        return self.builder.add(Constant(SymbolRef(name), buffer_type(value, "global")), value.hint).result
+        return self.builder.add(Constant(SymbolRef(name), buffer_type(value)), value.hint).result
 
 
-def buffer_type(value: Value, space: str) -> BufferType:
-    """The dense buffer that holds a tensor."""
+def buffer_type(value: Value) -> BufferType:
+    """The dense buffer in the caller's memory, or a constant's, that holds a tensor."""
     kind = tensor(value)
-    assert space == "arena" or space == "global"
-    return BufferType(kind.dtype, kind.dims, "arena" if space == "arena" else "global")
+    return BufferType(kind.dtype, kind.dims)
 
 
-def _is_view(operation: Operation) -> bool:
-    return isinstance(operation, Movement) and operation.is_view
+def settled(source: GraphFunc) -> Places:
+    """The places of all values: the operands of concats and paddings outside of clusters lie in these.
+
+    Raises PassError for an operand that cannot.
+    """
+    places = Places(source)
+    for operation in reversed(source.block.body):
+        if isinstance(operation, Concat | Pad) and operation.result not in places.lazy:
+            strides = places.strides(operation.result)
+            assert strides is not None, "a concat is no view"
+            for x, (first, inner) in zip(operation.operands, operand_parts(operation, strides), strict=True):
+                if not places.place(x, Part(operation.result, first, inner)):
+                    where = f"kernel.lower: {operation.name} at {operation.location}"
+                    raise PassError(f"{where}: an operand has another place; graph.place-parts must come before")
+    return places
+
+
+def _is_no_kernel(operation: Operation) -> bool:
+    """Whether an operation outside of clusters says only where values lie."""
+    return not isinstance(operation, Movement) or operation.is_view or isinstance(operation, Slice)
 
 
 def _outlined(value: Value, name: str) -> GraphFunc:

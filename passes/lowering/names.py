@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from headrace.ir.core import Operation
 from headrace.ir.symbols import axes_of, formulas
+from headrace.ir.types import Type
 
 
 class Names:
-    """Hands out names that no formula under `root` mentions."""
+    """Hands out names that no formula under `root` mentions, nor any of `types`."""
 
-    def __init__(self, root: Operation) -> None:
-        self.taken = symbols_under(root)
+    def __init__(self, root: Operation, types: Sequence[Type] = ()) -> None:
+        self.taken = symbols_under(root) | {s for kind in types for formula in formulas(kind) for s in formula.symbols}
 
     def fresh(self, wish: str) -> str:
         """`wish`, or the first of wish_1, wish_2, ... that is free."""

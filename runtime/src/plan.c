@@ -165,6 +165,8 @@ static hr_status evaluate_buffers(const hr_model *model, hr_plan *plan, const hr
         const hr_buffer *buffer = model->variant.program.buffers[i];
         int64_t offset = plan->slots[buffer->offset_slot], bytes = plan->slots[buffer->bytes_slot];
         uint64_t room = room_in(model, plan, buffer);
+        if (bytes == 0)
+            offset = 0; /* an empty part of an empty buffer: where it would begin says nothing */
         if (offset < 0 || bytes < 0 || (uint64_t)offset > room || (uint64_t)bytes > room - (uint64_t)offset)
             return hr_fail(error, HR_DAMAGED, "%s: buffer %u would be %lld bytes at %lld of %llu", model->file.name, i,
                            (long long)bytes, (long long)offset, (unsigned long long)room);

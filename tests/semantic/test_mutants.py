@@ -27,14 +27,15 @@ from headrace.ir.module import Module
 from headrace.ir.pass_base import Pass, PassContext
 from headrace.ir.pass_manager import Hooks, PassManager
 from headrace.ir.pipeline import Pipeline
+from headrace.ir.program.ops.program import Alloc
 from headrace.ir.semantic import SemanticCheck
 from headrace.ir.text import parse_module
 from headrace.ir.types import F32
-from headrace.passes.graph import canonicalize, fold_batch_norm, fold_constants
+from headrace.passes.graph import canonicalize, fold_batch_norm, fold_constants, merge_products, place_parts
 from headrace.passes.kernel import pack as pack_pass
 from headrace.passes.kernel import peel, prefetch_panels, tile
-from headrace.passes.lowering import cluster, elementary, padding, structured, widen
-from headrace.passes.program import plan_memory
+from headrace.passes.lowering import cluster, elementary, host, padding, structured, widen
+from headrace.passes.program import plan_memory, update_in_place
 from headrace.targets import find_target
 
 TEXT = """
@@ -62,6 +63,30 @@ module {
     %13 = graph.transpose %t {perm = [1, 2, 0]} : f32[3, 3, 3]
     %u = graph.sub %12, %13 : f32[3, 3, 3]
     graph.return %z, %u
+  }
+}
+"""
+
+# Branches of one input, a concat of what is made of them, and results with operands that are needed again or not.
+PARTS = """
+module {
+  graph.func @main(%x: f32[n, 8, 4]) {facts = ["n in [1, inf]"], input_names = ["x"], output_names = ["y", "z"]} {
+    %q = graph.constant {value = dense<[[1.0, 2.0], [-1.0, 0.5], [0.25, 1.0], [2.0, -0.5]]> : f32[4, 2]} : f32[4, 2]
+    %k = graph.constant {value = dense<[[0.5, 1.0], [1.0, -2.0], [-0.5, 0.75], [1.5, 1.0]]> : f32[4, 2]} : f32[4, 2]
+    %w = graph.constant {value = dense<[[0.5, 1.0, -0.5, 0.25], [1.0, -1.0, 0.5, 0.75], [-0.5, 0.5, 1.0, -1.0], [0.25, 1.0, -1.0, 0.5]]> : f32[4, 4]} : f32[4, 4]
+    %0 = graph.matmul %x, %q : f32[n, 8, 2]
+    %1 = graph.matmul %x, %k : f32[n, 8, 2]
+    %2 = graph.softmax %0 {axes = [1]} : f32[n, 8, 2]
+    %3 = graph.softmax %1 {axes = [2]} : f32[n, 8, 2]
+    %4 = graph.concat %2, %3 {axis = 2} : f32[n, 8, 4]
+    %5 = graph.matmul %4, %w : f32[n, 8, 4]
+    %6 = graph.tanh %5 : f32[n, 8, 4]
+    %7 = graph.matmul %6, %w : f32[n, 8, 4]
+    %8 = graph.add %7, %4 : f32[n, 8, 4]
+    %9 = graph.matmul %8, %w : f32[n, 8, 4]
+    %10 = graph.add %9, %4 : f32[n, 8, 4]
+    %y = graph.matmul %10, %w : f32[n, 8, 4]
+    graph.return %y, %1
   }
 }
 """
@@ -285,6 +310,34 @@ def bias() -> Patch:
     return elementary, "FORMATS", {**elementary.FORMATS, F32: replace(exact, bias=exact.bias + 1)}
 
 
+def all_from_the_first() -> Patch:
+    def wrong(x: Value, starts: Any, sizes: Any, steps: Any) -> Slice:
+        return Slice(x, tuple(s * 0 for s in starts), sizes, steps)
+
+    return merge_products, "Slice", wrong
+
+
+def parts_swapped() -> Patch:
+    right = place_parts._Placing._take_out
+
+    def wrong(self: Any, group: Any, concat: Any, pad: Any, xs: Any) -> None:
+        right(self, group, concat, pad, xs[::-1])
+
+    return place_parts._Placing, "_take_out", wrong
+
+
+def part_in_part() -> Patch:
+    right = host.operand_parts
+    return host, "operand_parts", lambda op, strides: [(start * 0, inner) for start, inner in right(op, strides)]
+
+
+def needed_again() -> Patch:
+    def wrong(old: Value, new: Value, launch: Operation, place: Mapping[Operation, int]) -> bool:
+        return all(producer(v, Alloc) is not None for v in (old, new)) and old is not new
+
+    return update_in_place, "_is_replaceable", wrong
+
+
 def never_meet() -> Patch:
     return plan_memory.Lifetime, "meets", lambda self, other: False
 
@@ -330,6 +383,10 @@ MUTANTS = (
     Mutant("coefficient of exp", "kernel.expand-math", coefficient),
     Mutant("coefficient of tanh", "kernel.expand-math", tanh_coefficient),
     Mutant("bias of the exponent", "kernel.expand-math", bias),
+    Mutant("all branches are the first", "graph.merge-products", all_from_the_first),
+    Mutant("parts in another order", "graph.place-parts", parts_swapped),
+    Mutant("parts that overlap", "kernel.lower", part_in_part),
+    Mutant("an operand that is needed again", "program.update-in-place", needed_again),
     Mutant("lifetimes ignored", "program.plan-memory", never_meet),
     Mutant("lifetimes cut short", "program.plan-memory", dead_early),
     Mutant("buffers too small", "program.plan-memory", too_small),
@@ -341,6 +398,7 @@ MUTANTS = (
 
 def models() -> Iterator[Module]:
     yield parse_module(TEXT)
+    yield parse_module(PARTS)
     yield import_model(model_path())
 
 
@@ -402,8 +460,8 @@ def verdict(mutant: Mutant) -> str:
 
 @pytest.mark.slow
 def test_mutants_are_named() -> None:
-    assert len(MUTANTS) == 33
+    assert len(MUTANTS) == 37
     verdicts = {mutant: verdict(mutant) for mutant in MUTANTS}
     for mutant, said in verdicts.items():
         print(f"{mutant.guilty:<24}{mutant.name:<40}{said}")
-    assert sum(said == "caught" for said in verdicts.values()) >= 30
+    assert sum(said == "caught" for said in verdicts.values()) >= 34

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from headrace.ir.access import Access
 from headrace.ir.bind import bind
 from headrace.ir.core import Operation
 from headrace.ir.errors import ExecutionError
+from headrace.ir.kernel.in_place import in_place
 from headrace.ir.kernel.interpret.copies import check_all_done
 from headrace.ir.kernel.interpret.lanes import Array, Chosen
 from headrace.ir.kernel.interpret.machine import Machine, parallel_axes
@@ -66,6 +67,11 @@ def run_kernel(
         span = layout(kind, known)[2]
         dtype = np.dtype(np.float64) if wide and kind.dtype.is_float else kind.dtype.numpy
         memories.append(Memory(undefined(dtype, span), np.zeros(span, np.uint8)))
+    for operand, result in in_place(function):
+        # As a launch may have it; which elements the kernel has written, the result still knows for itself.
+        shared = memories[operand.index].storage.copy()
+        memories[operand.index] = replace(memories[operand.index], storage=shared)
+        memories[result.index] = replace(memories[result.index], storage=shared)
     chosen = None
     if tasks is not None:
         chosen = _chosen_tasks(function, tasks)

@@ -9,8 +9,10 @@
       }
     }
 
-The last `outputs` parameters are written, the others read only; parameters never overlap.  `scalars` lists the
-dim symbols that the launch passes, in order: every symbol in the parameters' types and in the body that is no
+The last `outputs` parameters are written, the others read only; parameters never overlap, but for pairs of an operand
+and a result that `in_place` lists one after the other, as numbers of parameters: these may be the same buffer, whose
+elements are each read by the point that then writes it (`headrace.ir.kernel.in_place`).  `scalars` lists the dim
+symbols that the launch passes, in order: every symbol in the parameters' types and in the body that is no
 axis is among them.  The function has no results and its block no terminator.  `work`, where it is noted, is how
 many arithmetic operations a launch does and how many bytes of its buffers it touches, as formulas of the scalars
 (see `kernel.count-work`); it means nothing to what is computed.
@@ -36,6 +38,7 @@ class KernelFunc(Function):
     facts: tuple[str, ...] = ()
     scalars: tuple[str, ...] = ()
     work: tuple[Dim, ...] = ()
+    in_place: tuple[int, ...] = ()
 
     @property
     def inputs(self) -> tuple[BlockArgument, ...]:
@@ -53,9 +56,16 @@ class KernelFunc(Function):
         for parameter in self.parameters:
             if not isinstance(parameter.type, BufferType) or parameter.type.space != "global":
                 raise self.fail(f"parameter {parameter.index} is {parameter.type}, expected a buffer in space global")
-            unknown = {s for d in parameter.type.dims for s in d.symbols} - set(self.scalars)
+            sizes = (*parameter.type.dims, *(parameter.type.strides or ()))
+            unknown = {s for d in sizes for s in d.symbols} - set(self.scalars)
             if unknown:
                 raise self.fail(f"symbol {min(unknown)!r} of parameter {parameter.index} is not among the scalars")
+        first = len(self.parameters) - self.outputs
+        operands, results = self.in_place[::2], self.in_place[1::2]
+        if len(operands) != len(results) or not all(
+            0 <= o < first <= r < len(self.parameters) for o, r in zip(operands, results, strict=True)
+        ):
+            raise self.fail(f"in_place is {list(self.in_place)}, expected operands, each with a result behind it")
         if len(self.work) not in (0, 2):
             raise self.fail(f"work is {len(self.work)} formulas, expected two: operations and bytes")
         unknown = {s for d in self.work for s in d.symbols} - set(self.scalars)

@@ -87,7 +87,7 @@ class Alloc(Operation):
 
 @op("program.view")
 class View(Operation):
-    """The same memory with other dims, from `offset` bytes on."""
+    """The same memory with other dims, from `offset` bytes on: with strides, a part.  An empty one lies anywhere."""
 
     x: Value
     type: BufferType

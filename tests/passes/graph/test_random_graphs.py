@@ -37,6 +37,7 @@ from headrace.passes.graph.dce import Dce
 from headrace.passes.graph.decompose import Decompose
 from headrace.passes.graph.fold_batch_norm import FoldBatchNorm
 from headrace.passes.graph.fold_constants import FoldConstants
+from headrace.passes.graph.place_parts import PlaceParts
 from headrace.passes.graph.propagate_shapes import PropagateShapes
 from headrace.passes.kernel.lower import Lower
 from headrace.passes.program.plan_memory import PlanMemory
@@ -152,6 +153,8 @@ def test_the_road_to_clusters_keeps_the_meaning(module_bench: MakeBench, seed: i
     subject.run(Cluster(max_ops=8))
     _compare(before, subject.evaluate(arrays, SYMBOLS))
     _check_clusters(subject)
+    subject.run(PlaceParts())
+    _compare(before, subject.evaluate(arrays, SYMBOLS))
     subject.run(Lower())
     _compare(before, subject.evaluate(arrays, SYMBOLS))
     subject.run(PlanMemory())
