@@ -7,6 +7,7 @@ image a register tile, all taps written out: an element that several windows of 
 from __future__ import annotations
 
 from functools import cache
+from itertools import product
 from math import prod
 
 from headrace.ir.access import Access, Axis
@@ -16,10 +17,8 @@ from headrace.targets.cpu_contraction import peeled
 from headrace.targets.cpu_plan import Plan, symbols
 
 MOST_TAPS = 32  # written out; a larger window is a loop
-PATCHES = {  # (rows, columns) by number of vector registers: sums, a weight and a few inputs must fit
-    16: ((2, 4), (1, 7), (1, 8), (2, 2), (2, 3), (1, 4), (2, 1), (1, 2), (1, 1)),
-    32: ((2, 7), (2, 4), (4, 4), (1, 7), (1, 8), (2, 2), (1, 4), (2, 1), (1, 2), (1, 1)),
-}
+# Rows and columns of the register tile.
+PATCHES = ((2, 7), (2, 4), (4, 4), (1, 7), (1, 8), (2, 2), (2, 3), (1, 4), (2, 1), (1, 2), (1, 1))
 
 
 def is_window(plan: Plan) -> bool:
@@ -85,7 +84,7 @@ def _patch(plan: Plan, column: Axis, row: Axis | None) -> tuple[int, int]:
     reads = list(plan.op.reads)
     image = next(r for r in reads if column.name in symbols(r))
     strides = [_stride(image, a) for a in (row, column)]
-    registers = 32 if plan.facts.vector_registers >= 32 else 16
+    registers = plan.facts.vector_registers
     return _best((extents[0], extents[1]), (strides[0], strides[1]), tuple(taps), len(reads) > 1, registers)
 
 
@@ -109,8 +108,25 @@ def _best(
             if width
         ) * (extents[0] // patch[0])
 
-    able = [p for p in PATCHES[registers] if extents[0] % p[0] == 0 and p[1] <= extents[1]]
-    return min(able, key=time)
+    def fits(patch: tuple[int, int]) -> bool:
+        return extents[0] % patch[0] == 0 and patch[1] <= extents[1] and _live(patch, strides, taps) < registers
+
+    return min(filter(fits, PATCHES), key=time)
+
+
+def _live(patch: tuple[int, int], strides: tuple[int, int], taps: tuple[int, ...]) -> int:
+    """Registers that a patch takes at most: its sums, a weight, and each input from its first use to its last."""
+    rows, columns = (1, *taps)[-2:]
+    order = [*product(range(prod(taps[:-2])), range(rows), range(columns), range(patch[0]), range(patch[1]))]
+    uses = [(far, y * strides[0] + row, x * strides[1] + column) for far, row, column, y, x in order]
+    last = {place: time for time, place in enumerate(uses)}
+    live, most = set[tuple[int, int, int]](), 0
+    for time, place in enumerate(uses):
+        live.add(place)
+        most = max(most, len(live))
+        if last[place] == time:
+            live.remove(place)
+    return prod(patch) + 1 + most
 
 
 def _cycles(patch: tuple[int, int], strides: tuple[int, int], taps: tuple[int, ...], weighted: bool) -> float:

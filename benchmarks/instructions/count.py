@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 
 import headrace
-from benchmarks.instructions.models import Model
+from benchmarks.models import Model
 from headrace.codegen.workers import host
 from headrace.targets import find_target
 

@@ -7,7 +7,19 @@ yes, no or unknown.
 
 from headrace.ir.dims.algebra import Algebra, fold
 from headrace.ir.dims.expr import Dim, DimLike, ceildiv, dim_max, dim_min
-from headrace.ir.dims.facts import Facts
+from headrace.ir.dims.facts import Facts, constant_quotients
 from headrace.ir.dims.parse import as_dim, parse_dim
 
-__all__ = ["Algebra", "Dim", "DimLike", "Facts", "as_dim", "ceildiv", "dim_max", "dim_min", "fold", "parse_dim"]
+__all__ = [
+    "Algebra",
+    "Dim",
+    "DimLike",
+    "Facts",
+    "as_dim",
+    "ceildiv",
+    "constant_quotients",
+    "dim_max",
+    "dim_min",
+    "fold",
+    "parse_dim",
+]

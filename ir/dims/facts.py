@@ -233,7 +233,7 @@ class Facts:
 
     def _positive(self, dim: Dim) -> bool:
         """Whether dim >= 0 can be shown."""
-        quotients = _quotients(dim)
+        quotients = constant_quotients(dim)
         if len(quotients) <= _SEARCHED:
             return self._shown(dim, _DEPTH, {})
         return self._shown(dim, 0, {}) or self._shown_at_once(dim, quotients)
@@ -249,7 +249,7 @@ class Facts:
             if any(_is_below_zero(dim, name, value) for value in self._first_values(name)):
                 return False
             dim = dim.substitute({name: Dim.symbol(name) + _TRIED})
-            quotients = _quotients(dim)
+            quotients = constant_quotients(dim)
         return self._shown(_without(dim, quotients), _DEPTH, {})
 
     def _first_values(self, name: str) -> list[int]:
@@ -415,8 +415,8 @@ def _is_below_zero(dim: Dim, name: str, value: int) -> bool:
         return False  # a division by 0: there is no such run
 
 
-def _quotients(dim: Dim) -> list[Compound]:
-    """Those of its compounds that divide by a number."""
+def constant_quotients(dim: Dim) -> list[Compound]:
+    """The compounds of a formula that stand alone in a term and divide by a number."""
     return [a for a in _compounds(dim) if a.kind == "floordiv" and a.arguments[1].is_constant]
 
 

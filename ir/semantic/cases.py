@@ -15,7 +15,7 @@ import numpy as np
 
 from headrace.ir.access import REDUCTIONS, Axis
 from headrace.ir.core import Operation, OpResult, Value, producer, walk
-from headrace.ir.dims import Dim, Facts
+from headrace.ir.dims import Dim, Facts, constant_quotients
 from headrace.ir.errors import DimError
 from headrace.ir.graph.families import Reducing, tensor
 from headrace.ir.graph.ops.func import GraphFunc
@@ -55,12 +55,16 @@ DRAWS = (Draw(False, False), Draw(False, True), Draw(True, True))
 
 
 def kernel_cases(before: KernelFunc, after: KernelFunc) -> list[Case]:
-    """All symbols 1; one less than the narrowest tile; one more than the widest, no two symbols alike."""
+    """All symbols 1; one less than the narrowest tile; one more than the widest, no two symbols alike; then a whole
+    tile and a remainder with all its pieces along each divided extent, one at a time."""
     extents = sorted(set(_tile_extents(before)) | set(_tile_extents(after)))
     sizes = [[1], [extents[0] - 1 if extents and extents[0] > 2 else 2], [extents[-1] + 1 if extents else 3]]
     symbols = sorted(after.scalars)
     wanted = [dict.fromkeys(symbols, s[0]) for s in sizes[:2]]
     wanted.append({s: sizes[2][0] + 2 * i for i, s in enumerate(symbols)})
+    for symbol, by in dict.fromkeys(_divided(after)):
+        if symbol in symbols:
+            wanted.append({s: 2 * by - 1 if s == symbol else 1 for s in symbols})
     return _legal(before.known, wanted)
 
 
@@ -86,6 +90,16 @@ def _tile_extents(function: KernelFunc) -> Iterator[int]:
         for axis in _axes(operation):
             if axis.extent.is_constant and 1 < axis.extent.value <= WIDEST_TILE:
                 yield axis.extent.value
+
+
+def _divided(function: KernelFunc) -> Iterator[tuple[str, int]]:
+    """The numbers that extents are divided by, each with a symbol that decides the extent."""
+    for operation in function.walk():
+        for axis in _axes(operation):
+            for quotient in constant_quotients(axis.extent):
+                by = quotient.arguments[1].value
+                if 2 < by <= WIDEST_TILE and quotient.arguments[0].symbols:
+                    yield quotient.arguments[0].symbols[0], by
 
 
 def _axes(operation: Operation) -> tuple[Axis, ...]:

@@ -7,26 +7,23 @@ between them reach what the mutants touch: padding, epilogues, tails, live buffe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import pytest
+from planted import Mutant, Patch, missed, run
 
 from headrace.compiler.demo_data import model_path
 from headrace.compiler.frontends.onnx import import_model
 from headrace.ir.access import AccessMap
 from headrace.ir.core import Operation, Region, Value, producer
 from headrace.ir.dims import Dim
-from headrace.ir.errors import SemanticError
 from headrace.ir.graph.ops import arithmetic, conv, normalization, softmax, transpose
 from headrace.ir.graph.ops.slice import Slice
 from headrace.ir.kernel.ops import control
 from headrace.ir.module import Module
-from headrace.ir.pass_base import Pass, PassContext
-from headrace.ir.pass_manager import Hooks, PassManager
-from headrace.ir.pipeline import Pipeline
+from headrace.ir.pass_base import PassContext
 from headrace.ir.program.ops.program import Alloc
 from headrace.ir.semantic import SemanticCheck
 from headrace.ir.text import parse_module
@@ -36,7 +33,6 @@ from headrace.passes.kernel import pack as pack_pass
 from headrace.passes.kernel import peel, prefetch_panels, tile
 from headrace.passes.lowering import cluster, elementary, host, padding, structured, widen
 from headrace.passes.program import plan_memory, update_in_place
-from headrace.targets import find_target
 
 TEXT = """
 module {
@@ -90,18 +86,6 @@ module {
   }
 }
 """
-
-Patch = tuple[Any, str, Any]  # object, attribute, replacement
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """A bug in one pass."""
-
-    name: str
-    guilty: str
-    patch: Callable[[], Patch]
-
 
 # ---- the bugs ------------------------------------------------------------------------------------------------
 
@@ -402,36 +386,6 @@ def models() -> Iterator[Module]:
     yield import_model(model_path())
 
 
-class Planted:
-    """The semantic check, with the bug in place exactly while the guilty pass runs."""
-
-    def __init__(self, mutant: Mutant) -> None:
-        self.mutant = mutant
-        self.check = SemanticCheck()
-        self.active: Any = None
-        self.ran = False
-
-    def before(self, module: Module, pass_: Pass) -> None:
-        self.check.before(module, pass_)
-        if pass_.name == self.mutant.guilty:
-            place, name, wrong = self.mutant.patch()
-            self.active = mock.patch.object(place, name, wrong)
-            self.active.start()
-            self.ran = True
-
-    def after(self, module: Module, pass_: Pass) -> None:
-        if self.active is not None:
-            self.active.stop()
-            self.active = None
-        self.check.after(module, pass_)
-
-
-def run(module: Module, check: Any, preset: str) -> None:
-    _, target = find_target(preset)
-    context = PassContext(target.presets[preset], target.schedule)
-    PassManager(Pipeline.read(target.pipeline()), context, Hooks(verify_each="semantic", semantic=check)).run(module)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("preset", ["x86-64-v2", "x86-64-v3", "x86-64-v4", "aarch64"])
 def test_no_false_alarm(preset: str) -> None:
@@ -441,27 +395,7 @@ def test_no_false_alarm(preset: str) -> None:
         assert check.checked / (check.checked + len(check.unchecked)) >= 0.95, check.summary()
 
 
-def verdict(mutant: Mutant) -> str:
-    """`caught`, or what happened instead."""
-    said = "not noticed"
-    for module in models():
-        planted = Planted(mutant)
-        try:
-            run(module, planted, "x86-64-v2")
-        except SemanticError as error:
-            return "caught" if mutant.guilty in str(error) else f"blamed wrongly: {error}"
-        except Exception as error:
-            said = f"{type(error).__name__}: {error}"
-        finally:
-            if planted.active is not None:
-                planted.active.stop()
-    return said
-
-
 @pytest.mark.slow
 def test_mutants_are_named() -> None:
     assert len(MUTANTS) == 37
-    verdicts = {mutant: verdict(mutant) for mutant in MUTANTS}
-    for mutant, said in verdicts.items():
-        print(f"{mutant.guilty:<24}{mutant.name:<40}{said}")
-    assert sum(said == "caught" for said in verdicts.values()) >= 34
+    assert not missed(MUTANTS, models)
