@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any, Literal
@@ -161,6 +162,10 @@ class BufferType(Type):
         for dim in reversed(self.dims[1:]):
             strides.insert(0, strides[0] * dim)
         return tuple(strides) if self.dims else ()
+
+    def element_at(self, indices: Sequence[Dim]) -> Dim:
+        """The number of an element in memory, counted from the first one."""
+        return sum((i * s for i, s in zip(indices, self.element_strides, strict=True)), start=Dim.constant(0))
 
     @property
     def elements(self) -> Dim:

@@ -138,6 +138,8 @@ class _Function:
                 self._load(operation)
             case memory.Store():
                 self._store(operation)
+            case memory.Prefetch():
+                pass  # a hint that C has no word for
             case convert.Constant():
                 self._define(operation, lambda lane: literal(operation.value, element_dtype(operation.result.type)))
             case convert.Index():

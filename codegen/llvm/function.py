@@ -32,7 +32,7 @@ from headrace.ir.kernel.ops.control import Barrier, For, If, Parallel, Yield
 from headrace.ir.kernel.ops.convert import Constant, Holds, Index, Mask
 from headrace.ir.kernel.ops.func import KernelFunc
 from headrace.ir.kernel.ops.lookup import Check, Let
-from headrace.ir.kernel.ops.memory import Alloc, CopyAsync, Load, Store, Wait
+from headrace.ir.kernel.ops.memory import Alloc, CopyAsync, Load, Prefetch, Store, Wait
 from headrace.ir.kernel.ops.structured import Structured
 from headrace.ir.kernel.tasks import task_axes
 from headrace.ir.types import BufferType
@@ -167,6 +167,8 @@ class FunctionEmitter:
                 self.values[operation.result] = self._load(operation)
             case Store():
                 self._store(operation)
+            case Prefetch():
+                memory.prefetch(self.code, self._place_of_prefetch(operation))
             case Index():
                 value = operation.value.substitute(self.unrolled)
                 self.values[operation.result] = lanes.index(
@@ -344,6 +346,12 @@ class FunctionEmitter:
             raise self._refuse(operation, "a masked load of a register buffer")
         start, step = self._flat_index(operation)
         return self.registers.load(self.code, buffer, start, step, operation.lanes)
+
+    def _place_of_prefetch(self, operation: Prefetch) -> Place:
+        buffer = operation.source.value
+        assert isinstance(buffer.type, BufferType)
+        start = buffer.type.element_at(operation.source.map.indices).substitute(self.unrolled)
+        return Place(self.pointers[buffer], buffer.type.dtype, start, Dim.constant(0), 1)
 
     def _store(self, operation: Store) -> None:
         buffer, value = operation.target.value, self.values[operation.value]

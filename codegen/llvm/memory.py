@@ -55,6 +55,13 @@ def _moved(code: Code, dtype: DType, pointer: str, level: int, part: tuple[Term,
     return code.add(f"getelementptr {memory_name(dtype)}, ptr {pointer}, i64 {code.sum_of(part, level)}")
 
 
+def prefetch(code: Code, place: Place) -> None:
+    """Asks for the cache line of an element, to be read from the second level on."""
+    kind = "i32"
+    arguments = [("ptr", address(code, place)), (kind, "0"), (kind, "2"), (kind, "1")]  # a read, locality 2, of data
+    code.call_void("llvm.prefetch.p0", arguments)
+
+
 # ---- loads -----------------------------------------------------------------------------------------------------
 
 

@@ -123,12 +123,9 @@ def is_register(value: Value) -> bool:
 def flat_index(operation: Load | Store) -> tuple[Dim, Dim]:
     """(element of lane 0, step from lane to lane) in the buffer, as formulas."""
     access = operation.source if isinstance(operation, Load) else operation.target
-    strides = _type(access.value).element_strides
-    start, step = Dim.constant(0), Dim.constant(0)
-    for index, stride, lane_step in zip(access.map.indices, strides, operation.lane_steps, strict=True):
-        start = start + index * stride
-        step = step + stride * lane_step
-    return start, step
+    kind = _type(access.value)
+    steps = tuple(Dim.constant(s) for s in operation.lane_steps)
+    return kind.element_at(access.map.indices), kind.element_at(steps)
 
 
 def _buffer(operation: Load | Store) -> Value:

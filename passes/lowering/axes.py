@@ -43,7 +43,7 @@ def set_axes(op: Structured, rewriter: Rewriter, axes: Sequence[Axis]) -> None:
         rewriter.set_attribute(op, "axes", tuple(axes))
 
 
-def rewrite_formulas(op: Structured, rewriter: Rewriter, values: Mapping[str, DimLike]) -> None:
+def rewrite_formulas(op: Operation, rewriter: Rewriter, values: Mapping[str, DimLike]) -> None:
     """Substitutes axis names in every formula of the operation and its regions; axes stay as they are."""
     for inner in op.walk():
         for name, attribute in list(inner.attributes.items()):

@@ -18,6 +18,7 @@ from headrace.compiler.demo_data import model_path
 from headrace.compiler.frontends.onnx import import_model
 from headrace.ir.access import AccessMap
 from headrace.ir.core import Operation, Region, Value, producer
+from headrace.ir.dims import Dim
 from headrace.ir.errors import SemanticError
 from headrace.ir.graph.ops import arithmetic, conv, normalization, softmax, transpose
 from headrace.ir.graph.ops.slice import Slice
@@ -30,7 +31,7 @@ from headrace.ir.semantic import SemanticCheck
 from headrace.ir.text import parse_module
 from headrace.ir.types import F32
 from headrace.passes.graph import canonicalize, fold_batch_norm, fold_constants
-from headrace.passes.kernel import flatten, peel, tile
+from headrace.passes.kernel import flatten, peel, prefetch_panels, tile
 from headrace.passes.kernel import pack as pack_pass
 from headrace.passes.lowering import cluster, elementary, padding, structured, widen
 from headrace.passes.program import plan_memory
@@ -265,6 +266,15 @@ def one_row_too_few() -> Patch:
     return peel.Peel, "_part", wrong
 
 
+def first_steps_only() -> Patch:
+    right = prefetch_panels.rewrite_formulas
+
+    def wrong(op: Operation, rewriter: Any, values: Mapping[str, Any]) -> None:
+        right(op, rewriter, {k: Dim.symbol(v.symbols[0]) for k, v in values.items()})
+
+    return prefetch_panels, "rewrite_formulas", wrong
+
+
 def coefficient() -> Patch:
     exact = elementary.FORMATS[F32]
     wrong = replace(exact, exp=(exact.exp[0] * 1.001, *exact.exp[1:]))
@@ -324,6 +334,7 @@ MUTANTS = (
     Mutant("the last rows from the first row on", "kernel.peel", from_the_first_row),
     Mutant("one row too few", "kernel.peel", one_row_too_few),
     Mutant("no pieces", "kernel.peel", kept_condition),
+    Mutant("some steps of a panel again and again", "kernel.prefetch-panels", first_steps_only),
     Mutant("coefficient of exp", "kernel.expand-math", coefficient),
     Mutant("coefficient of tanh", "kernel.expand-math", tanh_coefficient),
     Mutant("bias of the exponent", "kernel.expand-math", bias),
@@ -399,7 +410,7 @@ def verdict(mutant: Mutant) -> str:
 
 @pytest.mark.slow
 def test_mutants_are_named() -> None:
-    assert len(MUTANTS) == 33
+    assert len(MUTANTS) == 34
     verdicts = {mutant: verdict(mutant) for mutant in MUTANTS}
     for mutant, said in verdicts.items():
         print(f"{mutant.guilty:<24}{mutant.name:<40}{said}")

@@ -20,7 +20,7 @@ from headrace.ir.kernel.ops.convert import (
     TakeLanes,
 )
 from headrace.ir.kernel.ops.lookup import Check, Let
-from headrace.ir.kernel.ops.memory import Alloc, CopyAsync, Load, Store, Wait
+from headrace.ir.kernel.ops.memory import Alloc, CopyAsync, Load, Prefetch, Store, Wait
 from headrace.ir.kernel.ops.scalar import Fma, Select
 from headrace.ir.kernel.ops.structured import Map, Reduce
 
@@ -43,6 +43,7 @@ STEPS: Translators = {
     Alloc: touch.alloc,
     Load: touch.load_step,
     Store: touch.store_step,
+    Prefetch: touch.prefetch_step,
     CopyAsync: copies.copy_async,
     Wait: copies.wait,
     Check: lookups.check,

@@ -9,7 +9,7 @@ import numpy as np
 from headrace.ir.kernel.interpret.accesses import load, store
 from headrace.ir.kernel.interpret.machine import Machine, Step
 from headrace.ir.kernel.interpret.memory import Buffer, layout, undefined
-from headrace.ir.kernel.ops.memory import Alloc, Load, Store
+from headrace.ir.kernel.ops.memory import Alloc, Load, Prefetch, Store
 
 
 def alloc(machine: Machine, operation: Alloc) -> Step:
@@ -53,5 +53,14 @@ def store_step(machine: Machine, operation: Store) -> Step:
     def run() -> None:
         given = None if mask is None else values[mask]
         store(operation, lanes, values[target], plan, values[value], given)
+
+    return run
+
+
+def prefetch_step(machine: Machine, operation: Prefetch) -> Step:
+    """Changes nothing that can be seen."""
+
+    def run() -> None:
+        pass
 
     return run

@@ -7,6 +7,7 @@
     kernel.store %v, %y[i, j] mask(%p)
     %k = kernel.copy_async %x[i, 0], %s[0, 0] {count = 32} : token
     kernel.wait tokens(%k)
+    kernel.prefetch %w[p + 1, 0, k*3]
 
 Vector accesses step along the last dim by 1 unless `steps` gives the step of each dim per lane.  A lane whose
 mask is false touches no memory, and loads `otherwise`.  Every unmasked access must lie inside the buffer.
@@ -143,3 +144,22 @@ class Wait(Operation):
         for token in self.tokens:
             if not isinstance(token.type, TokenType):
                 raise self.fail(f"waits for {token.type}, expected a token")
+
+
+@op("kernel.prefetch")
+class Prefetch(Operation):
+    """Says that the element will be read soon: moves its cache line to the second level, and changes nothing.
+
+    Indices may lie outside the buffer: what counts is the address that they stand for.
+    """
+
+    source: Access
+
+    is_pure = False
+
+    def verify_op(self) -> None:
+        kind = self.source.value.type
+        if not isinstance(kind, BufferType) or kind.space == "register":
+            raise self.fail(f"operand is {kind}, expected a buffer in memory")
+        if len(self.source.map.indices) != kind.rank:
+            raise self.fail(f"{len(self.source.map.indices)} indices for {kind}")

@@ -305,3 +305,16 @@ def test_a_failed_check_returns_its_site_and_leaves_its_values(in_c: Any) -> Non
     whole = ctypes.c_int64(0), ctypes.c_int64(4)
     assert entry(pointers, scalars, ctypes.c_void_p(scratch.ctypes.data), *whole) == 1
     np.testing.assert_array_equal(scratch, [7, 5])
+
+
+def test_a_prefetch_has_no_form_in_c(in_c: Any) -> None:
+    text = """
+    kernel.func @f(%x: buffer<f32[n]>, %y: buffer<f32[n]>) {outputs = 1, scalars = ["n"]} {
+      kernel.parallel (i: task n) {
+        kernel.prefetch %x[i + n]
+        %v = kernel.load %x[i] : f32
+        kernel.store %v, %y[i]
+      }
+    }
+    """
+    check(in_c, text, [data("f32", 5)], n=5)

@@ -241,3 +241,17 @@ def test_a_function_too_long_is_refused() -> None:
     """
     with pytest.raises(CodegenError, match=r"kernel @f: more than \d+ instructions after unrolling"):
         emit_module(functions(text), find_target("x86-64-v3")[1].presets["x86-64-v3"])
+
+
+def test_a_prefetch_changes_nothing_and_may_lie_outside(toolchain: Any) -> None:
+    text = """
+    kernel.func @f(%x: buffer<f32[n, 3]>, %y: buffer<f32[n]>) {outputs = 1, scalars = ["n"]} {
+      kernel.parallel (i: task n) {
+        kernel.prefetch %x[i + n, 1000000]
+        %v = kernel.load %x[i, 1] : f32
+        kernel.store %v, %y[i]
+      }
+    }
+    """
+    check(toolchain, text, [data("f32", 4, 3)], n=4)
+    assert "call void @llvm.prefetch.p0(" in emit_module(functions(text), find_target("x86-64-v3")[1].presets["x86-64-v3"])

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headrace.ir.errors import KernelFault
+from headrace.ir.errors import KernelFault, VerifyError
 from headrace.ir.kernel.interpret import KernelRun, run_kernel
 from headrace.ir.kernel.ops.func import KernelFunc
 from headrace.ir.text import parse_module
@@ -89,6 +89,21 @@ def test_strided_memory_is_addressed_by_its_strides() -> None:
     """, "%x: buffer<f32[2, n]>, %y: buffer<f32[n, 2]>")  # fmt: skip
     x = numbers(6).reshape(2, 3)
     assert np.array_equal(run(text, x).outputs[0], x.T)
+
+
+def test_a_prefetch_changes_nothing_and_may_lie_outside() -> None:
+    text = kernel("""
+      kernel.parallel (i: task n) {
+        kernel.prefetch %x[i + n]
+        %v = kernel.load %x[i] : f32
+        kernel.store %v, %y[i]
+      }
+    """)  # fmt: skip
+    assert np.array_equal(run(text, numbers(5)).outputs[0], numbers(5))
+    with pytest.raises(VerifyError, match=r"2 indices for buffer<f32\[n\]>"):
+        run(text.replace("%x[i + n]", "%x[i, n]"), numbers(5))
+    with pytest.raises(VerifyError, match=r"operand is f32, expected a buffer in memory"):
+        run(text.replace("%y[i]", "%y[i]\nkernel.prefetch %v[0]"), numbers(5))
 
 
 def test_a_loop_whose_length_differs_from_lane_to_lane() -> None:
