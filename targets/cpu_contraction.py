@@ -39,6 +39,7 @@ BUSY = 8  # independent sums that keep two multiply-add units of four cycles' la
 UNKNOWN = 128  # what an extent is taken for that is known at run time only
 # Rows: a tile for many, whose number leaves no remainder to prefer one height for, is to be good for a single one, too.
 UNKNOWN_ROWS = (1, 120, 120, 120, 120)
+FROM_CACHE = 1.25  # cycles that a vector of a single row takes, which no other row shares
 
 
 def is_contraction(plan: Plan) -> bool:
@@ -167,7 +168,8 @@ def _best(counts: tuple[int, ...], above: int, columns: int, lanes: int, registe
         for low, high in _splits(height):
             if (low <= max(counts) and high <= above) or (high == 1 and low == 1):
                 shape = Shape(low, high, width)
-                time = sum(_time(rows, above, columns, lanes, shape) / rows for rows in counts)
+                load = FROM_CACHE if len(counts) > 1 else 0.0
+                time = sum(_time(rows, above, columns, lanes, shape, load) / rows for rows in counts)
                 found.append((time, number, shape))
     if not found:
         return Shape(1, 1, TILES[registers][-1][1])
@@ -182,14 +184,14 @@ def _splits(height: int) -> Iterator[tuple[int, int]]:
             yield height // high, high
 
 
-def _time(rows: int, above: int, columns: int, lanes: int, shape: Shape) -> float:
+def _time(rows: int, above: int, columns: int, lanes: int, shape: Shape, load: float) -> float:
     """Cycles for each step of the reduction, over the whole result."""
     heights = [(shape.rows, rows // shape.rows)]
     heights += [(p, 1) for p in pieces(rows % shape.rows)]
     layers = [(shape.above, above // shape.above)] + [(p, 1) for p in pieces(above % shape.above)]
     panels = ceil(columns / (lanes * shape.vectors))
     return sum(
-        many * often * panels * _cycles(height * layer, shape.vectors)
+        many * often * panels * _cycles(height * layer, shape.vectors, load)
         for height, many in heights
         for layer, often in layers
     )
@@ -207,7 +209,7 @@ def peeled(extent: Dim, tile: int) -> list[int]:
     return pieces(extent.value % tile)
 
 
-def _cycles(rows: int, vectors: int) -> float:
-    """Of one step: two multiply-adds and two loads start in a cycle, a sum waits four for its next term, and a vector
-    comes from the second-level cache in a little more than one."""
-    return max(rows * vectors, rows + vectors, BUSY, 2.5 * vectors) / 2 + vectors / 64
+def _cycles(rows: int, vectors: int, load: float) -> float:
+    """Of one step: two multiply-adds and two loads start in a cycle, a sum waits four for its next term; `load` cycles
+    for a vector to come from the cache."""
+    return max(rows * vectors / 2, (rows + vectors) / 2, BUSY / 2, load * vectors) + vectors / 64
