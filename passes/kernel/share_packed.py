@@ -14,7 +14,7 @@ A model whose embedding is also its last matrix would hold both forms, and the e
 the packed one, are few.  So the table is stored once.
 
 Needs: kernels that a schedule has shaped, of structured operations.  Leaves: no other use of the table as it was.
-Refuses: tables that are read otherwise than at an index that is looked up, and forms that are no transposes and panels
+Refuses: tables whose panels are cut along anything but what is looked up, and forms that are no transposes and panels
 of the whole table.
 """
 
@@ -41,6 +41,7 @@ from headrace.ir.rewrite import Rewriter
 from headrace.ir.types import BufferType
 
 Index = tuple[Dim, ...]
+ZERO = Dim.constant(0)
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class SharePacked(Pass):
                 tables.setdefault(constant.value, []).append(constant)
         for ref, constants in tables.items():
             places = _places(module, constants)
-            if places and all(_is_looked_up(module, *place) for place in places):
+            if places and all(_is_looked_up(module, packed[ref], *place) for place in places):
                 for place in places:
                     _read_packed(module, *place, packed[ref], rewriter)
                 for constant in constants:
@@ -84,6 +85,18 @@ class _Form:
                 cut, rest = index[step.dim], (*index[: step.dim], *index[step.dim + 1 :])
                 index = (facts.simplify(cut // step.by), *rest, facts.simplify(cut % step.by))
         return index
+
+    def cut(self, index: Index) -> list[Dim]:
+        """Which of the indices are cut into panels."""
+        found = list[Dim]()
+        for step in self.steps:
+            if isinstance(step, Transpose):
+                index = tuple(index[p] for p in step.perm)
+            else:
+                assert isinstance(step, Pack)
+                found.append(index[step.dim])
+                index = (ZERO, *index[: step.dim], *index[step.dim + 1 :], ZERO)
+        return found
 
 
 def _packed_forms(module: Module) -> dict[ConstantRef, _Form]:
@@ -118,19 +131,22 @@ def _places(module: Module, constants: Sequence[Constant]) -> list[tuple[str, in
     return places if len(launches) == len(users) else None
 
 
-def _is_looked_up(module: Module, kernel: str, number: int) -> bool:
-    """Whether maps alone read the parameter, and only at what they have looked up."""
+def _is_looked_up(module: Module, form: _Form, kernel: str, number: int) -> bool:
+    """Whether maps alone read the parameter, and what the form cuts into panels is only what they have looked up."""
     function = module.function(kernel)
     parameter = function.parameters[number]
-    return all(isinstance(user, Map) and _looks_up(user, parameter) for user in parameter.users)
+    return all(isinstance(user, Map) and _looks_up(user, parameter, form) for user in parameter.users)
 
 
-def _looks_up(map: Map, parameter: Value) -> bool:
-    names = {axis.name for axis in map.found}
+def _looks_up(map: Map, parameter: Value, form: _Form) -> bool:
     reads = [a.map for a in map.reads if a.value is parameter]
     # Elsewhere than among the reads: it is looked up in, and has to stay as it is.
     alone = len(reads) == sum(value is parameter for value in map.operands)
-    return alone and all(m.otherwise is None and names & {s for d in m.indices for s in d.symbols} for m in reads)
+    names = {axis.name for axis in map.found}
+    # A formula that rounds an axis is not linear in it: such an axis could not be lanes.
+    return alone and all(
+        m.otherwise is None and all(set(d.symbols) <= names for d in form.cut(m.indices)) for m in reads
+    )
 
 
 def _read_packed(module: Module, kernel: str, number: int, form: _Form, rewriter: Rewriter) -> None:
