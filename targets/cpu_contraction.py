@@ -36,7 +36,10 @@ TILES = {
     ),
 }  # fmt: skip
 BUSY = 8  # independent sums that keep two multiply-add units of four cycles' latency busy
-UNKNOWN_ROWS = 128  # what an extent is taken for that is known at run time only
+UNKNOWN = 128  # what an extent is taken for that is known at run time only
+# Rows: a tile for many, whose number leaves no remainder to prefer one height for, is to be good for a single one, too.
+UNKNOWN_ROWS = (1, 120, 120, 120, 120)
+FROM_CACHE = 1.25  # cycles that a vector of a single row takes, which no other row shares
 
 
 def is_contraction(plan: Plan) -> bool:
@@ -114,7 +117,7 @@ def _panels_together(plan: Plan, vector: Axis, width: int) -> int:
     steps = 1
     for axis in plan.op.axes:
         if axis.kind == "reduction":
-            steps *= axis.extent.value if axis.extent.is_constant else UNKNOWN_ROWS
+            steps *= axis.extent.value if axis.extent.is_constant else UNKNOWN
     most = plan.facts.l2_bytes // 2 // (steps * width * 4)
     panels = ceildiv(vector.extent, width)
     if not panels.is_constant:
@@ -148,19 +151,26 @@ class Shape:
 
 
 def best_shape(rows: Dim, above: Dim, columns: Dim, lanes: int, registers: int) -> Shape:
-    """The tile for a result of `above` times `rows` rows and `columns` columns."""
-    numbers = [d.value if d.is_constant else UNKNOWN_ROWS for d in (rows, above, columns)]
-    return _best(*numbers, lanes, 32 if registers >= 32 else 16)
+    """The tile for a result of `above` times `rows` rows and `columns` columns.
+
+    Of two numbers of rows known at run time only, the second one fills the tile: the first may be a batch of 1.
+    """
+    counts = (rows.value,) if rows.is_constant else UNKNOWN_ROWS
+    layers = above.value if above.is_constant else UNKNOWN if max(counts) < BUSY else 1
+    wide = columns.value if columns.is_constant else UNKNOWN
+    return _best(counts, layers, wide, lanes, 32 if registers >= 32 else 16)
 
 
 @cache
-def _best(rows: int, above: int, columns: int, lanes: int, registers: int) -> Shape:
+def _best(counts: tuple[int, ...], above: int, columns: int, lanes: int, registers: int) -> Shape:
     found: list[tuple[float, int, Shape]] = []
     for number, (height, width) in enumerate(TILES[registers]):
         for low, high in _splits(height):
-            if (low <= rows and high <= above) or (high == 1 and low == 1):
+            if (low <= max(counts) and high <= above) or (high == 1 and low == 1):
                 shape = Shape(low, high, width)
-                found.append((_time(rows, above, columns, lanes, shape), number, shape))
+                load = FROM_CACHE if len(counts) > 1 else 0.0
+                time = sum(_time(rows, above, columns, lanes, shape, load) / rows for rows in counts)
+                found.append((time, number, shape))
     if not found:
         return Shape(1, 1, TILES[registers][-1][1])
     return min(found, key=lambda f: f[:2])[2]
@@ -174,14 +184,14 @@ def _splits(height: int) -> Iterator[tuple[int, int]]:
             yield height // high, high
 
 
-def _time(rows: int, above: int, columns: int, lanes: int, shape: Shape) -> float:
+def _time(rows: int, above: int, columns: int, lanes: int, shape: Shape, load: float) -> float:
     """Cycles for each step of the reduction, over the whole result."""
     heights = [(shape.rows, rows // shape.rows)]
     heights += [(p, 1) for p in pieces(rows % shape.rows)]
     layers = [(shape.above, above // shape.above)] + [(p, 1) for p in pieces(above % shape.above)]
     panels = ceil(columns / (lanes * shape.vectors))
     return sum(
-        many * often * panels * _cycles(height * layer, shape.vectors)
+        many * often * panels * _cycles(height * layer, shape.vectors, load)
         for height, many in heights
         for layer, often in layers
     )
@@ -199,6 +209,7 @@ def peeled(extent: Dim, tile: int) -> list[int]:
     return pieces(extent.value % tile)
 
 
-def _cycles(rows: int, vectors: int) -> float:
-    """Of one step: two multiply-adds and two loads start in a cycle, a sum waits four for its next term."""
-    return max(rows * vectors, rows + vectors, BUSY) / 2 + vectors / 64
+def _cycles(rows: int, vectors: int, load: float) -> float:
+    """Of one step: two multiply-adds and two loads start in a cycle, a sum waits four for its next term; `load` cycles
+    for a vector to come from the cache."""
+    return max(rows * vectors / 2, (rows + vectors) / 2, BUSY / 2, load * vectors) + vectors / 64

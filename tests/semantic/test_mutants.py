@@ -29,8 +29,8 @@ from headrace.ir.semantic import SemanticCheck
 from headrace.ir.text import parse_module
 from headrace.ir.types import F32
 from headrace.passes.graph import canonicalize, fold_batch_norm, fold_constants, merge_products, place_parts
+from headrace.passes.kernel import flatten, peel, prefetch_panels, tile
 from headrace.passes.kernel import pack as pack_pass
-from headrace.passes.kernel import peel, prefetch_panels, tile
 from headrace.passes.lowering import cluster, elementary, host, padding, structured, widen
 from headrace.passes.program import plan_memory, update_in_place
 
@@ -197,6 +197,13 @@ def other_way() -> Patch:
     return transpose.Transpose, "source", wrong
 
 
+def in_any_order() -> Patch:
+    def wrong(access: Any, outer: Any, inner: Any, mentioned: Any) -> int | None:
+        return mentioned[0] if len(mentioned) == 2 and mentioned[0] + 1 == mentioned[1] else None
+
+    return flatten, "_place", wrong
+
+
 def no_tail() -> Patch:
     return tile, "ceildiv", lambda extent, by: extent // by
 
@@ -354,6 +361,7 @@ MUTANTS = (
     Mutant("a row beside the middle", "kernel.lower", beside_the_middle),
     Mutant("epilogue dropped", "kernel.lower", dropped_bias),
     Mutant("inverse permutation", "kernel.lower", other_way),
+    Mutant("rows in another order", "kernel.flatten", in_any_order),
     Mutant("tail lost", "kernel.tile", no_tail),
     Mutant("condition lost", "kernel.tile", no_condition),
     Mutant("elements written twice", "kernel.tile", shifted_index),
@@ -397,5 +405,5 @@ def test_no_false_alarm(preset: str) -> None:
 
 @pytest.mark.slow
 def test_mutants_are_named() -> None:
-    assert len(MUTANTS) == 37
+    assert len(MUTANTS) == 38
     assert not missed(MUTANTS, models)
