@@ -16,6 +16,7 @@ from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, TensorPro
 from onnx.defs import onnx_opset_version
 
 from headrace.compiler.frontends.onnx import schema as onnx_schema
+from headrace.compiler.frontends.onnx.branches import is_squeezed_where, squeezes_or_hands_on
 from headrace.compiler.frontends.onnx.inputs import Shapes, Symbols, input_types
 from headrace.compiler.frontends.onnx.node import Node, NodeUnsupported, plain_attribute
 from headrace.compiler.frontends.onnx.order import ordered
@@ -280,10 +281,20 @@ class _Import:
         condition = inputs[0]
         assert condition is not None
         known = self.state.integers(condition)
-        if known is None or len(known) != 1 or not known[0].is_constant:
-            raise NodeUnsupported("the condition is data, expected one that is known while compiling")
-        wanted = "then_branch" if known[0].value else "else_branch"
-        graph = next(a.g for a in node.attribute if a.name == wanted)
+        branches = {a.name: a.g for a in node.attribute}
+        if known is not None and len(known) == 1 and known[0].is_constant:
+            return self._inlined(node, branches, "then_branch" if known[0].value else "else_branch", scope)
+        if squeezes_or_hands_on(branches["then_branch"], branches["else_branch"]):
+            (squeezed,) = self._inlined(node, branches, "then_branch", scope)
+            if squeezed is None or is_squeezed_where(condition, squeezed, self.state):
+                return [squeezed]
+        raise NodeUnsupported("the condition is data, expected one that is known while compiling")
+
+    def _inlined(
+        self, node: NodeProto, branches: Mapping[str, GraphProto], wanted: str, scope: Scope
+    ) -> Sequence[Value | None]:
+        """The outputs of one branch, whose nodes become part of the graph around it."""
+        graph = branches[wanted]
         inner = Scope(scope.opsets, attributes=scope.attributes, above=scope, caller=scope.caller, depth=scope.depth)
         self._add_initializers(graph, inner)
         self._nodes(graph.node, inner)

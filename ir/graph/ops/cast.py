@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from headrace.ir.core import Value
 from headrace.ir.declare import op
+from headrace.ir.dims import Dim
 from headrace.ir.graph.families import Array, Elementwise, Known, Sampler, tensor
 from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.sampling import some
@@ -44,6 +45,8 @@ class Cast(Elementwise):
         return b.cast(xs[0], self.dtype)
 
     def shape_values(self, known: Known) -> Known | None:
+        if self.dtype == BOOL and known[0] is not None and all(d.is_constant for d in known[0]):
+            return [tuple(Dim.constant(int(d.value != 0)) for d in known[0])]
         # A narrower type may wrap, which no formula says; shapes are i64 or i32.
         return known if self.dtype.is_integer and self.dtype.bits >= 32 and self.dtype.kind == "int" else None
 

@@ -1,6 +1,6 @@
 """graph.and, or, xor, not: logic on bools, or on the bits of integers; operands broadcast.
 
-    %y = graph.and %a, %b : bool[n, 64]
+%y = graph.and %a, %b : bool[n, 64]
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import numpy as np
 
 from headrace.ir.core import Value, producer
 from headrace.ir.declare import OnnxForm, op
-from headrace.ir.graph.families import Array, Elementwise, Sampler
+from headrace.ir.graph.families import Array, Elementwise, Known, Sampler, tensor
 from headrace.ir.graph.sampling import broadcast_operands, build, some
 from headrace.ir.kernel.build import ScalarBuilder
 from headrace.ir.types import BOOL, I32
@@ -85,6 +85,11 @@ class Not(Elementwise):
 
     def reference(self, *operands: Array) -> Array:
         return np.invert(*operands)
+
+    def shape_values(self, known: Known) -> Known | None:
+        if tensor(self.x).dtype != BOOL or known[0] is None:
+            return None
+        return [tuple(1 - d for d in known[0])]
 
     @classmethod
     def sample(cls, sampler: Sampler) -> Not:

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from headrace.compiler.frontends.onnx import import_model
 from headrace.ir.core import Value
-from headrace.ir.errors import UnsupportedModelError
+from headrace.ir.errors import ExecutionError, UnsupportedModelError
 from headrace.ir.graph.families import tensor
 from headrace.ir.graph.ops.func import GraphFunc
 from headrace.ir.module import Module
@@ -244,6 +244,30 @@ def test_a_branch_that_is_known(imported: Imported, evaluate: Evaluate) -> None:
     module = imported(model(nodes, [info("x", "n", 2)], ["y"], {"one": np.array(1)}))
     x = np.ones((1, 2), np.float32)
     np.testing.assert_array_equal(evaluate(module, {"x": x})[0], -x)
+
+
+@pytest.mark.parametrize("asked", [1, 0], ids=["squeezed dim", "another dim"])
+def test_a_branch_that_squeezes(asked: int, imported: Imported, evaluate: Evaluate) -> None:
+    """One rank is taken, but only where the condition asks for the very dim that is squeezed."""
+    then = helper.make_graph([node("Squeeze", "x axis", "then")], "t", [], [onnx.ValueInfoProto(name="then")])
+    other = helper.make_graph([node("Identity", "x", "else")], "e", [], [onnx.ValueInfoProto(name="else")])
+    nodes = [
+        node("Shape", "x", "s"),
+        node("Gather", "s asked", "d"),
+        node("Equal", "d axis", "c"),
+        node("If", "c", "y", then_branch=then, else_branch=other),
+    ]
+    constants = {"axis": np.array([1]), "asked": np.array([asked])}
+    whole = model(nodes, [info("x", "n", "m", 2)], ["y"], constants)
+    if not asked:
+        with pytest.raises(UnsupportedModelError, match="the condition is data"):
+            imported(whole)
+        return
+    module = imported(whole)
+    x = np.ones((3, 1, 2), np.float32)
+    np.testing.assert_array_equal(evaluate(module, {"x": x})[0], x[:, 0])
+    with pytest.raises(ExecutionError, match="does not reshape"):
+        evaluate(module, {"x": np.ones((3, 2, 2), np.float32)})
 
 
 def test_a_long_chain_of_constants(imported: Imported, evaluate: Evaluate) -> None:
