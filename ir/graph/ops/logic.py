@@ -1,6 +1,6 @@
 """graph.and, or, xor, not: logic on bools, or on the bits of integers; operands broadcast.
 
-    %y = graph.and %a, %b : bool[n, 64]
+%y = graph.and %a, %b : bool[n, 64]
 """
 
 from __future__ import annotations

@@ -144,6 +144,8 @@ class Evaluator(PullBuilder):
             case convert.Holds():
                 held = [np.asarray(w.evaluate(self.grids)) >= 0 for w in operation.where]
                 return np.asarray(np.logical_and.reduce(np.broadcast_arrays(*held)))
+            case convert.Bitcast():
+                return operands[0].view(dtype)
             case scalar.Select():
                 return np.where(*operands)
             case convert.Cast() | scalar.Compare() | scalar.Pointwise():
