@@ -58,7 +58,6 @@ def round_odd_sum(a: Array, b: Array) -> Array:
     return odd.view(np.float64)
 
 
-
 class Pointwise(Operation):
     """Base: all operands and the result have one type, scalar or vector."""
 
