@@ -10,9 +10,9 @@ After:
 
 Leaves: no `kernel.exp`, `kernel.exp_nonpositive`, `kernel.log`, `kernel.tanh`, `kernel.erf`, `kernel.sin`, `kernel.cos`
 or `kernel.atan`.  Works on both tiers, scalars and vectors alike.
-Numbers: the largest error in f32, measured over all floats: exp 1.0 ulp, log 0.8 ulp, tanh 1.1 ulp, erf 1.1 ulp,
-sin and cos 1.5 ulp, atan 2.0 ulp; docs/numerics.md has the table.  f16 and bf16 are computed in f32 and rounded.  Refuses: an operation for which there
-is no expansion; a machine has no instruction for it, and a library is not there to be called.
+Numbers: the largest error in f32, measured over all floats: exp 1.0 ulp, log 0.8 ulp, tanh 1.1 ulp, erf 1.1 ulp, sin
+and cos 1.5 ulp, atan 2.0 ulp; docs/numerics.md has the table.  f16 and bf16 are computed in f32 and rounded.  Refuses:
+an operation for which there is no expansion; a machine has no instruction for it, and no library is there to be called.
 """
 
 from __future__ import annotations
