@@ -199,7 +199,9 @@ def known_count(node: OnnxNode) -> None:
     """Raises `unsupported` where the last dim of the indices is a symbol."""
     indices = node.tensor(1)
     if indices.rank and not indices.dims[-1].is_constant:
-        raise node.unsupported(f"the last dim of the indices {indices} is no number, so the rank of what they name is data")
+        raise node.unsupported(
+            f"the last dim of the indices {indices} is no number, so the rank of what they name is data"
+        )
 
 
 @onnx_import("Gather")

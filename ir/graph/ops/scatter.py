@@ -3,8 +3,8 @@
     %y = graph.scatter_elements %x, %ids, %u {axis = 1, reduction = "none"} : f32[n, 64]    // y[i, ids[i, j]] = u[i, j]
     %y = graph.scatter_nd %x, %ids, %u {reduction = "add"} : f32[n, 64]                 // y[ids[i, 0], :] += u[i, :]
 
-Updates take effect in row-major order, so that the last one of an element wins.  Negative indices count from the end; one
-that is out of range is an error when the model runs.
+Updates take effect in row-major order, so that the last one of an element wins.  Negative indices count from the end;
+one that is out of range is an error when the model runs.
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ class _Scattering(OwnKernel):
         """The operands' types.  Raises VerifyError unless they fit together."""
         x, indices, updates = (tensor(o) for o in self.operands)
         if not indices.dtype.is_integer or updates.dtype != x.dtype:
-            raise self.fail(f"operands are {x}, {indices} and {updates}, expected integers in the middle, else one type")
+            raise self.fail(
+                f"operands are {x}, {indices} and {updates}, expected integers in the middle, else one type"
+            )
         if x.dtype.kind == "bool" and self.reduction != "none":
             raise self.wrong_dtype(x.dtype, ("float", "int", "uint"))
         return x, indices, updates

@@ -148,7 +148,9 @@ class TakeDynamic(DataDims):
     def infer(self) -> Sequence[Type]:
         x = tensor(self.x)
         if tensor(self.count) != TensorType(I64, (ONE,)) or not 0 <= self.axis < x.rank:
-            raise self.fail(f"count is {self.count.type} and axis {self.axis} for {x}, expected i64[1] and an axis of it")
+            raise self.fail(
+                f"count is {self.count.type} and axis {self.axis} for {x}, expected i64[1] and an axis of it"
+            )
         return [x.with_dims((*x.dims[: self.axis], Dim.symbol(self.symbol), *x.dims[self.axis + 1 :]))]
 
     def dim_reads(self) -> Sequence[DimRead]:
