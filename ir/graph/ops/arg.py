@@ -105,7 +105,7 @@ class Positions(Pull):
         return b.index(index[self.axis])
 
     def reference(self, *operands: Array) -> Array:
-        return np.indices(operands[0].shape, np.int64)[self.axis]
+        return np.asarray(np.indices(operands[0].shape, np.int64)[self.axis])
 
     @classmethod
     def sample(cls, sampler: Sampler) -> Positions:

@@ -57,7 +57,7 @@ class Diagonal(Movement):
     def reference(self, *operands: Array) -> Array:
         x = operands[0]
         letters = [self.axes[0] if a in self.axes else a for a in range(x.ndim)]
-        return np.einsum(x, letters, [a for a in range(x.ndim) if a not in self.axes[1:]]).copy()
+        return np.array(np.einsum(x, letters, [a for a in range(x.ndim) if a not in self.axes[1:]]))
 
     @classmethod
     def sample(cls, sampler: Sampler) -> Diagonal:

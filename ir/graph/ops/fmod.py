@@ -68,4 +68,5 @@ class FMod(Elementwise):
 
     @classmethod
     def sample(cls, sampler: Sampler) -> FMod:
-        return cls(*broadcast_operands(sampler, 2), chance(sampler, 0.5))
+        a, b = broadcast_operands(sampler, 2)
+        return cls(a, b, chance(sampler, 0.5))

@@ -1,9 +1,10 @@
 """graph.max_pool_indices: where the largest element of each window stands; ONNX MaxUnpool puts it back.
 
-    %i = graph.max_pool_indices %x {kernel = [2, 2], ..., column_major = false} : i64[n, 64, 28, 28]
+    %i = graph.max_pool_indices %x {kernel = [2, 2], strides = [2, 2], dilations = [1, 1], before = [0, 0],
+        after = [0, 0], ceil = false, column_major = false} : i64[n, 64, 28, 28]
 
-The index counts all elements of %x row-major; with `column_major` the spatial dims count from the first one.  The first
-of equal elements counts, and a NaN beats every number.
+The index counts all elements of %x row-major, in [batch, channels, spatial...] whatever the layout; with `column_major`
+the spatial dims count from the first one.  The first of equal elements counts, and a NaN beats every number.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ from headrace.ir.graph.ops.pad import Pad
 from headrace.ir.graph.ops.pool import MaxPool, Pool, max_pool_fields
 from headrace.ir.graph.ops.reduce import lowest
 from headrace.ir.graph.ops.scatter import ScatterElements
-from headrace.ir.graph.sampling import build
+from headrace.ir.graph.sampling import build, chance
 from headrace.ir.graph.windows import numpy_windows
 from headrace.ir.kernel.build import ScalarBuilder
-from headrace.ir.types import I64, Type
+from headrace.ir.types import I64, TensorType, Type
 
 NONE_YET = -1
 
@@ -49,9 +50,7 @@ class MaxPoolIndices(Pool):
 
     def infer(self) -> Sequence[Type]:
         (kind,) = super().infer()
-        if self.channels_last:
-            raise self.fail("channels are last, expected them first: indices count in the model's own layout")
-        assert tensor(self.x) is not None
+        assert isinstance(kind, TensorType)
         return [kind.with_dtype(I64)]
 
     def init(self, b: ScalarBuilder) -> Sequence[Value]:
@@ -59,12 +58,13 @@ class MaxPoolIndices(Pool):
         return [b.constant(lowest(dtype), dtype), b.constant(NONE_YET, I64)]
 
     def step(self, b: PullBuilder, index: Index, reduced: Index, state: Sequence[Value]) -> Sequence[Value]:
-        parts = zip(self.windows, index[2:], reduced, strict=True)
+        parts = zip(self.windows, index[self._spatial], reduced, strict=True)
         places = tuple(window.place(o, k) for window, o, k in parts)
-        dims = tensor(self.x).dims
+        channel = -1 if self.channels_last else 1
+        dims = (tensor(self.x).dims[0], tensor(self.x).dims[channel], *tensor(self.x).dims[self._spatial])
         bounds = [c for p, d in zip(places, dims[2:], strict=True) for c in (p, d - 1 - p)]
         element = self.element(b, index, reduced, lowest(tensor(self.x).dtype))
-        found = b.index(self._place((*index[:2], *places), dims))
+        found = b.index(self._place((index[0], index[channel], *places), dims))
         if not all(w.stays_inside for w in self.windows):
             found = b.select(b.holds(*bounds), found, b.constant(NONE_YET, I64))
         return self.combine(b, state, [element, found])
@@ -91,7 +91,9 @@ class MaxPoolIndices(Pool):
         return state[1]
 
     def reference(self, *operands: Array) -> Array:
-        return self.folded(operands[0])
+        if not self.channels_last:
+            return self.folded(operands[0])
+        return np.ascontiguousarray(np.moveaxis(self.folded(np.moveaxis(operands[0], -1, 1)), 1, -1))
 
     def folded(self, x: Array) -> Array:
         order = np.arange(x.size).reshape(x.shape)
@@ -113,11 +115,9 @@ class MaxPoolIndices(Pool):
 
     @classmethod
     def sample(cls, sampler: Sampler) -> MaxPoolIndices:
-        fields = MaxPool.sample(sampler)
-        while fields.channels_last:
-            fields = MaxPool.sample(sampler)
-        parts = (fields.kernel, fields.strides, fields.dilations, fields.before, fields.after, fields.ceil)
-        return build(cls, fields.x, *parts, column_major=bool(sampler.rng.random() < 0.5))
+        like = MaxPool.sample(sampler)
+        parts = (like.kernel, like.strides, like.dilations, like.before, like.after, like.ceil, chance(sampler, 0.5))
+        return build(cls, like.x, *parts, like.channels_last)
 
 
 @onnx_import("MaxPool")

@@ -79,7 +79,8 @@ class Eye(Pull):
         return b.cast(b.holds(apart, -apart), self.dtype)
 
     def reference(self, *operands: Array) -> Array:
-        return np.eye(*operands[0].shape, k=self.k, dtype=self.dtype.numpy)
+        rows, columns = operands[0].shape
+        return np.eye(rows, columns, self.k).astype(self.dtype.numpy)
 
     @classmethod
     def sample(cls, sampler: Sampler) -> Eye:
