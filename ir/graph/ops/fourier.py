@@ -42,6 +42,8 @@ def _dft(node: OnnxNode, x: Term, axis: int) -> Term:
     length = node.shape_value(1)
     if node.input(1) is not None and length is None:
         raise node.unsupported("the length is data, expected one that is known while compiling")
+    if not x.dims[-1].is_constant:
+        raise node.unsupported(f"the last dim of {x.type} may be 1 or 2, so that the input may be real or not")
     if axis == x.rank - 1:
         raise node.fail(f"the axis is the last of {x.type}, expected another")
     inverse, onesided = bool(node.attribute("inverse", 0)), bool(node.attribute("onesided", 0))

@@ -88,7 +88,7 @@ class Pool(Reducing):
     @classmethod
     def sample(cls, sampler: Sampler) -> Pool:
         last = chance(sampler, 0.5)
-        return build(cls, *_sample_fields(sampler, last), channels_last=last)
+        return build(cls, *sample_fields(sampler, last), channels_last=last)
 
     def reference(self, *operands: Array) -> Array:
         (x,) = operands
@@ -104,7 +104,7 @@ class Pool(Reducing):
         return [*x.shape[:2], *(window.out.value for window in self.windows)]
 
 
-def _sample_fields(sampler: Sampler, last: bool) -> list[Any]:
+def sample_fields(sampler: Sampler, last: bool) -> list[Any]:
     """Random values for the fields of a pool; as much padding as a window is wide, so that one always fits."""
     rank = pick(sampler, 1, 3)
     kernel = tuple(pick(sampler, 1, 3) for _ in range(rank))

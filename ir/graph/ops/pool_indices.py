@@ -23,7 +23,7 @@ from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.linear import ONE, ZERO, linear
 from headrace.ir.graph.ops.fill import Fill
 from headrace.ir.graph.ops.pad import Pad
-from headrace.ir.graph.ops.pool import MaxPool, Pool, max_pool_fields
+from headrace.ir.graph.ops.pool import MaxPool, Pool, max_pool_fields, sample_fields
 from headrace.ir.graph.ops.reduce import lowest
 from headrace.ir.graph.ops.scatter import ScatterElements
 from headrace.ir.graph.sampling import build, chance
@@ -115,9 +115,8 @@ class MaxPoolIndices(Pool):
 
     @classmethod
     def sample(cls, sampler: Sampler) -> MaxPoolIndices:
-        like = MaxPool.sample(sampler)
-        parts = (like.kernel, like.strides, like.dilations, like.before, like.after, like.ceil, chance(sampler, 0.5))
-        return build(cls, like.x, *parts, like.channels_last)
+        last = chance(sampler, 0.5)
+        return build(cls, *sample_fields(sampler, last), chance(sampler, 0.5), last)
 
 
 @onnx_import("MaxPool")
