@@ -45,13 +45,13 @@ def sampled(
             legal, counts = inside(place, dim)
             if counts is not None:
                 one = counts.cast(x.dtype)
-                factor = one if factor is None else factor * one
-            weight = factor if weight is None or factor is None else weight * factor
+                factor = one if factor is None else factor.cast(x.dtype) * one
+            weight = factor if weight is None else weight if factor is None else weight * factor
             indices.append(legal.cast(I64))
         stacked = [i.reshape(*i.dims, 1).value for i in indices]
         index = stacked[0] if len(stacked) == 1 else x.node.add(Concat(tuple(stacked), indices[0].rank))
         part = x.of(GatherND(last.value, index, 1))
-        part = part if weight is None else part * weight.reshape(*weight.dims, 1)
+        part = part if weight is None else part * weight.cast(x.dtype).reshape(*weight.dims, 1)
         total = part if total is None else join(total, part)
     assert total is not None
     return total
@@ -89,6 +89,8 @@ def _grid_sample(node: OnnxNode) -> Sequence[Value]:
     if mode not in MODES or padding not in ("zeros", "border", "reflection"):
         found = f"mode is {mode!r} and padding_mode {padding!r}"
         raise node.fail(f"{found}, expected one of {', '.join(MODES)} and of zeros, border, reflection")
+    if not x.dtype.is_float and MODES[mode] != "nearest":
+        raise node.unsupported(f"element type is {x.dtype}, expected float in mode {mode!r}")
     last = grid.dims[-1] if grid.rank else None
     if grid.rank != x.rank or last is None or (last.is_constant and last.value != rank):
         raise node.fail(f"the grid is {grid.type} for {x.type}, expected {rank} coordinates for each place")
