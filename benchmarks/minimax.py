@@ -37,6 +37,29 @@ def tanh(x: Decimal) -> Decimal:
     return (e - 1) / (e + 1)
 
 
+def sin(x: Decimal) -> Decimal:
+    return _series(x, lambda n: -x * x / (2 * n * (2 * n + 1)))
+
+
+def cos(x: Decimal) -> Decimal:
+    return _series(ONE, lambda n: -x * x / (2 * n * (2 * n - 1)))
+
+
+def atan(x: Decimal) -> Decimal:
+    """For |x| well below 1."""
+    return _series(x, lambda n: -x * x * (2 * n - 1) / (2 * n + 1))
+
+
+def _series(first: Decimal, factor: Callable[[int], Decimal]) -> Decimal:
+    """The sum of terms, each the one before times a factor."""
+    term, total, n = first, first, 0
+    while abs(term) > Decimal(10) ** -79:
+        n += 1
+        term *= factor(n)
+        total += term
+    return total
+
+
 @dataclass(frozen=True)
 class Wanted:
     """A polynomial close to `function` on [low, high]; `weight` multiplies its error."""
@@ -71,6 +94,21 @@ def _log_erfc(x: Decimal) -> Decimal:
     return (1 - erf(x)).ln()
 
 
+def _sin(z: Decimal) -> Decimal:
+    x = z.sqrt()
+    return (sin(x) / x - 1) / z
+
+
+def _cos(z: Decimal) -> Decimal:
+    return (cos(z.sqrt()) - 1 + z / 2) / (z * z)
+
+
+def _atan(z: Decimal) -> Decimal:
+    x = z.sqrt()
+    return (atan(x) / x - 1) / z
+
+
+QUARTER = PI / 4 + Decimal("0.001")
 HALF_LN2 = Decimal(2).ln() / 2
 ROOT = Decimal(2).sqrt()
 HEADER = '''\
@@ -81,8 +119,12 @@ LOG: (log(1 + f) - f + f^2/2) / f^3 for 1 + f in [sqrt(1/2), sqrt(2)]
 TANH: (tanh(x)/x - 1) / x^2 in x^2, for |x| <= 0.7
 ERF: erf(x)/x - 1 in x^2, for |x| <= 0.9
 LOG_ERFC: log(1 - erf(x)) from 0.9 to where erf rounds to 1
+SIN: (sin(x)/x - 1) / x^2 in x^2, for |x| <= pi/4
+COS: (cos(x) - 1 + x^2/2) / x^4 in x^2, for |x| <= pi/4
+ATAN: (atan(x)/x - 1) / x^2 in x^2, for |x| <= tan(pi/8)
 """
 '''
+EIGHTH = ROOT - 1  # tan(pi/8)
 F32_END, F64_END = Decimal("3.95"), Decimal("5.95")  # erf rounds to 1 from here on
 
 WANTED = (
@@ -92,6 +134,9 @@ WANTED = (
     Wanted("ERF", _erf, lambda z: z.sqrt() / erf(z.sqrt()), Decimal(0), Decimal("0.81"), {"f32": 5, "f64": 11}),
     Wanted("LOG_ERFC", _log_erfc, lambda x: 1 / erf(x) - 1, Decimal("0.9"), F32_END, {"f32": 6}),
     Wanted("LOG_ERFC", _log_erfc, lambda x: 1 / erf(x) - 1, Decimal("0.9"), F64_END, {"f64": 18}),
+    Wanted("SIN", _sin, lambda z: z * z.sqrt() / sin(z.sqrt()), Decimal(0), QUARTER**2, {"f32": 2, "f64": 5}),
+    Wanted("COS", _cos, lambda z: z * z / cos(z.sqrt()), Decimal(0), QUARTER**2, {"f32": 2, "f64": 5}),
+    Wanted("ATAN", _atan, lambda z: z * z.sqrt() / atan(z.sqrt()), Decimal(0), EIGHTH**2, {"f32": 4, "f64": 10}),
 )
 
 

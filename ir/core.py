@@ -210,9 +210,7 @@ class Block:
     def __init__(self, argument_types: Iterable[Type] = (), hints: Iterable[str | None] | None = None) -> None:
         types = list(argument_types)
         names = list(hints) if hints is not None else [None] * len(types)
-        self.arguments = tuple(
-            BlockArgument(self, i, t, h) for i, (t, h) in enumerate(zip(types, names, strict=True))
-        )
+        self.arguments = tuple(BlockArgument(self, i, t, h) for i, (t, h) in enumerate(zip(types, names, strict=True)))
         self.operations = []
         self.parent = None
 

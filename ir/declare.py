@@ -171,7 +171,7 @@ def _constructor(declaration: Declaration) -> Callable[..., None]:
         given = dict(zip(names, values, strict=False)) | named
         unknown = [n for n in named if n not in names]
         if unknown or len(values) > len(names):
-            raise TypeError(f"{declaration.name} has no field {unknown or values[len(names):]}")
+            raise TypeError(f"{declaration.name} has no field {unknown or values[len(names) :]}")
         fill(self, declaration, given)
 
     return __init__

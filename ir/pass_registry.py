@@ -10,6 +10,9 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import sys
+from functools import cache
+from types import ModuleType
 
 from headrace.ir.errors import PassError, nearest
 from headrace.ir.pass_base import Expanding, Pass
@@ -29,10 +32,22 @@ def pass_names() -> list[str]:
 
 def find_pass(name: str) -> type[Pass]:
     """The class of a pass, its `name` set.  Raises PassError for an unknown name."""
-    names = pass_names()
-    if name not in names:
-        raise PassError(f"unknown pass {name!r}{nearest(name, names)}")
-    module = importlib.import_module(f"headrace.passes.{name.replace('-', '_')}")
+    dialect, _, own = name.partition(".")
+    path = f"headrace.passes.{dialect}.{own.replace('-', '_')}"
+    module = sys.modules.get(path) if dialect in DIALECTS and own and "_" not in own else None
+    if module is None:  # what is imported needs no listing: a pipeline may have hundreds of steps
+        names = pass_names()
+        if name not in names:
+            raise PassError(f"unknown pass {name!r}{nearest(name, names)}")
+        module = importlib.import_module(path)
+    found = _public_pass(module, name)
+    found.name = name
+    return found
+
+
+@cache
+def _public_pass(module: ModuleType, name: str) -> type[Pass]:
+    """The one public class of a pass in a module.  Raises PassError where there are more or none."""
     classes = [
         c
         for _, c in inspect.getmembers(module, inspect.isclass)
@@ -41,5 +56,4 @@ def find_pass(name: str) -> type[Pass]:
     ]
     if len(classes) != 1:
         raise PassError(f"{name}: {module.__name__} has {len(classes)} public passes, expected one")
-    classes[0].name = name
     return classes[0]

@@ -219,6 +219,7 @@ def step_of(pass_: Pass) -> Step:
     return Step(pass_.name, tuple(options))
 
 
+@cache
 def _option_types(cls: type[Pass]) -> Mapping[str, Any]:
     hints = typing.get_type_hints(cls)
     return {f.name: hints[f.name] for f in dataclasses.fields(typing.cast(Any, cls))}

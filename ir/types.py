@@ -1,11 +1,11 @@
 """Types of values: what a tensor, a buffer, a scalar or a vector of the IR is.
 
-    f32[batch, 3, h, w]            TensorType: a value of the graph dialect
-    buffer<f32[batch, 768]>        BufferType: memory that a kernel reads and writes, row-major
-    buffer<f32[6, 64], register>   ... in a memory space; `strides [s, 1]` after the dims where not row-major
-    f32                            ScalarType
-    vector<16xf32>                 VectorType
-    token                          TokenType: an asynchronous copy under way
+f32[batch, 3, h, w]            TensorType: a value of the graph dialect
+buffer<f32[batch, 768]>        BufferType: memory that a kernel reads and writes, row-major
+buffer<f32[6, 64], register>   ... in a memory space; `strides [s, 1]` after the dims where not row-major
+f32                            ScalarType
+vector<16xf32>                 VectorType
+token                          TokenType: an asynchronous copy under way
 """
 
 from __future__ import annotations

@@ -32,14 +32,19 @@ def _families() -> dict[str, Target]:
 
 def list_targets() -> dict[str, Target]:
     """Every preset with the target that has it, by name."""
-    return {preset: target for target in _families().values() for preset in target.presets}
+    return _presets(_families())
+
+
+def _presets(families: dict[str, Target]) -> dict[str, Target]:
+    return {preset: target for target in families.values() for preset in target.presets}
 
 
 def find_target(preset: str) -> tuple[str, Target]:
     """(preset, target) for a name that users type; `host` is this machine's best.  Raises TargetError."""
-    known = list_targets()
+    families = _families()
+    known = _presets(families)
     if preset == "host":
-        for target in _families().values():
+        for target in families.values():
             found = target.host_preset()
             if found is not None:
                 return found, target

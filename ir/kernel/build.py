@@ -68,6 +68,15 @@ class ScalarBuilder:
     def erf(self, x: Value) -> Value:
         return self.builder.add(scalar.Erf(x)).result
 
+    def sin(self, x: Value) -> Value:
+        return self.builder.add(scalar.Sin(x)).result
+
+    def cos(self, x: Value) -> Value:
+        return self.builder.add(scalar.Cos(x)).result
+
+    def atan(self, x: Value) -> Value:
+        return self.builder.add(scalar.Atan(x)).result
+
     def invert(self, x: Value) -> Value:
         """`kernel.not`."""
         return self.builder.add(scalar.Not(x)).result

@@ -12,18 +12,19 @@ operations that define their kernel themselves (`OwnKernel`) use it:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 
 from headrace.ir.access import Access, AccessMap, Axis
 from headrace.ir.core import Block, Region, Value
 from headrace.ir.dims import Dim
 from headrace.ir.kernel.build import ScalarBuilder
-from headrace.ir.kernel.ops.control import For, Parallel, Yield
-from headrace.ir.kernel.ops.memory import Alloc
+from headrace.ir.kernel.ops.control import For, If, Parallel, Yield
+from headrace.ir.kernel.ops.lookup import OUT_OF_RANGE, Check, Let
+from headrace.ir.kernel.ops.memory import Alloc, Load
 from headrace.ir.kernel.ops.structured import Map, Reduce, elements
 from headrace.ir.rewrite import Builder
-from headrace.ir.types import BufferType, DType, Element, ScalarType
+from headrace.ir.types import I64, BufferType, DType, Element, ScalarType
 
 Body = Callable[..., Sequence[Value]]  # a ScalarBuilder and the region's arguments -> what it yields
 
@@ -62,6 +63,34 @@ class KernelWriter:
         with self.builder.at(body.block):
             yield Dim.symbol(axis.name)
 
+    @contextmanager
+    def loops(self, extents: Mapping[str, Dim]) -> Iterator[tuple[Dim, ...]]:
+        """Loops in order, the first outermost; gives the axes' symbols."""
+        with ExitStack() as opened:
+            yield tuple([opened.enter_context(self.loop(name, extent)) for name, extent in extents.items()])
+
+    @contextmanager
+    def when(self, *where: Dim) -> Iterator[None]:
+        """What is done only where each formula is >= 0."""
+        if not where:
+            yield
+            return
+        then = Region()
+        self.builder.add(If(None, where, then, Region()))
+        with self.builder.at(then.block):
+            yield
+
+    @contextmanager
+    def lookups(self, accesses: Sequence[Access], extents: Sequence[Dim]) -> Iterator[tuple[Dim, ...]]:
+        """Integers in memory, counted from the front and checked against extents; gives symbols for them."""
+        with ExitStack() as opened:
+            found = []
+            for access, extent in zip(accesses, extents, strict=True):
+                axis = Axis(self.fresh("at"), "given", extent)
+                opened.enter_context(self.builder.at(let(self.builder, access, axis, 0).block))
+                found.append(Dim.symbol(axis.name))
+            yield tuple(found)
+
     def scratch(self, dtype: DType, dims: Sequence[Dim], hint: str) -> Value:
         """Memory of the task that lives until the surrounding block ends."""
         return self.builder.add(Alloc(BufferType(dtype, tuple(dims), "stack")), hint).result
@@ -70,6 +99,31 @@ class KernelWriter:
         """`kernel.map`."""
         region = self._region(elements(tuple(reads)), body)
         self.builder.add(Map(tuple(axes), tuple(reads), tuple(writes), region))
+
+    def reduce(
+        self,
+        axes: Sequence[Axis],
+        reads: Sequence[Access],
+        late: Sequence[Access],
+        writes: Sequence[Access],
+        state: Sequence[DType],
+        bodies: tuple[Body, Body, Body, Body],
+    ) -> None:
+        """`kernel.reduce` with accumulators of these types; `bodies` are init, step, combine and finish."""
+        kinds = [ScalarType(dtype) for dtype in state]
+        init, step, combine, finish = bodies
+        self.builder.add(
+            Reduce(
+                tuple(axes),
+                tuple(reads),
+                tuple(late),
+                tuple(writes),
+                self._region([], init),
+                self._region([*elements(tuple(reads)), *kinds], step),
+                self._region([*kinds, *kinds], combine),
+                self._region([*kinds, *elements(tuple(late))], finish),
+            )
+        )
 
     def contract(
         self,
@@ -82,26 +136,26 @@ class KernelWriter:
         dtype: DType,
     ) -> None:
         """`kernel.reduce`: the sum over a reduction axis of products of two elements, in `dtype`, then `finish`."""
-        total = ScalarType(dtype)
 
         def step(b: ScalarBuilder, left: Value, right: Value, acc: Value) -> list[Value]:
             return [b.muladd(b.cast(left, dtype), b.cast(right, dtype), acc)]
 
-        self.builder.add(
-            Reduce(
-                (*axes, over),
-                factors,
-                tuple(late),
-                (write,),
-                self._region([], lambda b: [b.constant(0, dtype)]),
-                self._region([*elements(factors), total], step),
-                self._region([total, total], lambda b, left, right: [b.add(left, right)]),
-                self._region([total, *elements(tuple(late))], finish),
-            )
-        )
+        bodies = lambda b: [b.constant(0, dtype)], step, lambda b, left, right: [b.add(left, right)], finish
+        self.reduce((*axes, over), factors, late, (write,), (dtype,), bodies)
 
     def _region(self, arguments: Sequence[Element], body: Body) -> Region:
         block = Block(arguments)
         builder = Builder(block, None, self.builder.location)
         builder.add(Yield(tuple(body(ScalarBuilder(builder), *block.arguments))))
         return Region(block)
+
+
+def let(builder: Builder, access: Access, axis: Axis, node: int) -> Region:
+    """A region in which the axis stands for the integer at an access, counted from the front; a check before it."""
+    b = ScalarBuilder(builder)
+    index = b.cast(builder.add(Load(access)).result, I64)
+    zero, extent = b.constant(0, index), b.index(axis.extent)
+    counted = b.select(b.compare("lt", index, zero), b.add(index, extent), index)
+    inside = b.bit_and(b.compare("le", zero, counted), b.compare("lt", counted, extent))
+    builder.add(Check(inside, (index, extent), OUT_OF_RANGE, node))
+    return builder.add(Let((axis,), counted, Region())).body

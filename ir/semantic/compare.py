@@ -43,9 +43,7 @@ class Outcome:
         return Outcome(outputs, [np.ones(o.shape, np.bool_) for o in outputs])
 
 
-def difference(
-    before: Outcome, after: Outcome, exact: Outcome | None, effect: Effect, bound_ulp: float
-) -> str | None:
+def difference(before: Outcome, after: Outcome, exact: Outcome | None, effect: Effect, bound_ulp: float) -> str | None:
     """`output 0 at [0, 3] is 0.25, was 0.5 before`, or None.  `exact` is the float64 run, unless bits must agree."""
     if len(before.outputs) != len(after.outputs):
         return f"gives {len(after.outputs)} outputs, gave {len(before.outputs)} before"

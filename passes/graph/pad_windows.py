@@ -51,7 +51,8 @@ def _pad(op: Conv | MaxPool | AveragePool, rewriter: Rewriter) -> None:
     counted = isinstance(op, AveragePool) and not op.count_include_pad
     if counted or (isinstance(op, MaxPool | AveragePool) and op.ceil):
         return
-    value = lowest(tensor(op.x).dtype) if isinstance(op, MaxPool) else 0.0
+    dtype = tensor(op.x).dtype
+    value = lowest(dtype) if isinstance(op, MaxPool) else 0.0 if dtype.is_float else 0
     before, after = (ZERO, *op.before, ZERO), (ZERO, *op.after, ZERO)
     padded = rewriter.before(op).add(Pad(op.x, before, after, value)).result
     nothing = (ZERO,) * len(op.before)

@@ -1,4 +1,4 @@
-"""kernel.expand-math: write exp, log, tanh and erf out in arithmetic.
+"""kernel.expand-math: write exp, log, tanh, erf, sin, cos and atan out in arithmetic.
 
 Before:
     %y = kernel.tanh %x : f16
@@ -8,11 +8,11 @@ After:
     ...                          a polynomial near 0, an exponential elsewhere, and a select: about 45 operations
     %y = kernel.cast %s {dtype = f16} : f16
 
-Leaves: no `kernel.exp`, `kernel.exp_nonpositive`, `kernel.log`, `kernel.tanh` or `kernel.erf`.  Works on both tiers,
-scalars and vectors alike.
-Numbers: the largest error in f32, measured over all floats: exp 1.0 ulp, log 0.8 ulp, tanh 1.1 ulp, erf 1.1 ulp;
-docs/numerics.md has the table.  f16 and bf16 are computed in f32 and rounded.  Refuses: an operation for which there
-is no expansion; a machine has no instruction for it, and a library is not there to be called.
+Leaves: no `kernel.exp`, `kernel.exp_nonpositive`, `kernel.log`, `kernel.tanh`, `kernel.erf`, `kernel.sin`, `kernel.cos`
+or `kernel.atan`.  Works on both tiers, scalars and vectors alike.
+Numbers: the largest error in f32, measured over all floats: exp 1.0 ulp, log 0.8 ulp, tanh 1.1 ulp, erf 1.1 ulp, sin
+and cos 1.5 ulp, atan 2.0 ulp; docs/numerics.md has the table.  f16 and bf16 are computed in f32 and rounded.  Refuses:
+an operation for which there is no expansion; a machine has no instruction for it, and no library is there to be called.
 """
 
 from __future__ import annotations
@@ -28,16 +28,19 @@ from headrace.ir.module import Module
 from headrace.ir.pass_base import Pass, PassContext
 from headrace.ir.rewrite import Rewriter
 from headrace.ir.types import F32, element_dtype
-from headrace.passes.lowering.elementary import FUNCTIONS, Elementary
+from headrace.passes.lowering import elementary, trigonometry
+from headrace.passes.lowering.trigonometry import Trigonometric
+
+FUNCTIONS = {**elementary.FUNCTIONS, **trigonometry.FUNCTIONS}
 
 
 @dataclass(frozen=True)
 class ExpandMath(Pass):
     """No options."""
 
-    summary = "write exp, log, tanh and erf out in arithmetic"
+    summary = "write exp, log, tanh, erf, sin, cos and atan out in arithmetic"
     effect = "approximates"
-    bound_ulp = 1.1
+    bound_ulp = 2.0
 
     def run(self, module: Module, rewriter: Rewriter, context: PassContext) -> None:
         for function in module.functions(KernelFunc):
@@ -52,5 +55,5 @@ class ExpandMath(Pass):
 def _expanded(builder: ScalarBuilder, name: str, x: Value) -> Value:
     dtype = element_dtype(x.type)
     if dtype.bits == 16:
-        return builder.cast(FUNCTIONS[name](Elementary(builder, builder.cast(x, F32))), dtype)
-    return FUNCTIONS[name](Elementary(builder, x))
+        return builder.cast(FUNCTIONS[name](Trigonometric(builder, builder.cast(x, F32))), dtype)
+    return FUNCTIONS[name](Trigonometric(builder, x))

@@ -15,16 +15,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from headrace.ir.access import Access, Axis
-from headrace.ir.core import Region
+from headrace.ir.access import Axis
 from headrace.ir.dims import Dim, Facts
 from headrace.ir.errors import PassError
-from headrace.ir.kernel.build import ScalarBuilder
-from headrace.ir.kernel.ops.lookup import OUT_OF_RANGE, Check, Let
-from headrace.ir.kernel.ops.memory import Load
 from headrace.ir.kernel.ops.structured import Map, Structured
+from headrace.ir.kernel.writer import let
 from headrace.ir.rewrite import Builder
-from headrace.ir.types import I64
 from headrace.passes.lowering.loops import guarded, loops
 
 
@@ -77,7 +73,7 @@ class Around:
         op = self.op
         assert isinstance(op, Map)
         access, axis, node = op.lookups[chosen[0]], op.found[chosen[0]], op.nodes[chosen[0]]
-        body = _let(self.builder, access, axis, node)
+        body = let(self.builder, access, axis, node)
         with self.builder.at(body.block), self._looked_up(chosen[1:]):
             yield
 
@@ -87,13 +83,3 @@ def given_facts(op: Structured, facts: Facts) -> Facts:
     for axis in op.found if isinstance(op, Map) else ():
         facts = facts.with_symbol(axis.name, Dim.constant(0), axis.extent)
     return facts
-
-
-def _let(builder: Builder, access: Access, axis: Axis, node: int) -> Region:
-    b = ScalarBuilder(builder)
-    index = b.cast(builder.add(Load(access)).result, I64)
-    zero, extent = b.constant(0, index), b.index(axis.extent)
-    counted = b.select(b.compare("lt", index, zero), b.add(index, extent), index)
-    inside = b.bit_and(b.compare("le", zero, counted), b.compare("lt", counted, extent))
-    builder.add(Check(inside, (index, extent), OUT_OF_RANGE, node))
-    return builder.add(Let((axis,), counted, Region())).body

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "operators.md"
 KINDS = ("float", "int", "uint", "bool")
 # Where less than the schema allows is taken: the kinds that are.
-LESS = {"Gemm": ("float",), "MatMul": ("float",), "Mod": ("int", "uint")}
+LESS = {"Col2Im": ("float",)}
 ONNX_NAMES = {"f16": "float16", "bf16": "bfloat16", "f32": "float", "f64": "double", "bool": "bool"} | {
     f"{sign or 'i'}{bits}": f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)
 }

@@ -175,7 +175,7 @@ class _Import:
                 return _enough(importer.run(view), view.output_count)
             except (NodeUnsupported, ElementTypeError) as error:
                 reason = error  # but its function body may do
-        body = None if schema is None else onnx_schema.function_body(schema, node, kinds)
+        body = None if schema is None else onnx_schema.function_body(schema, _resolved(node, attributes), kinds)
         if body is None:
             raise reason
         return self._call(body, node, name, inputs, attributes, scope)
@@ -311,6 +311,18 @@ def _enough(values: Sequence[Value], wanted: int) -> Sequence[Value]:
     if len(values) < wanted:
         raise NodeUnsupported(f"output {len(values)} is used, expected at most {len(values)} outputs")
     return values
+
+
+def _resolved(node: NodeProto, attributes: Mapping[str, AttributeProto]) -> NodeProto:
+    """The node with its attributes' values in place of references to those of the function around it: ONNX writes some
+    bodies by these values."""
+    if not any(a.ref_attr_name for a in node.attribute):
+        return node
+    copy = NodeProto()
+    copy.CopyFrom(node)
+    del copy.attribute[:]
+    copy.attribute.extend(attributes.values())
+    return copy
 
 
 def _without_inputs(node: NodeProto, names: set[str]) -> NodeProto:

@@ -96,8 +96,8 @@ def function_body(schema: Schema, node: NodeProto, inputs: Sequence[TensorType |
         body = FunctionProto()
         body.ParseFromString(schema.get_function_with_opset_version(max(schema.function_opset_versions)))
         return body
-    if schema.has_context_dependent_function and all(i is not None for i in inputs):
-        types = [_type_proto(i) for i in inputs if i is not None]
+    if schema.has_context_dependent_function:
+        types = [b"" if i is None else _type_proto(i) for i in inputs]  # an input that is left out has no type
         version = max(schema.context_dependent_function_opset_versions)
         content = schema.get_context_dependent_function_with_opset_version(version, node.SerializeToString(), types)
         body = FunctionProto()

@@ -19,6 +19,7 @@ from headrace.ir.dims import Dim, Facts, dim_max, dim_min
 from headrace.ir.graph import shape_values
 from headrace.ir.graph.families import Array, Elementwise, Known, Sampler, tensor
 from headrace.ir.graph.importing import OnnxNode, onnx_import
+from headrace.ir.graph.ops.fmod import FMod
 from headrace.ir.graph.sampling import broadcast_operands, build, some
 from headrace.ir.kernel.build import ScalarBuilder
 from headrace.ir.types import F32, I32, element_dtype
@@ -274,5 +275,7 @@ def _mean(node: OnnxNode) -> Sequence[Value]:
 
 @onnx_import("Mod", since=10)
 def _mod(node: OnnxNode) -> Sequence[Value]:
+    if node.tensor(0).dtype.is_float:
+        return [node.add(FMod(node.operand(0), node.operand(1), not node.attribute("fmod", 0)))]
     kind = Rem if node.attribute("fmod", 0) else Mod
     return [node.add(build(kind, node.operand(0), node.operand(1)))]

@@ -1,6 +1,6 @@
 """graph.concat: tensors one behind the other along a dim.
 
-    %y = graph.concat %a, %b {axis = 1} : f32[n, 96]
+%y = graph.concat %a, %b {axis = 1} : f32[n, 96]
 """
 
 from __future__ import annotations

@@ -70,8 +70,8 @@ class Conv(Reducing):
         x, w = tensor(self.x), tensor(self.w)
         for operand in self.operands:
             dtype = tensor(operand).dtype
-            if not dtype.is_float:
-                raise self.wrong_dtype(dtype, ("float",))
+            if dtype.kind == "bool":
+                raise self.wrong_dtype(dtype, ("float", "int", "uint"))
             if dtype != x.dtype:
                 raise self.fail(f"operands are {x} and {tensor(operand)}, expected one element type")
         if x.rank < 3 or x.rank != w.rank:
@@ -144,7 +144,7 @@ class Conv(Reducing):
         places = tuple(window.place(o, k) for window, o, k in parts)
         at = (batch, *places, channel) if self.channels_last else (batch, channel, *places)
         inside = all(window.stays_inside for window in self.windows)
-        x = b.read(self.x, at, None if inside else 0.0)
+        x = b.read(self.x, at, None if inside else 0.0 if tensor(self.x).dtype.is_float else 0)
         wide = accumulator(tensor(self.w).dtype)
         return [b.muladd(b.cast(x, wide), b.cast(b.read(self.w, weight), wide), state[0])]
 

@@ -19,8 +19,9 @@ from headrace.ir.graph.families import Array, Elementwise, Sampler, tensor
 from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.ops.cast import as_dtype
 from headrace.ir.graph.references import through_f64
-from headrace.ir.graph.sampling import broadcast_operands, pick, some
+from headrace.ir.graph.sampling import broadcast_operands, broadcast_shapes, pick, some
 from headrace.ir.kernel.build import ScalarBuilder
+from headrace.ir.types import F64, I32, I64, TensorType, Type, element_dtype
 
 LARGEST_EXPONENT = 64  # beyond it, rounding of the products costs more than log and exp
 
@@ -193,6 +194,68 @@ class Pow(Elementwise):
         return cls(x, y)
 
 
+@op("graph.integer_pow")
+class IntegerPow(Elementwise):
+    """An integer x to the y, wrapping, cut towards zero: for y < 0 it is 0 unless x is 1 or -1.
+
+    A y that is no integer goes through `graph.pow` in f64.
+    """
+
+    x: Value
+    y: Value
+    folds = False
+
+    def infer(self) -> Sequence[Type]:
+        x, y = tensor(self.x), tensor(self.y)
+        if not x.dtype.is_integer:
+            raise self.wrong_dtype(x.dtype, ("int", "uint"))
+        if y.dtype.kind == "bool":
+            raise self.wrong_dtype(y.dtype, ("float", "int", "uint"))
+        return [self.broadcast([x, y])]
+
+    def scalar(self, b: ScalarBuilder, *xs: Value) -> Value:
+        x, y = xs
+        whole = y if element_dtype(y.type).is_integer else b.cast(y, I64)
+        found = self._whole(b, x, whole)
+        if whole is y:
+            return found
+        size = b.exp(b.mul(b.cast(y, F64), b.log(b.cast(x, F64))))  # NaN for a negative base, which becomes 0
+        return b.select(b.compare("eq", b.cast(whole, F64), b.cast(y, F64)), found, b.cast(size, element_dtype(x.type)))
+
+    def _whole(self, b: ScalarBuilder, x: Value, y: Value) -> Value:
+        """By squaring, a bit of y at a time."""
+        zero, one = b.constant(0, y), b.constant(1, y)
+        unit, square, left = b.constant(1, x), x, y
+        found = unit
+        for place in range(element_dtype(y.type).bits):
+            if place:
+                square = b.mul(square, square)
+                left = b.shr(left, one)
+            found = b.select(b.compare("ne", b.bit_and(left, one), zero), b.mul(found, square), found)
+        odd = b.compare("ne", b.bit_and(y, one), zero)
+        fraction = b.select(b.compare("eq", x, unit), unit, b.constant(0, x))
+        if element_dtype(x.type).kind == "int":
+            minus = b.neg(unit)
+            fraction = b.select(b.compare("eq", x, minus), b.select(odd, minus, unit), fraction)
+        return b.select(b.compare("lt", y, zero), fraction, found)
+
+    def reference(self, *operands: Array) -> Array:
+        x, y = np.broadcast_arrays(*operands)
+        whole = y.astype(np.int64) if y.dtype.kind not in "iu" else y
+        with np.errstate(all="ignore"):
+            found = np.power(x, np.maximum(whole, 0).astype(x.dtype))
+            fraction = np.where(np.abs(x) == 1, np.where(whole % 2 == 0, 1, x), 0)
+            real = np.power(x.astype(np.float64), y.astype(np.float64))
+        cut = np.trunc(np.where(np.isnan(real), 0, real))
+        return np.where(whole != y, cut, np.where(whole < 0, fraction, found)).astype(x.dtype)
+
+    @classmethod
+    def sample(cls, sampler: Sampler) -> IntegerPow:
+        shapes = broadcast_shapes(sampler, 2)
+        x, y = (sampler.tensor(TensorType(I32, dims), -0.5, 1.5) for dims in shapes)
+        return cls(x, y)
+
+
 @onnx_import("Pow", since=7)
 def _pow(node: OnnxNode) -> Sequence[Value]:
     x = node.operand(0)
@@ -201,8 +264,9 @@ def _pow(node: OnnxNode) -> Sequence[Value]:
         number = float(exponent.reshape(()))
         if number == 0.5 and node.tensor(0).dtype.is_float:
             return [node.add(Sqrt(x))]
-        if number.is_integer() and abs(number) <= LARGEST_EXPONENT:
+        lowest = -LARGEST_EXPONENT if node.tensor(0).dtype.is_float else 0
+        if number.is_integer() and lowest <= number <= LARGEST_EXPONENT:
             return [node.add(PowInt(x, int(number)))]
     if not node.tensor(0).dtype.is_float:
-        raise node.unsupported(f"an integer base needs one constant exponent of at most {LARGEST_EXPONENT}")
+        return [node.add(IntegerPow(x, node.operand(1)))]
     return [node.add(Pow(x, as_dtype(node, node.operand(1), node.tensor(0).dtype)))]

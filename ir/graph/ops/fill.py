@@ -1,6 +1,6 @@
 """graph.fill: one number everywhere; ONNX ConstantOfShape becomes this.
 
-    %z = graph.fill {dims = [n, 64], value = 0.0, dtype = f32} : f32[n, 64]
+%z = graph.fill {dims = [n, 64], value = 0.0, dtype = f32} : f32[n, 64]
 """
 
 from __future__ import annotations

@@ -131,7 +131,7 @@ class GatherElements(_Gathering):
         return cls(x, indices, axis - rank if pick(sampler, 0, 1) else axis)
 
 
-@op("graph.gather_nd", onnx=[OnnxForm("GatherND", since=11)])
+@op("graph.gather_nd")
 class GatherND(_Gathering):
     """Slices of x at indices for several dims at once: those that stand in the last dim of `indices`.
 
@@ -187,6 +187,21 @@ class GatherND(_Gathering):
 def _sample_indices(sampler: Sampler, dims: tuple[Dim, ...], size: int) -> Value:
     # Integers are four times what is drawn, rounded.
     return sampler.tensor(TensorType(I64, dims), -size / 4, (size - 1) / 4)
+
+
+@onnx_import("GatherND", since=11)
+def _gather_nd(node: OnnxNode) -> Sequence[Value]:
+    known_count(node)
+    return [node.add(GatherND(node.operand(0), node.operand(1), node.attribute("batch_dims", 0)))]
+
+
+def known_count(node: OnnxNode) -> None:
+    """Raises `unsupported` where the last dim of the indices is a symbol."""
+    indices = node.tensor(1)
+    if indices.rank and not indices.dims[-1].is_constant:
+        raise node.unsupported(
+            f"the last dim of the indices {indices} is no number, so the rank of what they name is data"
+        )
 
 
 @onnx_import("Gather")

@@ -40,8 +40,8 @@ class MatMul(Reducing):
 
     def infer(self) -> Sequence[Type]:
         a, b = tensor(self.a), tensor(self.b)
-        if not a.dtype.is_float:
-            raise self.wrong_dtype(a.dtype, ("float",))
+        if a.dtype.kind == "bool":
+            raise self.wrong_dtype(a.dtype, ("float", "int", "uint"))
         if a.dtype != b.dtype or 0 in (a.rank, b.rank):
             raise self.fail(f"operands are {a} and {b}, expected tensors of one element type and rank 1 or more")
         shared = (a.dims[-1], b.dims[-2] if b.rank > 1 else b.dims[0])

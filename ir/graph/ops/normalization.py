@@ -15,6 +15,7 @@ import numpy as np
 
 from headrace.ir.core import Value
 from headrace.ir.declare import op
+from headrace.ir.graph.compose import Term
 from headrace.ir.graph.families import (
     Array,
     DimCheck,
@@ -165,14 +166,26 @@ class LayerNorm(GraphOp):
 
 @onnx_import("BatchNormalization", since=7)
 def _batch_norm(node: OnnxNode) -> Sequence[Value]:
-    if node.attribute("training_mode", 0):
-        raise node.unsupported("training_mode is 1, expected 0")
     if not node.attribute("spatial", 1):
         raise node.unsupported("spatial is 0, expected 1")
+    if node.attribute("training_mode", 0):
+        return _training_batch_norm(node)
     if any(node.wants(i) for i in range(1, node.output_count)):
         raise node.unsupported("the running statistics are used, expected one output")
     parts = [node.operand(i) for i in range(5)]
     return [node.add(build(BatchNorm, *parts, node.attribute("epsilon", 1e-5)))]
+
+
+def _training_batch_norm(node: OnnxNode) -> Sequence[Value]:
+    """By the statistics of the batch, which the running ones approach by `momentum`."""
+    x, momentum = Term(node, node.operand(0)), node.attribute("momentum", 0.9)
+    axes = [a for a in range(x.rank) if a != 1]
+    apart = x - x.reduce("mean", axes)
+    found = x.reduce("mean", axes, False), (apart * apart).reduce("mean", axes, False)
+    parts = node.operand(1), node.operand(2), *(s.value for s in found)
+    y = node.add(build(BatchNorm, x.value, *parts, node.attribute("epsilon", 1e-5)))
+    olds = (Term(node, node.operand(i)) for i in (3, 4))
+    return [y, *((old * momentum + new * (1 - momentum)).value for old, new in zip(olds, found, strict=True))]
 
 
 @onnx_import("LayerNormalization", since=17)

@@ -1,4 +1,4 @@
-"""graph.max_pool, graph.average_pool: the largest element of each window, or the mean.
+"""graph.max_pool, graph.average_pool, graph.sum_pool: the largest element of each window, the mean, or the sum.
 
     %y = graph.max_pool %x {kernel = [2, 2], strides = [2, 2], dilations = [1, 1], before = [0, 0],
         after = [0, 0], ceil = false} : f32[n, 64, 28, 28]
@@ -10,7 +10,7 @@ largest; the mean counts it where `count_include_pad`, as 0.  With `ceil` a last
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
@@ -19,9 +19,11 @@ import numpy as np
 from headrace.ir.core import Value
 from headrace.ir.declare import op
 from headrace.ir.dims import Dim
+from headrace.ir.graph.compose import Term
 from headrace.ir.graph.families import Array, Index, PullBuilder, Reducing, Sampler, accumulator, tensor
 from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.linear import ONE
+from headrace.ir.graph.ops.exponential import Pow, PowInt
 from headrace.ir.graph.ops.reduce import lowest
 from headrace.ir.graph.references import widened
 from headrace.ir.graph.sampling import build, chance, pick
@@ -86,7 +88,7 @@ class Pool(Reducing):
     @classmethod
     def sample(cls, sampler: Sampler) -> Pool:
         last = chance(sampler, 0.5)
-        return build(cls, *_sample_fields(sampler, last), channels_last=last)
+        return build(cls, *sample_fields(sampler, last), channels_last=last)
 
     def reference(self, *operands: Array) -> Array:
         (x,) = operands
@@ -102,7 +104,7 @@ class Pool(Reducing):
         return [*x.shape[:2], *(window.out.value for window in self.windows)]
 
 
-def _sample_fields(sampler: Sampler, last: bool) -> list[Any]:
+def sample_fields(sampler: Sampler, last: bool) -> list[Any]:
     """Random values for the fields of a pool; as much padding as a window is wide, so that one always fits."""
     rank = pick(sampler, 1, 3)
     kernel = tuple(pick(sampler, 1, 3) for _ in range(rank))
@@ -118,6 +120,40 @@ def _sample_fields(sampler: Sampler, last: bool) -> list[Any]:
     before = tuple(Dim.constant(pick(sampler, 0, k - 1)) for k in kernel)
     after = tuple(k - 1 - b for k, b in zip(kernel, before, strict=True))
     return [sampler.tensor(TensorType(F32, sampler.dims(2 + rank))), kernel, strides, dilations, before, after, False]
+
+
+@op("graph.sum_pool")
+class SumPool(Pool):
+    """The sum of the elements of each window."""
+
+    x: Value
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    dilations: tuple[int, ...]
+    before: tuple[Dim, ...]
+    after: tuple[Dim, ...]
+    ceil: bool = False
+    channels_last: bool = False
+
+    def init(self, b: ScalarBuilder) -> Sequence[Value]:
+        return [b.constant(0, accumulator(tensor(self.x).dtype))]
+
+    def step(self, b: PullBuilder, index: Index, reduced: Index, state: Sequence[Value]) -> Sequence[Value]:
+        element = self.element(b, index, reduced, 0)
+        return [b.add(state[0], b.cast(element, accumulator(tensor(self.x).dtype)))]
+
+    def combine(self, b: ScalarBuilder, left: Sequence[Value], right: Sequence[Value]) -> Sequence[Value]:
+        return [b.add(left[0], right[0])]
+
+    def finish(self, b: PullBuilder, index: Index, state: Sequence[Value]) -> Value:
+        return b.cast(state[0], tensor(self.x).dtype)
+
+    def folded(self, x: Array) -> Array:
+        x = widened(x)
+        found = np.zeros(self._outs(x), x.dtype)
+        for _, part in numpy_windows(x, self.windows, 0):
+            found = found + part
+        return found
 
 
 @op("graph.max_pool")
@@ -202,12 +238,30 @@ class AveragePool(Pool):
             return np.asarray(found / count)
 
 
-@onnx_import("MaxPool")
-def _max_pool(node: OnnxNode) -> Sequence[Value]:
-    if node.wants(1):
-        raise node.unsupported("the indices are used, expected one output")
+@onnx_import("LpPool", since=2)
+def _lp_pool(node: OnnxNode) -> Sequence[Value]:
+    """The p-th root of the sum of p-th powers; padding counts as 0."""
     kernel, windows = _windows(node)
-    return [node.add(build(MaxPool, node.operand(0), kernel, *_fields(windows)))]
+    p = node.attribute("p", 2)
+
+    def summed(powers: Value) -> Value:
+        return node.add(build(SumPool, powers, kernel, *_fields(windows)))
+
+    return [lp_norm(Term(node, node.operand(0)), p, summed).value]
+
+
+@onnx_import("GlobalLpPool", since=2)
+def _global_lp_pool(node: OnnxNode) -> Sequence[Value]:
+    x = Term(node, node.operand(0))
+    return [lp_norm(x, node.attribute("p", 2), lambda v: Term(node, v).reduce("sum", range(2, x.rank)).value).value]
+
+
+def lp_norm(x: Term, p: int, summed: Callable[[Value], Value]) -> Term:
+    """(sum |x|^p)^(1/p) for a way to sum."""
+    if p == 1:
+        return Term(x.node, summed(abs(x).value))
+    found = Term(x.node, summed(x.of(PowInt(abs(x).value, p)).value))
+    return found.sqrt() if p == 2 else x.of(Pow(found.value, x.like(1 / p).value))
 
 
 @onnx_import("AveragePool", since=7)
@@ -223,6 +277,12 @@ def _windows(node: OnnxNode) -> tuple[tuple[int, ...], list[Window]]:
     if x.rank < 3 or len(kernel) != x.rank - 2 or any(k < 1 for k in kernel):
         raise node.fail(f"kernel_shape is {list(kernel)} for {x}, expected a positive number for each spatial dim")
     return kernel, windows_of(node, x.dims[2:], [Dim.constant(k) for k in kernel])
+
+
+def max_pool_fields(node: OnnxNode) -> tuple[Any, ...]:
+    """What a node's attributes say, in the order of the fields of `MaxPool`."""
+    kernel, windows = _windows(node)
+    return kernel, *_fields(windows)
 
 
 def _fields(windows: list[Window]) -> tuple[Any, ...]:

@@ -1,6 +1,6 @@
 """graph.floor, ceil, round: the integer below, above or nearest, as a float.
 
-    %y = graph.round %x : f32[n, 64]
+%y = graph.round %x : f32[n, 64]
 """
 
 from __future__ import annotations

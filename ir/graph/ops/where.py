@@ -1,6 +1,6 @@
 """graph.where: an element of one operand or the other, as a bool says; all three broadcast.
 
-    %y = graph.where %condition, %x, %y : f32[n, 64]
+%y = graph.where %condition, %x, %y : f32[n, 64]
 """
 
 from __future__ import annotations

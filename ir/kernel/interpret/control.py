@@ -91,5 +91,3 @@ def barrier(machine: Machine, operation: Barrier) -> Step:
         lanes.next_epoch(level)
 
     return run
-
-

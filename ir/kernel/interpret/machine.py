@@ -135,9 +135,7 @@ class Machine:
 
     def open(self, operation: Operation, kind: str) -> Saved | None:
         """Opens the level of a parallel operation; None if it has no lanes."""
-        return self.lanes.open(
-            parallel_axes(operation), self.positions[operation], kind, self.chosen_for(operation)
-        )
+        return self.lanes.open(parallel_axes(operation), self.positions[operation], kind, self.chosen_for(operation))
 
     def buffer(self, value: Value) -> Buffer:
         found = self.values[value]

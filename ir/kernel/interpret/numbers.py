@@ -102,6 +102,7 @@ def holds(machine: Machine, operation: Holds) -> Step:
 def broadcast(machine: Machine, operation: Broadcast) -> Step:
     values, x, result, count = machine.values, operation.x, operation.result, operation.lanes
     if count == 1:
+
         def same() -> None:
             values[result] = values[x]
 

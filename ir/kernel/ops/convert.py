@@ -1,14 +1,14 @@
 """Constants, conversions and lane movement of the kernel dialect.
 
-    %z = kernel.constant {value = 0.0, type = f32} : f32
-    %n = kernel.index {value = i*6 + 1} : i64                                 // a formula as data
-    %l = kernel.index {value = j, lanes = 16} : vector<16xi64>                // j, j + 1, ... j + 15
-    %m = kernel.mask {lower = 0, upper = -j + n, lanes = 16} : vector<16xbool>  // lower <= lane < upper
-    %p = kernel.holds {where = [i - 1, -i + m]} : bool                        // each formula is >= 0
-    %v = kernel.broadcast %z {lanes = 16} : vector<16xf32>
-    %s = kernel.reduce_lanes %v {kind = add} : f32                            // in any order
-    %h = kernel.take_lanes %v {start = 8, lanes = 8} : vector<8xf32>
-    %f = kernel.cast %n {dtype = f32} : f32
+%z = kernel.constant {value = 0.0, type = f32} : f32
+%n = kernel.index {value = i*6 + 1} : i64                                 // a formula as data
+%l = kernel.index {value = j, lanes = 16} : vector<16xi64>                // j, j + 1, ... j + 15
+%m = kernel.mask {lower = 0, upper = -j + n, lanes = 16} : vector<16xbool>  // lower <= lane < upper
+%p = kernel.holds {where = [i - 1, -i + m]} : bool                        // each formula is >= 0
+%v = kernel.broadcast %z {lanes = 16} : vector<16xf32>
+%s = kernel.reduce_lanes %v {kind = add} : f32                            // in any order
+%h = kernel.take_lanes %v {start = 8, lanes = 8} : vector<8xf32>
+%f = kernel.cast %n {dtype = f32} : f32
 """
 
 from __future__ import annotations

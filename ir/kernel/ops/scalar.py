@@ -22,6 +22,7 @@ from headrace.ir.types import BOOL, ScalarType, Type, VectorType, with_lanes
 
 Array = np.ndarray[Any, Any]
 Predicate = Literal["lt", "le", "gt", "ge", "eq", "ne"]
+LARGEST_ANGLE = 2.0e8  # of sine and cosine
 COMPARISONS: dict[str, Callable[[Array, Array], Array]] = {
     "lt": np.less,
     "le": np.less_equal,
@@ -55,7 +56,6 @@ def round_odd_sum(a: Array, b: Array) -> Array:
     away = np.where((error > 0) == (total > 0), 1, -1)
     odd = np.where(np.isfinite(total) & (error != 0) & even, bits + away, bits)
     return odd.view(np.float64)
-
 
 
 class Pointwise(Operation):
@@ -219,6 +219,36 @@ class Erf(Transcendental):
 
     def exact(self, x: Array) -> Array:
         return np.vectorize(math.erf, otypes=[np.float64])(x) if x.size else x
+
+
+@op("kernel.sin")
+class Sin(Transcendental):
+    """The sine of an angle in radians; NaN beyond 2e8, where 26 bits hold no multiple of pi/2."""
+
+    x: Value
+
+    def exact(self, x: Array) -> Array:
+        return np.where(np.abs(x) <= LARGEST_ANGLE, np.sin(x), np.nan)
+
+
+@op("kernel.cos")
+class Cos(Transcendental):
+    """The cosine of an angle in radians; NaN beyond 2e8, as of the sine."""
+
+    x: Value
+
+    def exact(self, x: Array) -> Array:
+        return np.where(np.abs(x) <= LARGEST_ANGLE, np.cos(x), np.nan)
+
+
+@op("kernel.atan")
+class Atan(Transcendental):
+    """The angle, between -pi/2 and pi/2, whose tangent is x."""
+
+    x: Value
+
+    def exact(self, x: Array) -> Array:
+        return np.arctan(x)
 
 
 @op("kernel.not")

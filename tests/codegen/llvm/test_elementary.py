@@ -1,4 +1,4 @@
-"""exp, log, tanh and erf as machine code, with fused multiply-adds and without: the bounds of docs/numerics.md."""
+"""exp, log, tanh, erf, sin, cos and atan as machine code, with fused multiply-adds and without: the bounds of docs/numerics.md."""
 
 import math
 from typing import Any
@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from headrace.ir.kernel.ops.func import KernelFunc
+from headrace.ir.kernel.ops.scalar import LARGEST_ANGLE
 from headrace.ir.pass_base import PassContext
 from headrace.ir.rewrite import Rewriter
 from headrace.ir.text import parse_module
 from headrace.passes.kernel.expand_math import ExpandMath
 
-MOST_ULP = {"exp": 1.05, "exp_nonpositive": 1.05, "log": 0.9, "tanh": 1.1, "erf": 1.3}
+MOST_ULP = {"exp": 1.05, "exp_nonpositive": 1.05, "log": 0.9, "tanh": 1.1, "erf": 1.3, "sin": 1.6, "cos": 1.6, "atan": 2.0}
 
 
 @pytest.mark.parametrize("name", MOST_ULP)
@@ -36,6 +37,9 @@ def test_f32(toolchain: Any, name: str) -> None:
     functions: dict[str, Any] = {
         "erf": np.vectorize(math.erf, otypes=[np.float64]),
         "exp_nonpositive": lambda x: np.exp(np.minimum(x, 0)),
+        "sin": lambda x: np.where(np.abs(x) <= LARGEST_ANGLE, np.sin(x), np.nan),
+        "cos": lambda x: np.where(np.abs(x) <= LARGEST_ANGLE, np.cos(x), np.nan),
+        "atan": np.arctan,
     }
     with np.errstate(all="ignore"):
         wanted = functions.get(name, getattr(np, name, None))(x.astype(np.float64))

@@ -260,9 +260,12 @@ UNSUPPORTED = {
         "a node cannot be compiled: node 'a' (com.microsoft.Gelu, opset 1, of f32[2, 3]): no such operator",
     ),
     "element type": (
-        model(node("MatMul", "x x", "y", "a"), inputs=[value("x", 2, 2, kind=TensorProto.INT32)]),
-        "a node cannot be compiled: node 'a' (MatMul, opset 17, of i32[2, 2], i32[2, 2]): element type is i32, "
-        "expected float",
+        model(
+            node("GridSample", "x g", "y", "a"),
+            inputs=[value("x", 1, 1, 2, 2, kind=TensorProto.INT32), value("g", 1, 2, 2, 2)],
+        ),
+        "a node cannot be compiled: node 'a' (GridSample, opset 17, of i32[1, 1, 2, 2], f32[1, 2, 2, 2]): element type "
+        "is i32, expected float in mode 'bilinear'",
     ),
     "rank that is data": (
         model(node("Reshape", "x s", "y", "a"), inputs=[value("x", 6), value("s", "n", kind=TensorProto.INT64)]),

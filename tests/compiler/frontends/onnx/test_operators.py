@@ -274,12 +274,100 @@ def grids() -> Iterator[Case]:
         yield Case("Pad", [f32(3, 4)], {"mode": mode, "pads": [2, 0, 1, 3]}, (7,))
 
 
-CASES = [
-    (case, opset)
-    for group in (unary, binary, types, contractions, transposed, windows, reductions, movements, grids)
-    for case in group()
-    for opset in case.opsets
-]
+def bits_and_angles() -> Iterator[Case]:
+    for name in ("Sin", "Cos", "Tan", "Asin", "Acos", "Atan", "Sinh", "Cosh", "Asinh", "Atanh"):
+        yield Case(name, [RNG.uniform(-0.9, 0.9, (3, 4)).astype(np.float32)], opsets=(9, 22))
+    yield Case("Acosh", [f32(3, 4) + np.float32(3.5)], opsets=(9, 22))
+    for name in ("IsNaN", "IsInf", "Sign"):
+        yield Case(name, [ODD], opsets=(10, 20))
+    yield Case("IsInf", [ODD], {"detect_negative": 0}, (10, 20))
+    for direction in ("LEFT", "RIGHT"):
+        shifted = np.array([[1, 2, 255], [7, 8, 129]], np.uint8), np.array([1, 7, 3], np.uint8)
+        yield Case("BitShift", list(shifted), {"direction": direction}, (11,))
+    yield Case("BitwiseNot", [WHOLE], opsets=(18,))
+    for upper in (0, 1):
+        yield Case("Trilu", [f32(2, 3, 4)], {"upper": upper}, (14,))
+        yield Case("Trilu", [f32(3, 3), np.array(-1)], {"upper": upper}, (14,))
+    yield Case("EyeLike", [f32(3, 4)], {"k": 1}, (9,))
+    yield Case("Mod", [f32(3, 4), f32(4)], {"fmod": 1})
+    yield Case("Pow", [WHOLE, np.array([[3, 2, 1, 0]], np.int32)], opsets=(13,))
+
+
+def choices() -> Iterator[Case]:
+    ties = np.array([[3, 1, 3, 0], [2, 2, 0, 0]], np.float32)
+    for name in ("ArgMax", "ArgMin"):
+        for attributes in ({"axis": 1}, {"axis": 0, "keepdims": 0}, {"axis": -1, "select_last_index": 1}):
+            yield Case(name, [ties], attributes, (12, 13))
+    for axis in (0, 1):
+        yield Case("Hardmax", [ties], {"axis": axis}, (11, 13))
+        yield Case("TopK", [ties, None], {"axis": axis}, (10, 11), {1: ints(2)}, outputs=2)
+    yield Case("TopK", [ties, ints(3)], {"largest": 0}, (11,), outputs=2)
+    yield Case("OneHot", [ints(1, -1, 3, 9), None, np.array([2, 5], np.float32)], {}, (9, 11), {1: np.array(4)})
+    yield Case("OneHot", [np.array([[1, 0]]), np.array(3), np.array([0, 1])], {"axis": 1}, (11,))
+    for attributes in ({}, {"exclusive": 1}, {"reverse": 1}, {"exclusive": 1, "reverse": 1}):
+        yield Case("CumSum", [f32(2, 3, 2), None], attributes, (11, 14), {1: np.array(1)})
+    yield Case("CumSum", [f32(2, 3), np.array(-2)], {}, (14,))
+    indices = np.array([[1, -1, 0], [0, 2, 2]])
+    for reduction in ("none", "add", "mul"):
+        distinct = np.array([[0], [3]])
+        yield Case("ScatterElements", [f32(4, 3), indices, f32(2, 3)], {"reduction": reduction}, (16,))
+        yield Case("ScatterND", [f32(4, 3), distinct, f32(2, 3)], {"reduction": reduction}, (16,), symbolic=False)
+    yield Case("ScatterElements", [f32(2, 5), indices, f32(2, 3)], {"axis": -1}, (11, 13))
+    yield Case("Scatter", [f32(2, 5), indices, f32(2, 3)], {"axis": 1}, (9,))
+    yield Case("ReverseSequence", [f32(4, 3, 2), ints(1, 4, 3)], {}, (10,))
+    equations = "ij,jk->ik", "bij,bjk", "ii->i", "ij->", "...ij->...ji", "i,j,k->kji", "ij,kj,k->i"
+    dims = {"b": 2, "i": 3, "j": 4, "k": 2}
+    for equation in equations:
+        terms = equation.split("->")[0].replace("...", "b").split(",")
+        yield Case("Einsum", [f32(*(dims[c] for c in t)) for t in terms], {"equation": equation}, (12,))
+
+
+def samples_and_norms() -> Iterator[Case]:
+    grid = RNG.uniform(-1.3, 1.3, (2, 4, 5, 2)).astype(np.float32)
+    for mode in ("bilinear", "nearest", "bicubic"):
+        for padding in ("zeros", "border", "reflection"):
+            attributes = {"mode": mode, "padding_mode": padding, "align_corners": int(padding == "border")}
+            yield Case("GridSample", [f32(2, 3, 5, 6), grid], attributes, (16,))
+    rois = np.array([[0, 0, 4, 5], [1, 2, 5, 3]], np.float32)
+    for mode in ("avg", "max"):
+        attributes = {"mode": mode, "sampling_ratio": 2, "output_height": 2, "output_width": 3}
+        yield Case("RoiAlign", [f32(2, 3, 6, 7), rois, ints(1, 0)], attributes, (10, 16))
+    yield Case("DFT", [f32(2, 6, 1)], {"axis": 1}, (17,), symbolic=False)
+    yield Case("DFT", [f32(2, 5, 2)], {"axis": 1, "inverse": 1}, (17,), symbolic=False)
+    yield Case("DFT", [f32(2, 6, 1)], {"axis": 1, "onesided": 1}, (17,), symbolic=False)
+    yield Case("Col2Im", [f32(1, 8, 6), None, None], {}, (18,), {1: ints(3, 4), 2: ints(2, 2)}, symbolic=False)
+    pads = {"kernel_shape": [2, 3], "pads": [1, 0, 0, 1], "strides": [2, 1]}
+    yield Case("LpPool", [f32(1, 2, 5, 6)], pads, (11, 18))
+    yield Case("LpPool", [f32(1, 2, 5, 6)], pads | {"p": 1}, (11, 18))
+    yield Case("GlobalLpPool", [f32(1, 2, 5, 6)], {}, (7,))
+    yield Case("MaxPool", [f32(1, 2, 5, 6)], pads, (12,), outputs=2)
+    yield Case("MaxPool", [f32(1, 2, 5, 6)], pads | {"storage_order": 1}, (12,), outputs=2)
+    indices = np.array([[[[5, 7], [13, 15]]]])
+    yield Case("MaxUnpool", [f32(1, 1, 2, 2), indices], {"kernel_shape": [2, 2], "strides": [2, 2]}, (11,))
+    for p in (1, 2):
+        yield Case("LpNormalization", [f32(2, 3, 4)], {"p": p, "axis": 1}, (7, 22))
+    yield Case("LRN", [f32(2, 5, 3, 3)], {"size": 3, "alpha": 0.1, "beta": 0.5}, (13,))
+    yield Case("InstanceNormalization", [f32(2, 3, 4, 5), f32(3), f32(3)], {"epsilon": 0.01}, (7, 22))
+
+
+def integer_products() -> Iterator[Case]:
+    def bytes_of(*shape: int, kind: type = np.uint8) -> Array:
+        return RNG.integers(0, 120, shape).astype(kind)
+
+    zero, scale = np.uint8(7), np.float32(0.02)
+    yield Case("MatMulInteger", [bytes_of(3, 4), bytes_of(4, 5, kind=np.int8), zero, np.int8(3)], {}, (10,))
+    yield Case("ConvInteger", [bytes_of(1, 2, 5, 5), bytes_of(3, 2, 3, 3), zero], {"pads": [1, 1, 1, 1]}, (10,))
+    product = [bytes_of(3, 4), scale, zero, bytes_of(4, 5), scale, zero, np.float32(0.1), zero]
+    yield Case("QLinearMatMul", product, {}, (10,))
+    conv = [bytes_of(1, 2, 5, 5), scale, zero, bytes_of(3, 2, 3, 3), scale, zero, np.float32(0.3), zero]
+    yield Case("QLinearConv", conv, {"pads": [1, 1, 1, 1]}, (10,))
+
+
+GROUPS = (
+    unary, binary, types, contractions, transposed, windows, reductions, movements, grids,
+    bits_and_angles, choices, samples_and_norms, integer_products,
+)  # fmt: skip
+CASES = [(case, opset) for group in GROUPS for case in group() for opset in case.opsets]
 
 
 def model_of(case: Case, opset: int, symbolic: bool) -> onnx.ModelProto:

@@ -144,6 +144,8 @@ class Evaluator(PullBuilder):
             case convert.Holds():
                 held = [np.asarray(w.evaluate(self.grids)) >= 0 for w in operation.where]
                 return np.asarray(np.logical_and.reduce(np.broadcast_arrays(*held)))
+            case convert.Bitcast():
+                return operands[0].view(dtype)
             case scalar.Select():
                 return np.where(*operands)
             case convert.Cast() | scalar.Compare() | scalar.Pointwise():
@@ -270,7 +272,9 @@ def test_combine_joins_two_halves(cls: type[Reducing]) -> None:
         fixed = with_numbers(operation, values)
         assert isinstance(fixed, Reducing)
         builder = Evaluator(dict(zip(fixed.operands, arrays, strict=True)), {})
-        numbers = [builder.given(np.array([1.5, -2.0, 0.25], arrays[0].dtype))]
+        drawn = {"f": [1.5, -2.0, 0.25], "i": [4, 1, 2]}
+        kinds = [element_dtype(v.type).numpy for v in fixed.init(builder)]
+        numbers = [builder.given(np.array(drawn.get(k.kind, [1, 0, 2]), k)) for k in kinds]
         joined = builder.run(fixed.combine(builder, fixed.init(builder), numbers))
         for before, after in zip(numbers, joined, strict=True):
             np.testing.assert_array_equal(builder.found[before], after)

@@ -1,0 +1,97 @@
+"""ONNX DFT: the discrete Fourier transform along an axis, as a matrix product.
+
+    y[k] = sum over j of x[j] * exp(-2 pi i j k / n)          // + and divided by n for the inverse
+
+Real and imaginary parts stand in a last dim of 2, or of 1 for a real input.  The matrix comes from the angles
+2 pi (j k mod n) / n in f64, so that it is exact to the last bit or so for any n.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from headrace.ir.core import Value
+from headrace.ir.dims import Dim
+from headrace.ir.graph.compose import Term
+from headrace.ir.graph.importing import OnnxNode, onnx_import
+from headrace.ir.graph.linear import ZERO
+from headrace.ir.graph.ops.concat import Concat
+from headrace.ir.graph.ops.formulas import Formulas
+from headrace.ir.graph.ops.pad import Pad
+from headrace.ir.graph.ops.slice import sliced
+from headrace.ir.graph.ops.trigonometry import Cos, Sin
+from headrace.ir.types import F64
+
+
+@onnx_import("DFT", since=17)
+def _dft_17(node: OnnxNode) -> Sequence[Value]:
+    x = Term(node, node.operand(0))
+    return [_dft(node, x, node.axis(node.attribute("axis", 1), x.rank)).value]
+
+
+@onnx_import("DFT", since=20)
+def _dft_20(node: OnnxNode) -> Sequence[Value]:
+    x, axis = Term(node, node.operand(0)), node.shape_value(2)
+    if node.input(2) is not None and (axis is None or not axis[0].is_constant):
+        raise node.unsupported("the axis is data, expected one that is known while compiling")
+    return [_dft(node, x, node.axis(-2 if axis is None else axis[0].value, x.rank)).value]
+
+
+def _dft(node: OnnxNode, x: Term, axis: int) -> Term:
+    length = node.shape_value(1)
+    if node.input(1) is not None and length is None:
+        raise node.unsupported("the length is data, expected one that is known while compiling")
+    if not x.dims[-1].is_constant:
+        raise node.unsupported(f"the last dim of {x.type} may be 1 or 2, so that the input may be real or not")
+    if axis == x.rank - 1:
+        raise node.fail(f"the axis is the last of {x.type}, expected another")
+    inverse, onesided = bool(node.attribute("inverse", 0)), bool(node.attribute("onesided", 0))
+    halved = inverse and onesided
+    count = length[0] if length is not None else (x.dims[axis] - 1) * 2 if halved else x.dims[axis]
+    wanted = count // 2 + 1 if halved else count
+    if wanted != x.dims[axis]:
+        after = [ZERO] * x.rank
+        after[axis] = wanted - x.dims[axis]
+        x = x.of(Pad(x.value, (ZERO,) * x.rank, tuple(after)))
+    moved = x.move(axis, -2)
+    parts = [
+        Term(node, sliced(node, moved.value, x.rank - 1, Dim.constant(i), Dim.constant(1))).reshape(*moved.dims[:-1])
+        for i in range(2 if moved.dims[-1] == Dim.constant(2) else 1)
+    ]
+    found = _real_inverse(parts, wanted, count) if halved else _transformed(parts, count, inverse)
+    if onesided and not inverse:
+        half = count // 2 + 1
+        found = [Term(node, sliced(node, p.value, p.rank - 1, ZERO, half)) for p in found]
+    stacked = x.of(Concat(tuple(p.reshape(*p.dims, 1).value for p in found), x.rank - 1))
+    return stacked.move(-2, axis)
+
+
+def _transformed(parts: Sequence[Term], count: Dim, inverse: bool) -> list[Term]:
+    """Real and imaginary part of the transform along the last dim."""
+    real = parts[0]
+    cos, sin = _waves(real, count, count, inverse)
+    if len(parts) == 1:
+        return [real @ cos, real @ sin]
+    return [real @ cos - parts[1] @ sin, parts[1] @ cos + real @ sin]
+
+
+def _real_inverse(parts: Sequence[Term], half: Dim, count: Dim) -> list[Term]:
+    """The real signal behind the first half of its spectrum, whose other half has the same real parts."""
+    cos, sin = _waves(parts[0], half, count, True)
+    place = cos.indices(half)
+    alone = (place * 2) % cos.of(Formulas((count,), ()))  # 0 for what has no mirror image
+    twice = (alone.compare("eq", 0).where(1, place.like(2))).cast(cos.dtype).reshape(half, 1)
+    found = parts[0] @ (cos * twice)
+    return [found if len(parts) == 1 else found - parts[1] @ (sin * twice)]
+
+
+def _waves(x: Term, rows: Dim, count: Dim, inverse: bool) -> tuple[Term, Term]:
+    """cos and sin of the angles of a row and a column, like the elements of x: -angles forwards, scaled backwards."""
+    size = x.of(Formulas((count,), ()))
+    steps = (x.indices(rows).reshape(rows, 1) * x.indices(count).reshape(1, count)) % size
+    angles = steps.cast(F64) * (2 * math.pi) / size.cast(F64)
+    cos, sin = x.of(Cos(angles.value)), x.of(Sin(angles.value))
+    if inverse:
+        return (cos / size.cast(F64)).cast(x.dtype), (sin / size.cast(F64)).cast(x.dtype)
+    return cos.cast(x.dtype), (sin * -1.0).cast(x.dtype)

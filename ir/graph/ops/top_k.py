@@ -1,0 +1,190 @@
+"""graph.top_k: the largest or smallest elements along an axis, in order, and where they stand.
+
+    %values, %indices = graph.top_k %x {k = 5, axis = 1, largest = true} : f32[n, 5], i64[n, 5]
+    %y = graph.take_dynamic %x, %count {axis = 1, symbol = "k"} : f32[n, k]
+
+Of equal elements the one with the lower index comes first.  A NaN is larger than any number.  Each element is the
+first of those behind the one before it, so that the work grows with k times the dim.  A k that is data sorts the whole
+dim, of which `take_dynamic` takes the beginning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from headrace.ir.core import Value
+from headrace.ir.declare import op
+from headrace.ir.dims import Dim
+from headrace.ir.graph.families import Array, DataDims, DimCheck, DimRead, Index, OwnKernel, Sampler, tensor
+from headrace.ir.graph.importing import OnnxNode, onnx_import
+from headrace.ir.graph.linear import ONE
+from headrace.ir.graph.ops.cast import as_dtype
+from headrace.ir.graph.ops.reshape import reshaped
+from headrace.ir.graph.sampling import chance, pick
+from headrace.ir.kernel.build import ScalarBuilder
+from headrace.ir.kernel.writer import KernelWriter, at
+from headrace.ir.types import F32, I32, I64, TensorType, Type
+
+NONE_YET = -1  # the index before the first element
+
+
+@op("graph.top_k")
+class TopK(OwnKernel):
+    """The first k elements along `axis` in descending order, or ascending; and their indices."""
+
+    x: Value
+    k: Dim
+    axis: int
+    largest: bool = True
+
+    def infer(self) -> Sequence[Type]:
+        x = tensor(self.x)
+        if x.dtype.kind == "bool":
+            raise self.wrong_dtype(x.dtype, ("float", "int", "uint"))
+        if not 0 <= self.axis < x.rank:
+            raise self.fail(f"axis is {self.axis} for {x}, expected 0 to {x.rank - 1}")
+        for check in self.checks():
+            if check.formula.is_constant and check.formula.value < 0:
+                raise self.fail(check.message)
+        values = x.with_dims((*x.dims[: self.axis], self.k, *x.dims[self.axis + 1 :]))
+        return [values, values.with_dtype(I64)]
+
+    def checks(self) -> Sequence[DimCheck]:
+        dim = tensor(self.x).dims[self.axis]
+        message = f"k is {self.k} for a dim of {dim}"
+        return [c for c in (DimCheck(dim - self.k, message), DimCheck(self.k, message)) if c.formula != 0]
+
+    def write(self, w: KernelWriter, buffers: Mapping[Value, Value]) -> None:
+        """For each row, in scratch, the element found last; a loop finds the next."""
+        x = tensor(self.x)
+        source, values, indices = (buffers[v] for v in (self.x, *self.results))
+        dims = (ONE, *x.dims[: self.axis], *x.dims[self.axis + 1 :])
+        with w.tasks(**{f"o{i}": d for i, d in enumerate(dims)}) as (_, *index):
+            before, after = index[: self.axis], index[self.axis :]
+            value, place = w.scratch(x.dtype, (ONE,), "value"), w.scratch(I64, (ONE,), "place")
+            zero = Dim.constant(0)
+            last = [at(value, zero), at(place, zero)]
+            w.map([], [], last, lambda b: [b.constant(0, x.dtype), b.constant(NONE_YET, I64)])
+            with w.loop("t", self.k) as t:
+                j = w.axis("j", x.dims[self.axis], "reduction")
+                here = Dim.symbol(j.name)
+
+                def step(b: ScalarBuilder, *xs: Value) -> list[Value]:
+                    element, old, old_place, best, best_place = xs
+                    found = b.index(here)
+                    behind = b.bit_or(self._none(b, old_place), self._precedes(b, (old, old_place), (element, found)))
+                    better = self._better(b, (best, best_place), (element, found))
+                    takes = b.bit_and(behind, better)
+                    return [b.select(takes, element, best), b.select(takes, found, best_place)]
+
+                def combine(b: ScalarBuilder, *xs: Value) -> list[Value]:
+                    takes = b.bit_and(b.invert(self._none(b, xs[3])), self._better(b, (xs[0], xs[1]), (xs[2], xs[3])))
+                    return [b.select(takes, xs[2], xs[0]), b.select(takes, xs[3], xs[1])]
+
+                w.reduce(
+                    [j],
+                    [at(source, *before, j, *after), *last],
+                    [],
+                    [*(at(v, *before, t, *after) for v in (values, indices))],
+                    [x.dtype, I64],
+                    (
+                        lambda b: [b.constant(0, x.dtype), b.constant(NONE_YET, I64)],
+                        step,
+                        combine,
+                        lambda b, *state: list(state),
+                    ),
+                )
+                found = [at(v, *before, t, *after) for v in (values, indices)]
+                w.map([], found, last, lambda b, *xs: list(xs))
+
+    def _none(self, b: ScalarBuilder, place: Value) -> Value:
+        return b.compare("lt", place, b.constant(0, place))
+
+    def _better(self, b: ScalarBuilder, best: tuple[Value, Value], element: tuple[Value, Value]) -> Value:
+        """Whether an element comes before the best one so far, if there is any."""
+        return b.bit_or(self._none(b, best[1]), self._precedes(b, element, best))
+
+    def _precedes(self, b: ScalarBuilder, one: tuple[Value, Value], other: tuple[Value, Value]) -> Value:
+        """Whether one element, with its index, comes before another."""
+        (x, i), (y, j) = one, other
+        first, equal = b.compare("gt" if self.largest else "lt", x, y), b.compare("eq", x, y)
+        if tensor(self.x).dtype.is_float:
+            x_is_nan, y_is_nan = b.compare("ne", x, x), b.compare("ne", y, y)
+            high, low = (x_is_nan, y_is_nan) if self.largest else (y_is_nan, x_is_nan)
+            first = b.bit_or(first, b.bit_and(high, b.invert(low)))
+            equal = b.bit_or(equal, b.bit_and(high, low))
+        return b.bit_or(first, b.bit_and(equal, b.compare("lt", i, j)))
+
+    def reference(self, *operands: Array) -> tuple[Array, ...]:
+        x = np.moveaxis(operands[0], self.axis, -1)
+        order = np.argsort(x, -1, kind="stable")
+        if self.largest:  # stable from the other end, so that equal elements keep their order
+            order = x.shape[-1] - 1 - np.argsort(x[..., ::-1], -1, kind="stable")[..., ::-1]
+        order = order[..., : self.k.value]
+        found = np.take_along_axis(x, order, -1)
+        return np.moveaxis(found, -1, self.axis), np.moveaxis(order, -1, self.axis).astype(np.int64)
+
+    @classmethod
+    def sample(cls, sampler: Sampler) -> TopK:
+        rank = pick(sampler, 1, 3)
+        axis, size = pick(sampler, 0, rank - 1), pick(sampler, 1, 9)
+        dims = sampler.dims(rank)
+        dtype = I32 if chance(sampler, 0.5) else F32
+        x = sampler.tensor(TensorType(dtype, (*dims[:axis], Dim.constant(size), *dims[axis + 1 :])), -0.8, 0.8)
+        return cls(x, Dim.constant(pick(sampler, 0, size)), axis, chance(sampler, 0.5))
+
+
+@op("graph.take_dynamic")
+class TakeDynamic(DataDims):
+    """The first elements of x along `axis`, as many as `count` says."""
+
+    x: Value
+    count: Value
+    axis: int
+    symbol: str
+
+    def infer(self) -> Sequence[Type]:
+        x = tensor(self.x)
+        if tensor(self.count) != TensorType(I64, (ONE,)) or not 0 <= self.axis < x.rank:
+            raise self.fail(
+                f"count is {self.count.type} and axis {self.axis} for {x}, expected i64[1] and an axis of it"
+            )
+        return [x.with_dims((*x.dims[: self.axis], Dim.symbol(self.symbol), *x.dims[self.axis + 1 :]))]
+
+    def dim_reads(self) -> Sequence[DimRead]:
+        return [DimRead(self.symbol, self.count, 0, 0)]
+
+    def checks(self) -> Sequence[DimCheck]:
+        dim = tensor(self.x).dims[self.axis]
+        return [DimCheck(dim - Dim.symbol(self.symbol), f"more than the dim of {dim} are taken")]
+
+    def source(self, index: Index) -> Index:
+        return index
+
+    def reference(self, *operands: Array) -> Array:
+        return np.take(operands[0], np.arange(int(operands[1][0])), self.axis)
+
+    @classmethod
+    def sample(cls, sampler: Sampler) -> TakeDynamic:
+        size = pick(sampler, 1, 4)
+        x = sampler.tensor(TensorType.of(F32, 2, size, 3))
+        return cls(x, sampler.constant(np.array([pick(sampler, 0, size)])), 1, sampler.symbol())
+
+
+@onnx_import("TopK")
+def _top_k_1(node: OnnxNode) -> Sequence[Value]:
+    axis = node.axis(node.attribute("axis", -1), node.tensor(0).rank)
+    return node.add_all(TopK(node.operand(0), Dim.constant(node.attribute("k", 1)), axis))
+
+
+@onnx_import("TopK", since=10)
+def _top_k_10(node: OnnxNode) -> Sequence[Value]:
+    x, kind, known = node.operand(0), node.tensor(0), node.shape_value(1)
+    axis, largest = node.axis(node.attribute("axis", -1), kind.rank), bool(node.attribute("largest", 1))
+    if known is not None:
+        return node.add_all(TopK(x, known[0], axis, largest))
+    count = as_dtype(node, reshaped(node, node.operand(1), (ONE,)), I64)
+    whole = node.add_all(TopK(x, kind.dims[axis], axis, largest))
+    return [node.add(TakeDynamic(v, count, axis, node.symbol(f"{node.name}_k"))) for v in whole]
