@@ -39,8 +39,8 @@ BUSY = 8  # independent sums that keep two multiply-add units of four cycles' la
 UNKNOWN = 128  # what an extent is taken for that is known at run time only
 # Rows: a tile for many, whose number leaves no remainder to prefer one height for, is to be good for a single one, too.
 UNKNOWN_ROWS = (1, 120, 120, 120, 120)
-# What rows left over cost besides their steps, by lanes: a loop of their own.  Measured with AVX-512, where of tiles that
-# should take equal time those that divide the rows took 7 % less; with AVX2 they took 5 % more.
+# What rows left over cost besides their steps, by lanes: a loop of their own.  Of tiles that should take equal time,
+# those that divide the rows took 7 % less with AVX-512, and 5 % more with AVX2.
 UNEVEN = {16: 1.0025}
 FROM_CACHE = 1.25  # cycles that a vector of a single row takes, which no other row shares
 
