@@ -136,6 +136,11 @@ class GraphOp(Operation):
         """The error to raise where an operand's elements are of no kind that the operation takes."""
         return ElementTypeError(str(self.fail(f"element type is {found}, expected {' or '.join(kinds)}")))
 
+    def check_axis(self, axis: int, x: TensorType) -> None:
+        """Raises VerifyError unless the type has the axis."""
+        if not 0 <= axis < x.rank:
+            raise self.fail(f"axis is {axis} for {x}, expected 0 to {x.rank - 1}")
+
     def checks(self) -> Sequence[DimCheck]:
         """What must hold for the operation to have a meaning, and could not be proven while compiling."""
         return ()

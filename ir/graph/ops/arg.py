@@ -9,6 +9,7 @@ The axis stays as a dim of 1.  Among equal elements the first one counts, or the
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Literal
 
 import numpy as np
@@ -21,11 +22,10 @@ from headrace.ir.graph.families import Array, Index, Pull, PullBuilder, Reducing
 from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.linear import ONE
 from headrace.ir.graph.ops.reduce import highest, lowest
+from headrace.ir.graph.ranking import NONE_YET, Ranking
 from headrace.ir.graph.sampling import chance, pick
 from headrace.ir.kernel.build import ScalarBuilder
 from headrace.ir.types import F32, I32, I64, TensorType, Type
-
-NONE_YET = -1  # the index before the first element
 
 
 @op("graph.arg")
@@ -39,8 +39,7 @@ class Arg(Reducing):
 
     def infer(self) -> Sequence[Type]:
         x = tensor(self.x)
-        if not 0 <= self.axis < x.rank:
-            raise self.fail(f"axis is {self.axis} for {x}, expected 0 to {x.rank - 1}")
+        self.check_axis(self.axis, x)
         if x.dtype.kind == "bool":
             raise self.wrong_dtype(x.dtype, ("float", "int", "uint"))
         return [TensorType(I64, (*x.dims[: self.axis], ONE, *x.dims[self.axis + 1 :]))]
@@ -59,16 +58,8 @@ class Arg(Reducing):
 
     def combine(self, b: ScalarBuilder, left: Sequence[Value], right: Sequence[Value]) -> Sequence[Value]:
         """The better of two elements: in any order, so ties go by the index."""
-        (x, i), (y, j) = left, right
-        none, zero = b.compare("lt", i, b.constant(0, i)), b.compare("lt", j, b.constant(0, j))
-        better, equal = b.compare("gt" if self.kind == "max" else "lt", y, x), b.compare("eq", x, y)
-        if tensor(self.x).dtype.is_float:
-            x_is_nan, y_is_nan = b.compare("ne", x, x), b.compare("ne", y, y)
-            better = b.bit_or(better, b.bit_and(y_is_nan, b.invert(x_is_nan)))
-            equal = b.bit_or(equal, b.bit_and(x_is_nan, y_is_nan))
-        wins = b.bit_or(better, b.bit_and(equal, b.compare("gt" if self.last else "lt", j, i)))
-        takes = b.bit_and(b.bit_or(wins, none), b.invert(zero))
-        return [b.select(takes, y, x), b.select(takes, j, i)]
+        ranking = Ranking(self.kind == "max", nan_first=True, higher_index=self.last)
+        return ranking.first(b, (left[0], left[1]), (right[0], right[1]))
 
     def finish(self, b: PullBuilder, index: Index, state: Sequence[Value]) -> Value:
         return state[1]
@@ -97,8 +88,7 @@ class Positions(Pull):
 
     def infer(self) -> Sequence[Type]:
         x = tensor(self.x)
-        if not 0 <= self.axis < x.rank:
-            raise self.fail(f"axis is {self.axis} for {x}, expected 0 to {x.rank - 1}")
+        self.check_axis(self.axis, x)
         return [x.with_dtype(I64)]
 
     def pull(self, b: PullBuilder, index: Index) -> Value:
@@ -130,7 +120,7 @@ def _flattening_hardmax(node: OnnxNode) -> Sequence[Value]:
     x = Term(node, node.operand(0))
     axis = node.attribute("axis", 1)
     axis = x.rank if axis == x.rank else node.axis(axis, x.rank)
-    return [_hardmax(x.reshape(*x.dims[:axis], _product(x.dims[axis:])), axis).reshape(*x.dims).value]
+    return [_hardmax(x.reshape(*x.dims[:axis], prod(x.dims[axis:], start=ONE)), axis).reshape(*x.dims).value]
 
 
 @onnx_import("Hardmax", since=13)
@@ -143,10 +133,3 @@ def _hardmax(x: Term, axis: int) -> Term:
     """1 where the first of the largest elements stands, 0 elsewhere."""
     first, place = x.of(Arg(x.value, "max", axis)), x.of(Positions(x.value, axis))
     return place.compare("eq", first).cast(x.dtype)
-
-
-def _product(dims: Sequence[Dim]) -> Dim:
-    found = ONE
-    for d in dims:
-        found = found * d
-    return found

@@ -41,8 +41,7 @@ class Cumulate(OwnKernel):
         x = tensor(self.x)
         if x.dtype.kind == "bool":
             raise self.wrong_dtype(x.dtype, ("float", "int", "uint"))
-        if not 0 <= self.axis < x.rank:
-            raise self.fail(f"axis is {self.axis} for {x}, expected 0 to {x.rank - 1}")
+        self.check_axis(self.axis, x)
         return [x]
 
     def write(self, w: KernelWriter, buffers: Mapping[Value, Value]) -> None:

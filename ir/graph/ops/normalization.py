@@ -113,8 +113,7 @@ class LayerNorm(GraphOp):
         x = kinds[0]
         if not x.dtype.is_float:
             raise self.wrong_dtype(x.dtype, ("float",))
-        if not 0 <= self.axis < x.rank:
-            raise self.fail(f"axis is {self.axis} for {x}, expected 0 to {x.rank - 1}")
+        self.check_axis(self.axis, x)
         dims = x.dims
         for kind in kinds[1:]:
             if kind.dtype != x.dtype:

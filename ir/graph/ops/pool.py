@@ -122,18 +122,8 @@ def sample_fields(sampler: Sampler, last: bool) -> list[Any]:
     return [sampler.tensor(TensorType(F32, sampler.dims(2 + rank))), kernel, strides, dilations, before, after, False]
 
 
-@op("graph.sum_pool")
-class SumPool(Pool):
-    """The sum of the elements of each window."""
-
-    x: Value
-    kernel: tuple[int, ...]
-    strides: tuple[int, ...]
-    dilations: tuple[int, ...]
-    before: tuple[Dim, ...]
-    after: tuple[Dim, ...]
-    ceil: bool = False
-    channels_last: bool = False
+class _Summing(Pool):
+    """Base: a sum, which counts padding as 0."""
 
     def init(self, b: ScalarBuilder) -> Sequence[Value]:
         return [b.constant(0, accumulator(tensor(self.x).dtype))]
@@ -145,15 +135,32 @@ class SumPool(Pool):
     def combine(self, b: ScalarBuilder, left: Sequence[Value], right: Sequence[Value]) -> Sequence[Value]:
         return [b.add(left[0], right[0])]
 
-    def finish(self, b: PullBuilder, index: Index, state: Sequence[Value]) -> Value:
-        return b.cast(state[0], tensor(self.x).dtype)
-
-    def folded(self, x: Array) -> Array:
-        x = widened(x)
+    def summed(self, x: Array) -> Array:
+        """The sums for x with its channels as dim 1, in the type of x."""
         found = np.zeros(self._outs(x), x.dtype)
         for _, part in numpy_windows(x, self.windows, 0):
             found = found + part
         return found
+
+
+@op("graph.sum_pool")
+class SumPool(_Summing):
+    """The sum of the elements of each window."""
+
+    x: Value
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    dilations: tuple[int, ...]
+    before: tuple[Dim, ...]
+    after: tuple[Dim, ...]
+    ceil: bool = False
+    channels_last: bool = False
+
+    def finish(self, b: PullBuilder, index: Index, state: Sequence[Value]) -> Value:
+        return b.cast(state[0], tensor(self.x).dtype)
+
+    def folded(self, x: Array) -> Array:
+        return self.summed(widened(x))
 
 
 @op("graph.max_pool")
@@ -188,7 +195,7 @@ class MaxPool(Pool):
 
 
 @op("graph.average_pool")
-class AveragePool(Pool):
+class AveragePool(_Summing):
     """The mean of the elements of each window."""
 
     x: Value
@@ -207,16 +214,6 @@ class AveragePool(Pool):
             raise self.wrong_dtype(dtype, ("float",))
         return super().infer()
 
-    def init(self, b: ScalarBuilder) -> Sequence[Value]:
-        return [b.constant(0, accumulator(tensor(self.x).dtype))]
-
-    def step(self, b: PullBuilder, index: Index, reduced: Index, state: Sequence[Value]) -> Sequence[Value]:
-        element = self.element(b, index, reduced, 0.0)
-        return [b.add(state[0], b.cast(element, accumulator(tensor(self.x).dtype)))]
-
-    def combine(self, b: ScalarBuilder, left: Sequence[Value], right: Sequence[Value]) -> Sequence[Value]:
-        return [b.add(left[0], right[0])]
-
     def finish(self, b: PullBuilder, index: Index, state: Sequence[Value]) -> Value:
         parts = zip(self.windows, index[self._spatial], strict=True)
         count = prod((window.count(o, self.count_include_pad) for window, o in parts), start=ONE)
@@ -226,14 +223,11 @@ class AveragePool(Pool):
         return b.cast(b.div(state[0], b.cast(b.index(count), accumulator(dtype))), dtype)
 
     def folded(self, x: Array) -> Array:
-        x = widened(x)
-        found = np.zeros(self._outs(x), x.dtype)
-        for _, part in numpy_windows(x, self.windows, 0):
-            found = found + part
-        count = np.ones((), x.dtype)
+        found = self.summed(widened(x))
+        count = np.ones((), found.dtype)
         for window in self.windows:
             along = [window.count(Dim.constant(o), self.count_include_pad).value for o in range(window.out.value)]
-            count = count[..., None] * np.array(along, x.dtype)
+            count = count[..., None] * np.array(along, found.dtype)
         with np.errstate(all="ignore"):
             return np.asarray(found / count)
 

@@ -26,12 +26,11 @@ from headrace.ir.graph.ops.pad import Pad
 from headrace.ir.graph.ops.pool import MaxPool, Pool, max_pool_fields, sample_fields
 from headrace.ir.graph.ops.reduce import lowest
 from headrace.ir.graph.ops.scatter import ScatterElements
+from headrace.ir.graph.ranking import NONE_YET, Ranking
 from headrace.ir.graph.sampling import build, chance
 from headrace.ir.graph.windows import numpy_windows
 from headrace.ir.kernel.build import ScalarBuilder
 from headrace.ir.types import I64, TensorType, Type
-
-NONE_YET = -1
 
 
 @op("graph.max_pool_indices")
@@ -76,16 +75,8 @@ class MaxPoolIndices(Pool):
         return linear(index[:2], dims[:2]) * prod(dims[2:], start=ONE) + spatial
 
     def combine(self, b: ScalarBuilder, left: Sequence[Value], right: Sequence[Value]) -> Sequence[Value]:
-        (x, i), (y, j) = left, right
-        none, zero = (b.compare("lt", k, b.constant(0, k)) for k in (i, j))
-        better, equal = b.compare("gt", y, x), b.compare("eq", x, y)
-        if tensor(self.x).dtype.is_float:
-            x_is_nan, y_is_nan = b.compare("ne", x, x), b.compare("ne", y, y)
-            better = b.bit_or(better, b.bit_and(y_is_nan, b.invert(x_is_nan)))
-            equal = b.bit_or(equal, b.bit_and(x_is_nan, y_is_nan))
-        wins = b.bit_or(better, b.bit_and(equal, b.compare("lt", j, i)))
-        takes = b.bit_and(b.bit_or(wins, none), b.invert(zero))
-        return [b.select(takes, y, x), b.select(takes, j, i)]
+        ranking = Ranking(largest=True, nan_first=True)
+        return ranking.first(b, (left[0], left[1]), (right[0], right[1]))
 
     def finish(self, b: PullBuilder, index: Index, state: Sequence[Value]) -> Value:
         return state[1]

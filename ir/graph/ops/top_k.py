@@ -22,12 +22,11 @@ from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.linear import ONE
 from headrace.ir.graph.ops.cast import as_dtype
 from headrace.ir.graph.ops.reshape import reshaped
+from headrace.ir.graph.ranking import NONE_YET, Ranking, is_none
 from headrace.ir.graph.sampling import chance, pick
 from headrace.ir.kernel.build import ScalarBuilder
 from headrace.ir.kernel.writer import KernelWriter, at
 from headrace.ir.types import F32, I32, I64, TensorType, Type
-
-NONE_YET = -1  # the index before the first element
 
 
 @op("graph.top_k")
@@ -43,8 +42,7 @@ class TopK(OwnKernel):
         x = tensor(self.x)
         if x.dtype.kind == "bool":
             raise self.wrong_dtype(x.dtype, ("float", "int", "uint"))
-        if not 0 <= self.axis < x.rank:
-            raise self.fail(f"axis is {self.axis} for {x}, expected 0 to {x.rank - 1}")
+        self.check_axis(self.axis, x)
         for check in self.checks():
             if check.formula.is_constant and check.formula.value < 0:
                 raise self.fail(check.message)
@@ -59,6 +57,7 @@ class TopK(OwnKernel):
     def write(self, w: KernelWriter, buffers: Mapping[Value, Value]) -> None:
         """For each row, in scratch, the element found last; a loop finds the next."""
         x = tensor(self.x)
+        ranking = Ranking(self.largest, nan_first=self.largest)
         source, values, indices = (buffers[v] for v in (self.x, *self.results))
         dims = (ONE, *x.dims[: self.axis], *x.dims[self.axis + 1 :])
         with w.tasks(**{f"o{i}": d for i, d in enumerate(dims)}) as (_, *index):
@@ -74,14 +73,15 @@ class TopK(OwnKernel):
                 def step(b: ScalarBuilder, *xs: Value) -> list[Value]:
                     element, old, old_place, best, best_place = xs
                     found = b.index(here)
-                    behind = b.bit_or(self._none(b, old_place), self._precedes(b, (old, old_place), (element, found)))
-                    better = self._better(b, (best, best_place), (element, found))
+                    behind = b.bit_or(
+                        is_none(b, old_place), ranking.precedes(b, (old, old_place), (element, found))
+                    )
+                    better = ranking.improves(b, (element, found), (best, best_place))
                     takes = b.bit_and(behind, better)
                     return [b.select(takes, element, best), b.select(takes, found, best_place)]
 
                 def combine(b: ScalarBuilder, *xs: Value) -> list[Value]:
-                    takes = b.bit_and(b.invert(self._none(b, xs[3])), self._better(b, (xs[0], xs[1]), (xs[2], xs[3])))
-                    return [b.select(takes, xs[2], xs[0]), b.select(takes, xs[3], xs[1])]
+                    return ranking.first(b, (xs[0], xs[1]), (xs[2], xs[3]))
 
                 w.reduce(
                     [j],
@@ -98,24 +98,6 @@ class TopK(OwnKernel):
                 )
                 found = [at(v, *before, t, *after) for v in (values, indices)]
                 w.map([], found, last, lambda b, *xs: list(xs))
-
-    def _none(self, b: ScalarBuilder, place: Value) -> Value:
-        return b.compare("lt", place, b.constant(0, place))
-
-    def _better(self, b: ScalarBuilder, best: tuple[Value, Value], element: tuple[Value, Value]) -> Value:
-        """Whether an element comes before the best one so far, if there is any."""
-        return b.bit_or(self._none(b, best[1]), self._precedes(b, element, best))
-
-    def _precedes(self, b: ScalarBuilder, one: tuple[Value, Value], other: tuple[Value, Value]) -> Value:
-        """Whether one element, with its index, comes before another."""
-        (x, i), (y, j) = one, other
-        first, equal = b.compare("gt" if self.largest else "lt", x, y), b.compare("eq", x, y)
-        if tensor(self.x).dtype.is_float:
-            x_is_nan, y_is_nan = b.compare("ne", x, x), b.compare("ne", y, y)
-            high, low = (x_is_nan, y_is_nan) if self.largest else (y_is_nan, x_is_nan)
-            first = b.bit_or(first, b.bit_and(high, b.invert(low)))
-            equal = b.bit_or(equal, b.bit_and(high, low))
-        return b.bit_or(first, b.bit_and(equal, b.compare("lt", i, j)))
 
     def reference(self, *operands: Array) -> tuple[Array, ...]:
         x = np.moveaxis(operands[0], self.axis, -1)
