@@ -6,11 +6,7 @@
 ** dicts where they need none of that, which is nearly always: a small model runs for ten microseconds.
 ** The interpreter's lock is released while a model is opened, verified and run.
 ** Every failure is raised as _face.Error(status, message), which the Python half turns into its own exceptions. */
-#define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030b0000
-#include <Python.h>
-
-#include "headrace.h"
+#include "arrays.h"
 #include "recorder.h"
 
 #include <stdbool.h>
@@ -158,87 +154,8 @@ static PyObject *describe(PyObject *object, PyObject *unused) {
                          describe_ports(self->model, hr_model_outputs(self->model), hr_model_output));
 }
 
-/* Does the buffer's element have the port's dtype?  bf16, which buffers cannot say, comes as uint16. */
-static bool has_dtype(const Py_buffer *view, uint32_t dtype) {
-    static const char *const formats[] = {
-        [HR_F64] = "d",  [HR_F32] = "f", [HR_F16] = "e",  [HR_BF16] = "H", [HR_I64] = "lq", [HR_I32] = "il",
-        [HR_I16] = "h",  [HR_I8] = "b",  [HR_U64] = "LQ", [HR_U32] = "IL", [HR_U16] = "H",  [HR_U8] = "B",
-        [HR_BOOL] = "?",
-    };
-    const char *format = view->format ? view->format : "B";
-    format += format[0] == '@' || format[0] == '=' || format[0] == '<';
-    return format[0] && !format[1] && strchr(formats[dtype], format[0]) &&
-           (size_t)view->itemsize == hr_dtype_bytes(dtype);
-}
-
-/* The arrays of one call, in memory of their own only where there are many. */
-#define FEW 16
-
-typedef struct call {
-    Py_ssize_t count;
-    Py_ssize_t held; /* views that must be released */
-    Py_buffer *views;
-    hr_value *values;
-    Py_buffer few_views[2 * FEW];
-    hr_value few_values[2 * FEW];
-} call;
-
-static bool begin_call(call *c, Py_ssize_t count) {
-    c->count = count;
-    c->held = 0;
-    c->views = c->few_views;
-    c->values = c->few_values;
-    if (count > 2 * FEW) {
-        c->views = PyMem_Calloc((size_t)count, sizeof *c->views);
-        c->values = PyMem_Calloc((size_t)count, sizeof *c->values);
-        if (!c->views || !c->values) {
-            PyErr_NoMemory();
-            return false;
-        }
-    }
-    return true;
-}
-
-static void end_call(call *c) {
-    for (Py_ssize_t i = 0; i < c->held; i++)
-        if (c->views[i].obj)
-            PyBuffer_Release(&c->views[i]);
-    if (c->count > 2 * FEW) {
-        PyMem_Free(c->views);
-        PyMem_Free(c->values);
-    }
-}
-
-/* Looks into an array.  False with an exception where it has no such buffer, without one where the dtype is another. */
-static bool view_array(call *c, Py_ssize_t i, PyObject *array, const hr_port *port, bool is_input) {
-    Py_buffer *view = &c->views[i];
-    hr_value *value = &c->values[i];
-    *value = (hr_value){0};
-    view->obj = NULL;
-    c->held = i + 1;
-    if (array == Py_None && !is_input)
-        return true;
-    int flags = PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (is_input ? 0 : PyBUF_WRITABLE);
-    if (PyObject_GetBuffer(array, view, flags)) {
-        view->obj = NULL;
-        return false;
-    }
-    if (!has_dtype(view, port->dtype))
-        return false;
-    _Static_assert(sizeof(Py_ssize_t) == sizeof(int64_t), "shapes are passed as they are");
-    value->kind = HR_TENSOR;
-    value->dtype = port->dtype;
-    value->rank = (uint32_t)view->ndim;
-    value->dims = (const int64_t *)view->shape;
-    value->data = view->buf;
-    value->bytes = (uint64_t)view->len;
-    if (!is_input && value->bytes == 0)
-        value->data = &c->values[i]; /* not lent: an empty array is the caller's too */
-    return true;
-}
-
-static bool take_array(PyObject *self, call *c, Py_ssize_t i, PyObject *array, const hr_port *port, bool is_input) {
-    if (view_array(c, i, array, port, is_input))
+static bool take_array(PyObject *self, hr_call *c, Py_ssize_t i, PyObject *array, const hr_port *port, bool is_input) {
+    if (hr_call_view(c, i, array, port, is_input))
         return true;
     if (PyErr_Occurred())
         return false;
@@ -250,48 +167,8 @@ static bool take_array(PyObject *self, call *c, Py_ssize_t i, PyObject *array, c
     return false;
 }
 
-static PyObject *tuple_of_dims(const hr_value *value) {
-    PyObject *dims = PyTuple_New(value->rank);
-    for (uint32_t j = 0; dims && j < value->rank; j++) {
-        PyObject *dim = PyLong_FromLongLong(value->dims[j]);
-        if (!dim || PyTuple_SetItem(dims, j, dim)) {
-            Py_DECREF(dims);
-            return NULL;
-        }
-    }
-    return dims;
-}
-
-/* None where all went into the caller's memory; else for each output None where it did, else (bytearray, dims). */
-static PyObject *collect(const call *c, uint32_t inputs, uint32_t outputs) {
-    uint32_t given = 0;
-    while (given < outputs && c->views[inputs + given].obj)
-        given++;
-    if (given == outputs)
-        return Py_NewRef(Py_None);
-    PyObject *results = PyTuple_New(outputs);
-    for (uint32_t i = 0; results && i < outputs; i++) {
-        const hr_value *output = &c->values[inputs + i];
-        PyObject *result;
-        if (!c->views[inputs + i].obj) {
-            PyObject *bytes = PyByteArray_FromStringAndSize(output->data, (Py_ssize_t)output->bytes);
-            PyObject *dims = bytes ? tuple_of_dims(output) : NULL;
-            result = dims ? PyTuple_Pack(2, bytes, dims) : NULL;
-            Py_XDECREF(bytes);
-            Py_XDECREF(dims);
-        } else {
-            result = Py_NewRef(Py_None);
-        }
-        if (!result || PyTuple_SetItem(results, i, result)) {
-            Py_DECREF(results);
-            return NULL;
-        }
-    }
-    return results;
-}
-
 /* Runs what has been taken. */
-static PyObject *run_call(PyObject *object, call *c) {
+static PyObject *run_call(PyObject *object, hr_call *c) {
     session_object *self = (session_object *)object;
     uint32_t inputs = hr_model_inputs(self->model), outputs = hr_model_outputs(self->model);
     hr_error error = {0};
@@ -303,10 +180,10 @@ static PyObject *run_call(PyObject *object, call *c) {
     self->running--;
     if (status)
         return raise_for(object, status, error.message);
-    return collect(c, inputs, outputs);
+    return hr_call_results(c, inputs, outputs);
 }
 
-static bool take_all(PyObject *object, call *c, PyObject *inputs, PyObject *outputs) {
+static bool take_all(PyObject *object, hr_call *c, PyObject *inputs, PyObject *outputs) {
     const hr_model *model = ((session_object *)object)->model;
     uint32_t input_count = hr_model_inputs(model), output_count = hr_model_outputs(model);
     for (uint32_t i = 0; i < input_count; i++)
@@ -327,16 +204,16 @@ static PyObject *run(PyObject *object, PyObject *const *arguments, Py_ssize_t co
         PyErr_SetString(PyExc_TypeError, "run: expected a tuple of all inputs and a tuple of all outputs");
         return NULL;
     }
-    call c;
+    hr_call c;
     PyObject *result = NULL;
-    if (begin_call(&c, inputs + outputs) && take_all(object, &c, arguments[0], arguments[1]))
+    if (hr_call_begin(&c, inputs + outputs) && take_all(object, &c, arguments[0], arguments[1]))
         result = run_call(object, &c);
-    end_call(&c);
+    hr_call_end(&c);
     return result;
 }
 
 /* Takes arrays by name; false, and no exception, where a name or an array is not as it must be. */
-static bool take_named(const session_object *self, call *c, PyObject *inputs, PyObject *outputs) {
+static bool take_named(const session_object *self, hr_call *c, PyObject *inputs, PyObject *outputs) {
     uint32_t input_count = hr_model_inputs(self->model), output_count = hr_model_outputs(self->model);
     if (PyDict_Size(inputs) != input_count || (outputs != Py_None && PyDict_Size(outputs) != output_count))
         return false;
@@ -349,7 +226,7 @@ static bool take_named(const session_object *self, call *c, PyObject *inputs, Py
             given == Py_None ? Py_None : PyDict_GetItemWithError(given, PyTuple_GetItem(self->names, i));
         /* bf16 comes as an array of ml_dtypes, which has no buffer of its own, never as one of uint16. */
         if (!array || (array == Py_None) != (given == Py_None) || (port->dtype == HR_BF16 && array != Py_None) ||
-            !view_array(c, i, array, port, is_input)) {
+            !hr_call_view(c, i, array, port, is_input)) {
             PyErr_Clear();
             return false;
         }
@@ -364,11 +241,11 @@ static PyObject *run_direct(PyObject *object, PyObject *const *arguments, Py_ssi
     Py_ssize_t ports = (Py_ssize_t)hr_model_inputs(self->model) + hr_model_outputs(self->model);
     if (count != 2 || !PyDict_Check(arguments[0]) || !(PyDict_Check(arguments[1]) || arguments[1] == Py_None))
         return Py_NewRef(Py_NotImplemented);
-    call c;
+    hr_call c;
     PyObject *result = NULL;
-    if (begin_call(&c, ports))
+    if (hr_call_begin(&c, ports))
         result = take_named(self, &c, arguments[0], arguments[1]) ? run_call(object, &c) : Py_NewRef(Py_NotImplemented);
-    end_call(&c);
+    hr_call_end(&c);
     return result;
 }
 
