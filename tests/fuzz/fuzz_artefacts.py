@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 
 import click
 import numpy as np
-from onnx import GraphProto, numpy_helper, parser
+from onnx import GraphProto, ModelProto, numpy_helper, parser
 
 import headrace
 
@@ -81,12 +81,18 @@ MODELS = {
 }
 
 
+def models() -> dict[str, ModelProto]:
+    """`MODELS`, parsed."""
+    parsed = {name: parser.parse_model(OPSET + text) for name, text in MODELS.items()}
+    for model in parsed.values():
+        _fill(model.graph)
+    return parsed
+
+
 def make_models(folder: Path) -> list[Path]:
     """Compiles each of `MODELS`; the artefacts' paths."""
     paths = []
-    for name, text in MODELS.items():
-        model = parser.parse_model(OPSET + text)
-        _fill(model.graph)
+    for name, model in models().items():
         (folder / f"{name}.onnx").write_bytes(model.SerializeToString())
         paths.append(folder / f"{name}.hrm")
         headrace.compile(folder / f"{name}.onnx", output=paths[-1], target="x86-64-v2")
