@@ -150,8 +150,9 @@ class LayerNorm(GraphOp):
 
     def reference(self, *operands: Array) -> Array:
         x, scale = (o.astype(np.float64) for o in operands[:2])
-        apart = x - x.mean(self._axes, keepdims=True)
-        spread = np.sqrt((apart * apart).mean(self._axes, keepdims=True) + self.epsilon)
+        count = np.float64(np.prod(x.shape[self.axis :]))  # perhaps 0, of which numpy's mean would warn
+        apart = x - x.sum(self._axes, keepdims=True) / count
+        spread = np.sqrt((apart * apart).sum(self._axes, keepdims=True) / count + self.epsilon)
         found = apart / spread * scale + (operands[2] if self.bias is not None else 0)
         return np.asarray(found).astype(operands[0].dtype)
 
