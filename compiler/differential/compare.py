@@ -2,22 +2,32 @@
 
 Rounding differs between two right ways to compute a graph, and a graph may make much of it: a difference of two
 numbers that are nearly equal, a `floor`, an index of a maximum.  So where results differ by more than a few units in
-the last place, the interpreter runs again a few times, each time with noise of that size on inputs, constants and every
-value in between.  An element may be as far off as the noise moved it, a few times over; one that the noise
+the last place, the interpreter runs the decomposed graph a few times, each time with noise of that size on inputs,
+constants and every value in between (and, of results whose sums or differences stay inside of an operation, of the
+size of the largest).  An element may be as far off as the noise moved it, a few times over; one that the noise
 turned into another integer, an infinity or a NaN may be anything.  All others are as good as equal, or wrong.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 
+from headrace.ir.core import Operation
 from headrace.ir.errors import ExecutionError
-from headrace.ir.graph.interpret import run_graph
+from headrace.ir.graph.families import OwnKernel, Reducing
+from headrace.ir.graph.interpret import Disturb, run_graph
+from headrace.ir.graph.ops.activations import Gelu
 from headrace.ir.graph.ops.func import GraphFunc
+from headrace.ir.graph.ops.interpolate import Interpolate
+from headrace.ir.module import Module, module_of
+from headrace.ir.pass_base import PassContext
+from headrace.ir.rewrite import Rewriter
+from headrace.passes.graph.decompose import Decompose
 
 Array = np.ndarray[Any, Any]
 
@@ -79,26 +89,39 @@ def _explained(new: Array, old: Array, runs: Sequence[Array]) -> Array:
         return np.asarray(explained | (np.abs(a - b) <= REACH * moved + CLOSE * _unit(old)))
 
 
-def _noisy_runs(function: GraphFunc, inputs: Sequence[Array]) -> Sequence[Sequence[Array]]:
-    found = []
+def _noisy_runs(function: GraphFunc, inputs: Sequence[Array]) -> Iterator[Sequence[Array]]:
+    simple = _decomposed(function)
     for seed in range(RUNS):
         disturb = _noise(np.random.default_rng(seed))
-        try:
-            found.append(run_graph(function, [disturb(i) for i in inputs], disturb=disturb))
-        except ExecutionError:
-            continue  # an index that came of a float is out of range now
+        # An index that came of a float may be out of range now.
+        with suppress(ExecutionError):
+            yield run_graph(simple, [disturb(None, i) for i in inputs], disturb=disturb)
+
+
+def _decomposed(function: GraphFunc) -> GraphFunc:
+    """A copy of the function, in the operations that it is compiled from."""
+    whole = module_of(function)
+    copy = whole.clone()
+    assert isinstance(copy, Module)
+    copy.constants = whole.constants
+    Decompose().run(copy, Rewriter(), PassContext())
+    found = copy.function(function.function_name)
+    assert isinstance(found, GraphFunc)
     return found
 
 
-def _noise(rng: np.random.Generator) -> Callable[[Array], Array]:
-    def disturb(array: Array) -> Array:
+def _noise(rng: np.random.Generator) -> Disturb:
+    def disturb(operation: Operation | None, array: Array) -> Array:
         if array.dtype.kind in "iub":
             return array
-        size = NOISE_16 if array.dtype.itemsize == 2 else NOISE
+        unit = (NOISE_16 if array.dtype.itemsize == 2 else NOISE) * float(_finfo(array.dtype).eps)
         with np.errstate(all="ignore"):
-            unit = size * float(_finfo(array.dtype).eps)
-            factor = 1 + unit * rng.uniform(-1, 1, array.shape)
-            return np.asarray(array.astype(np.float64) * factor).astype(array.dtype)
+            wide = array.astype(np.float64)
+            found = wide * (1 + unit * rng.uniform(-1, 1, array.shape))
+            if isinstance(operation, OwnKernel | Reducing | Gelu | Interpolate):
+                finite = np.abs(wide[np.isfinite(wide)])
+                found = found + unit / NOISE * rng.uniform(-1, 1, array.shape) * finite.max(initial=0)
+            return np.asarray(found).astype(array.dtype)
 
     return disturb
 

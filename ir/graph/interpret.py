@@ -25,6 +25,7 @@ from headrace.ir.module import module_of
 from headrace.ir.types import DType
 
 Array = np.ndarray[Any, Any]
+Disturb = Callable[[Operation | None, Array], Array]
 
 
 def run_graph(
@@ -33,7 +34,7 @@ def run_graph(
     symbols: Mapping[str, int] | None = None,
     *,
     wide: bool = False,
-    disturb: Callable[[Array], Array] | None = None,
+    disturb: Disturb | None = None,
 ) -> list[Array]:
     """The results.  Raises ExecutionError.
 
@@ -66,7 +67,7 @@ class _Run:
         constants: ConstantStore,
         symbols: dict[str, int],
         wide: bool,
-        disturb: Callable[[Array], Array] | None,
+        disturb: Disturb | None,
     ) -> None:
         self.name = name
         self.constants = constants
@@ -84,7 +85,7 @@ class _Run:
             results = self.operation(operation, [values[o] for o in operation.operands])
             for result, array in zip(operation.results, results, strict=True):
                 self.check(operation, result, array)
-                values[result] = array if self.disturb is None else self.disturb(array)
+                values[result] = array if self.disturb is None else self.disturb(operation, array)
         return [values[o] for o in block.terminator.operands]
 
     def operation(self, operation: Operation, operands: Sequence[Array]) -> Sequence[Array]:
