@@ -10,8 +10,10 @@ from headrace.ir.graph.families import tensor
 from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.linear import ZERO
 from headrace.ir.graph.ops.arithmetic import Abs, Mul
-from headrace.ir.graph.ops.exponential import Sqrt
+from headrace.ir.graph.ops.cast import as_dtype
+from headrace.ir.graph.ops.exponential import Exp, Log, Sqrt
 from headrace.ir.graph.ops.reduce import KINDS, Kind, reduced
+from headrace.ir.types import F64
 
 _BY_NAME: dict[str, Kind] = {f"Reduce{kind.capitalize()}": kind for kind in KINDS}
 
@@ -28,6 +30,16 @@ def _norm(node: OnnxNode) -> Sequence[Value]:
         return [_as_told(node, node.add(Abs(x)), "sum")]
     squares = _as_told(node, node.add(Mul(x, x)), "sum")
     return [node.add(Sqrt(squares)) if node.op_type == "ReduceL2" else squares]
+
+
+@onnx_import("ReduceLogSum", "ReduceLogSumExp")
+def _logarithm(node: OnnxNode) -> Sequence[Value]:
+    x, kind = node.operand(0), node.tensor(0)
+    if node.op_type == "ReduceLogSum":
+        return [node.add(Log(_as_told(node, x, "sum")))]
+    # As ONNX defines it: f64 has room for the exponentials of all f32 up to 709.
+    total = _as_told(node, node.add(Exp(as_dtype(node, x, F64))), "sum")
+    return [as_dtype(node, node.add(Log(total)), kind.dtype)]
 
 
 def _as_told(node: OnnxNode, x: Value, kind: Kind) -> Value:

@@ -10,11 +10,10 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
+from headrace.ir.text import print_op
 from random_graphs.differential import check, target_of
 from random_graphs.graphs import random_graph
 from random_graphs.growing import operations_of
-
-from headrace.ir.text import print_op
 
 
 def main() -> int:

@@ -6,13 +6,12 @@ import tempfile
 import traceback
 from pathlib import Path
 
-from random_graphs.graphs import RandomGraph, random_graph
-
 from headrace.compiler.differential.compare import disagreement
 from headrace.compiler.driver import compile_module, copy_of
 from headrace.errors import HeadraceError, HeadraceRuntimeError
 from headrace.ir.graph.interpret import run_graph
 from headrace.runtime.python import load
+from random_graphs.graphs import RandomGraph, random_graph
 
 TARGETS = ("x86-64-v2", "x86-64-v3", "x86-64-v4")
 

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from random_graphs.growing import SYMBOLS, Growing, draw_element_types, operations_of
-from random_graphs.patterns import PATTERNS
 
 from headrace.ir.access import SymbolRef
 from headrace.ir.core import Block, Location, Region
@@ -18,6 +16,8 @@ from headrace.ir.module import Module
 from headrace.ir.rewrite import Builder
 from headrace.ir.types import F32, TensorType
 from headrace.ir.verify import verify
+from random_graphs.growing import SYMBOLS, Growing, draw_element_types, operations_of
+from random_graphs.patterns import PATTERNS
 
 MOST_OPERATIONS = 12
 _WEIGHTS = np.array([w for _, w in PATTERNS], float)

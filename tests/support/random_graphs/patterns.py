@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from random_graphs.growing import Growing, Refused
 
 from headrace.ir.core import Value
 from headrace.ir.dims import Dim
@@ -32,6 +31,7 @@ from headrace.ir.graph.ops.softmax import Softmax
 from headrace.ir.graph.ops.transpose import Transpose
 from headrace.ir.graph.ops.where import Where
 from headrace.ir.types import BOOL, F16, F32, F64, TensorType
+from random_graphs.growing import Growing, Refused
 
 Pattern = Callable[[Growing], GraphOp]
 
