@@ -16,6 +16,7 @@ from headrace.ir.core import walk
 from headrace.ir.kernel.ops.control import Parallel
 from headrace.ir.kernel.ops.scalar import MulAdd
 from headrace.ir.kernel.ops.structured import Reduce
+from headrace.passes.lowering.names import Names
 from headrace.targets.cpu_contraction import peeled
 from headrace.targets.cpu_plan import Plan, symbols
 from headrace.targets.cpu_rows import moves_by_rows
@@ -30,7 +31,11 @@ def is_attention(plans: Sequence[Plan]) -> bool:
     rows = plans[0].function.block.operations[0]
     if not isinstance(rows, Parallel) or not any(_is_product(p) for p in plans):
         return False
-    return all(p.op.parent is rows.body.block and moves_by_rows(p, rows.axes[-1].name) for p in plans)
+    row = rows.axes[-1].name
+    if not all(p.op.parent is rows.body.block and moves_by_rows(p, row) for p in plans):
+        return False
+    # A product over one element has none to copy into lanes.
+    return all(axes for p in plans for axes in _staged(p, row).values())
 
 
 def attention(plans: Sequence[Plan]) -> list[str]:
@@ -40,12 +45,11 @@ def attention(plans: Sequence[Plan]) -> list[str]:
     row, lanes = rows.axes[-1], min(p.lanes() for p in plans)
     steps = list[str]()
     numbered: list[_Step] = []
+    names = Names(plans[0].function)  # those that `kernel.stage` will find
     for plan in plans:
-        for number, read in enumerate(plan.op.reads):
-            if _is_product(plan) and not _is_last(plan) and row.name in symbols(read):
-                axes = [a for a in plan.op.axes if a.name in symbols(read)]
-                steps.append(plan.step("stage", axis=axes[-1].name, read=number))
-                numbered.append(_Step(plan, [Axis(f"{a.name}_s", "parallel", a.extent) for a in axes]))
+        for number, axes in _staged(plan, row.name).items():
+            steps.append(plan.step("stage", axis=axes[-1].name, read=number))
+            numbered.append(_Step(plan, [Axis(names.fresh(f"{a.name}_s"), "parallel", a.extent) for a in axes]))
         numbered.append(_Step(plan, None))
     steps.append(plans[0].step("block-rows", axis=row.name, by=VECTORS * lanes, innermost="true"))
     for number, step in enumerate(numbered):
@@ -114,6 +118,14 @@ def _registers(plan: Plan) -> int:
 def _is_product(plan: Plan) -> bool:
     op = plan.op
     return isinstance(op, Reduce) and bool(plan.names("parallel")) and any(True for _ in walk(op, MulAdd))
+
+
+def _staged(plan: Plan, row: str) -> dict[int, list[Axis]]:
+    """The reads of rows that a product takes its factors from, by number, each with the operation's axes in it."""
+    if not _is_product(plan) or _is_last(plan):
+        return {}
+    reads = [(number, symbols(read)) for number, read in enumerate(plan.op.reads)]
+    return {number: [a for a in plan.op.axes if a.name in found] for number, found in reads if row in found}
 
 
 def _is_last(plan: Plan) -> bool:

@@ -120,7 +120,7 @@ def _panels_together(plan: Plan, vector: Axis, width: int) -> int:
     steps = 1
     for axis in plan.op.axes:
         if axis.kind == "reduction":
-            steps *= axis.extent.value if axis.extent.is_constant else UNKNOWN
+            steps *= max(axis.extent.value, 1) if axis.extent.is_constant else UNKNOWN
     most = plan.facts.l2_bytes // 2 // (steps * width * 4)
     panels = ceildiv(vector.extent, width)
     if not panels.is_constant:

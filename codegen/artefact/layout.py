@@ -1,4 +1,4 @@
-"""The numbers of format 2, and how words and strings lie in a section.  docs/artefact.md draws the whole format.
+"""The numbers of format 3, and how words and strings lie in a section.  docs/artefact.md draws the whole format.
 
 ORDER: every list here agrees with docs/artefact.md and with the runtime's container.h, variant.h and headrace.h.
 """
@@ -12,7 +12,7 @@ from headrace.codegen.artefact.model import BaseKind, Machine, ValueKind
 from headrace.ir.types import BF16, BOOL, F16, F32, F64, I8, I16, I32, I64, U8, U16, U32, U64, DType
 
 MAGIC = b"\x89HRM\r\n\x1a\n"
-FORMAT = 2  # what is written; every one from 1 on is read
+FORMAT = 3  # what is written; every one from 1 on is read
 ALIGNMENT = 64
 NO_TARGET = 0xFFFFFFFF
 NO_SLOT = 0xFFFFFFFF

@@ -227,6 +227,9 @@ class Elementwise(Pull):
     """A scalar function of the operands' elements, operands broadcast against each other."""
 
     dtypes: ClassVar[tuple[str, ...]] = ("float", "int", "uint")  # kinds of element it takes
+    # Whether `scalar` takes several steps, of which those on 16-bit floats are done in f32: an exponential that
+    # overflows between may be no more than a small number in the end.
+    several_steps: ClassVar[bool] = False
 
     def infer(self) -> Sequence[Type]:
         kinds = [tensor(o) for o in self.operands]
@@ -255,6 +258,9 @@ class Elementwise(Pull):
     def pull(self, b: PullBuilder, index: Index) -> Value:
         result = tensor(self.result).dims
         reads = [b.read(o, broadcast_index(index, tensor(o).dims, result)) for o in self.operands]
+        dtype = tensor(self.result).dtype
+        if self.several_steps and accumulator(dtype) != dtype:
+            return b.cast(self.scalar(b, *(b.cast(r, F32) for r in reads)), dtype)
         return self.scalar(b, *reads)
 
 

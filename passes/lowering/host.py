@@ -3,8 +3,8 @@
 In: a graph function of clusters, views and code on constants only.  Out: the program function and its kernels,
 one for each distinct cluster.
 
-Clusters become launches, two where the result has padding around: its border is filled by a kernel of its own.
-Views (`Movement.is_view`) become `program.view`.  A result that the caller asked for is computed in the caller's
+Clusters become launches, two where the result has padding around: its border is filled by a kernel of its own; none
+where the result has no elements.  Views (`Movement.is_view`) become `program.view`.  A result that the caller asked for is computed in the caller's
 buffer where its producer allows it, and copied there otherwise.  What depends on constants only becomes a graph.func
 without parameters behind a `program.constant`: the artefact's writer evaluates it.
 """
@@ -99,6 +99,8 @@ class HostLowering:
         outside: dict[Value, Value] = dict(zip(cluster.body.block.arguments, cluster.inputs, strict=True))
         for inner in cluster.walk():
             self._check_dims(inner, outside)
+        if all(any(d == 0 for d in tensor(r).dims) for r in cluster.results):
+            return  # nothing is to be computed
         name = self.names.fresh(_kernel_name(cluster))
         lowered = lower_cluster(cluster, name, self.facts, self._global)
         operands = [self._buffer(cluster.inputs[i]) for i in lowered.inputs]

@@ -54,6 +54,11 @@ class _Import:
     def __init__(self, model: Model, state: State) -> None:
         self.model = model
         self.state = state
+        self.declared_ranks = {
+            v.name: len(v.type.tensor_type.shape.dim)
+            for v in (*model.proto.graph.output, *model.proto.graph.value_info)
+            if v.type.tensor_type.HasField("shape")
+        }
         self.problems: list[str] = []
         self.nodes_left = MOST_NODES
         self.functions = {(canonical_domain(f.domain), f.name): f for f in model.proto.functions}
@@ -170,7 +175,8 @@ class _Import:
         importer = self._importer(node.op_type, domain, opset)
         if importer is not None:
             plain = {k: self._plain(a, name) for k, a in attributes.items()}
-            view = Node(self.state, name, node.op_type, opset, inputs, node.output, plain)
+            ranks = {} if scope.depth else self.declared_ranks
+            view = Node(self.state, name, node.op_type, opset, inputs, node.output, plain, ranks)
             try:
                 return _enough(importer.run(view), view.output_count)
             except (NodeUnsupported, ElementTypeError) as error:

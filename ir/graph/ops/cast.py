@@ -13,11 +13,12 @@ from collections.abc import Sequence
 from headrace.ir.core import Value
 from headrace.ir.declare import op
 from headrace.ir.dims import Dim
-from headrace.ir.graph.families import Array, Elementwise, Known, Sampler, tensor
+from headrace.ir.graph.families import Array, Elementwise, GraphOp, Known, Sampler, accumulator, tensor
 from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.sampling import some
 from headrace.ir.kernel.build import ScalarBuilder
 from headrace.ir.kernel.ops.convert import cast_array
+from headrace.ir.rewrite import Builder
 from headrace.ir.types import BOOL, DTYPES, F16, F32, I32, DType, Type
 
 # The numbers of onnx.TensorProto.DataType, which are part of the format.
@@ -58,6 +59,22 @@ class Cast(Elementwise):
         kinds = [F32, I32, F16, BOOL]
         source, target = (kinds[i] for i in sampler.rng.integers(0, len(kinds), 2))
         return cls(some(sampler, source, low=-9.0, high=9.0), target)
+
+
+def in_f32(operation: GraphOp, builder: Builder) -> Sequence[Value] | None:
+    """The results of an operation on 16-bit floats by the same one on f32, rounded once; None for other types.
+
+    What decomposes into several steps starts so: a square between may overflow though the result does not.
+    """
+    narrow = [v for v in dict.fromkeys(operation.operands) if accumulator(tensor(v).dtype) != tensor(v).dtype]
+    if not narrow:
+        return None
+    copy = operation.clone({v: builder.add(Cast(v, F32)).result for v in narrow})
+    for result, kind in zip(copy.results, copy.infer(), strict=True):
+        result.type = kind
+    builder.add(copy)
+    pairs = zip(copy.results, operation.results, strict=True)
+    return [builder.add(Cast(new, tensor(old).dtype)).result for new, old in pairs]
 
 
 def onnx_dtype(node: OnnxNode, number: int) -> DType:
