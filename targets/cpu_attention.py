@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from headrace.ir.access import Axis
 from headrace.ir.core import walk
+from headrace.ir.dims import Dim
 from headrace.ir.kernel.ops.control import Parallel
 from headrace.ir.kernel.ops.scalar import MulAdd
 from headrace.ir.kernel.ops.structured import Reduce
@@ -22,7 +23,7 @@ from headrace.targets.cpu_rows import moves_by_rows
 
 VECTORS = 2  # of rows in a task
 COLUMNS = {16: 6, 32: 12}  # of scores in a register tile, by number of vector registers
-HEIGHT = {16: 4, 32: 8}  # rows in a register tile of the last product
+HEIGHT = {16: 6, 32: 8}  # rows in a register tile of the last product
 
 
 def is_attention(plans: Sequence[Plan]) -> bool:
@@ -104,7 +105,9 @@ class _Step:
         order = [*others, f"{vector}_o", f"{row}_o", *reductions, *unrolled, f"{vector}_i_i"]
         steps.append(plan.step("reorder", axes=order))
         steps.append(plan.step("bind", axes=unrolled, kind="unroll"))
-        return [*steps, plan.step("bind", axes=[f"{vector}_i_i"], kind="vector")]
+        steps.append(plan.step("bind", axes=[f"{vector}_i_i"], kind="vector"))
+        sizes = peeled(Dim.constant(VECTORS * lanes), HEIGHT[_registers(plan)])
+        return [*steps, plan.step("peel", axis=f"{row}_i", sizes=sizes)] if sizes else steps
 
 
 def _registers(plan: Plan) -> int:
