@@ -23,7 +23,8 @@ With `few=3` a task that has no more rows than that left does them one after the
 The rows' dim is the first of each scratch buffer, or with `innermost` the last, so that rows can be lanes: then what
 goes to scratch is computed for all rows, those that do not exist reading 0, so that no lane needs a mask.  Each
 operation goes through all rows before the next one starts.  Leaves: in the operation number n the axis `AXIS_in`, as
-its first one; axes named NAME_x1 in those that do one row.  Refuses: a kernel whose body is not one `kernel.parallel` of structured operations and allocations.
+its first one; axes named NAME_x1 in those that do one row.  Refuses: a kernel whose body is not one `kernel.parallel`
+of structured operations and allocations.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ class BlockRows(Pass):
             self._index(operation, scratch, Dim.symbol(inner.name), rewriter)
 
     def _fork(self, rows: Parallel, axis: Axis, outer: Axis, rewriter: Rewriter) -> list[Operation]:
-        """Puts the operations into a branch for many rows, and copies for one row into the other; returns the former."""
+        """Puts the operations into a branch for many rows, copies for one row into the other; returns the former."""
         done = Dim.symbol(outer.name) * self.by
         one = Axis(version_name(axis.name, 1), "parallel", axis.extent - done)
         many, few, single = Region(), Region(), Region()
