@@ -26,7 +26,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import numpy as np
 
 from headrace.ir.core import Operation, Value
-from headrace.ir.dims import Dim, dim_max, dim_min
+from headrace.ir.dims import Dim, Facts, dim_max, dim_min
 from headrace.ir.errors import DataError, VerifyError
 from headrace.ir.kernel.build import ScalarBuilder
 from headrace.ir.kernel.ops.lookup import OUT_OF_RANGE, filled_in
@@ -196,7 +196,8 @@ def broadcast_dims(shapes: Sequence[tuple[Dim, ...]]) -> tuple[Dim, ...]:
 
 
 def _wider(dims: list[Dim]) -> Dim:
-    return dim_max(*dims) if dims else Dim.constant(1)
+    """Without dims that are never above another: a mask cut to fit, min(1024, past + n) - min(1024, past) against n."""
+    return Facts().simplify(dim_max(*dims)) if dims else Dim.constant(1)
 
 
 def broadcast_checks(shapes: Sequence[tuple[Dim, ...]], result: tuple[Dim, ...]) -> Sequence[DimCheck]:
