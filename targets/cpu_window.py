@@ -11,12 +11,14 @@ from itertools import product
 from math import prod
 
 from headrace.ir.access import Access, Axis
-from headrace.ir.dims import Dim
+from headrace.ir.dims import Dim, ceildiv
 from headrace.ir.kernel.ops.structured import Reduce
 from headrace.targets.cpu_contraction import peeled
 from headrace.targets.cpu_plan import Plan, symbols
 
 MOST_TAPS = 32  # written out; a larger window is a loop
+LINE = 64  # bytes of a cache line
+BLOCK = 256  # bytes of a pixel that one pass over a strip of the image takes
 # Rows and columns of the register tile.
 PATCHES = ((2, 7), (2, 4), (4, 4), (1, 7), (1, 8), (2, 2), (2, 3), (1, 4), (2, 1), (1, 2), (1, 1))
 
@@ -34,7 +36,7 @@ def is_window(plan: Plan) -> bool:
 
 
 def window(plan: Plan) -> list[str]:
-    """Images, patches of rows and columns, blocks of channels; then taps, and the patch in registers."""
+    """Images, blocks of channels, columns, rows, the channels of a block; then taps, and the patch in registers."""
     vector, found = plan.vector_axis(), _image_axes(plan)
     assert vector is not None and found is not None
     column, row = found
@@ -49,6 +51,14 @@ def window(plan: Plan) -> list[str]:
             steps.append(plan.step("tile", axis=axis.name, by=by))
             tasks[tasks.index(axis.name)] = f"{axis.name}_o"
             unrolled.append(f"{axis.name}_i")
+    block = _vectors_together(plan, vector)
+    if block is not None:
+        # What the windows of a strip of the image share stays in the nearest cache from row to row.
+        steps.append(plan.step("tile", axis=f"{c}_o", by=block))
+        strip = [t for t in tasks if t.removesuffix("_o") == column.name]
+        down = [t for t in tasks if row is not None and t.removesuffix("_o") == row.name]
+        rest = [t for t in tasks if t not in (*strip, *down, f"{c}_o")]
+        tasks = [*rest, f"{c}_o_o", *strip, *down, f"{c}_o_i"]
     names = [a.name for a in taps]
     steps.append(plan.step("reorder", axes=[*tasks, *names, *unrolled, f"{c}_i"]))
     steps.append(plan.step("bind", axes=tasks, kind="task"))
@@ -73,6 +83,16 @@ def _image_axes(plan: Plan) -> tuple[Axis, Axis | None] | None:
     if not found or vector in found:  # lanes along the columns: neighbouring windows overlap in them
         return None
     return found[-1], found[-2] if len(found) > 1 else None
+
+
+def _vectors_together(plan: Plan, vector: Axis) -> int | None:
+    """How many vectors of a pixel make a block: whole lines, if the channels fill any; None if unknown."""
+    count = ceildiv(vector.extent, plan.lanes())
+    if not count.is_constant:
+        return None
+    bytes_ = plan.facts.vector_bytes
+    blocks = range(max(LINE // bytes_, 1), BLOCK // bytes_ + 1)
+    return max((n for n in blocks if count.value % n == 0), default=count.value)
 
 
 def _patch(plan: Plan, column: Axis, row: Axis | None) -> tuple[int, int]:
