@@ -86,11 +86,11 @@ def _image_axes(plan: Plan) -> tuple[Axis, Axis | None] | None:
 
 
 def _vectors_together(plan: Plan, vector: Axis) -> int | None:
-    """How many vectors of a pixel make a block: whole lines, if the channels fill any; None if unknown."""
-    count = ceildiv(vector.extent, plan.lanes())
-    if not count.is_constant:
+    """How many vectors of a pixel make a block of whole lines; None for pixels so short that rows go in their order in
+    memory, which a core reads ahead by itself."""
+    count, bytes_ = ceildiv(vector.extent, plan.lanes()), plan.facts.vector_bytes
+    if not count.is_constant or count.value * bytes_ < 2 * BLOCK:
         return None
-    bytes_ = plan.facts.vector_bytes
     blocks = range(max(LINE // bytes_, 1), BLOCK // bytes_ + 1)
     return max((n for n in blocks if count.value % n == 0), default=count.value)
 

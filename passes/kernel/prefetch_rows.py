@@ -108,8 +108,8 @@ def _window(function: KernelFunc, load: Load, tasks: list[str]) -> _Window | Non
         return None
     place, rows = max(moving)
     split = corner[rows].linear(tasks[place])
-    if split is None or not split[0].is_constant or not 0 < split[0].value < sizes[rows]:
-        return None  # neighbouring patches share no row: this reads each element once, in order
+    if rows == max(sizes) or split is None or not split[0].is_constant or not 0 < split[0].value < sizes[rows]:
+        return None  # what comes next lies right behind; or neighbouring patches share no row
     corner[rows] += sizes[rows]
     sizes[rows] = split[0].value
     first = Access(buffer, replace(load.source.map, indices=tuple(corner), otherwise=None))
