@@ -1,11 +1,12 @@
 """Windows on CPUs with vectors: depthwise convolutions and poolings whose channels lie side by side.
 
 In: a plan whose reduction axes are the taps of a window.  Out: passes that make channels lanes and a patch of the
-image a register tile, all taps written out: an element that several windows of the patch share is loaded once.
+image a register tile, taps written out: an element that several windows of the patch share is loaded once.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from itertools import product
 from math import prod
@@ -16,7 +17,8 @@ from headrace.ir.kernel.ops.structured import Reduce
 from headrace.targets.cpu_contraction import peeled
 from headrace.targets.cpu_plan import Plan, symbols
 
-MOST_TAPS = 32  # written out; a larger window is a loop
+MOST_TAPS = 32  # of a window; more are a reduction as any other
+WRITTEN_OUT = 16  # taps; of a larger window the rows are a loop, so that all addresses of its body find a register
 LINE = 64  # bytes of a cache line
 BLOCK = 256  # bytes of a pixel that one pass over a strip of the image takes
 # Rows and columns of the register tile.
@@ -60,9 +62,11 @@ def window(plan: Plan) -> list[str]:
         rest = [t for t in tasks if t not in (*strip, *down, f"{c}_o")]
         tasks = [*rest, f"{c}_o_o", *strip, *down, f"{c}_o_i"]
     names = [a.name for a in taps]
+    written = names[_looped(taps) :]
     steps.append(plan.step("reorder", axes=[*tasks, *names, *unrolled, f"{c}_i"]))
     steps.append(plan.step("bind", axes=tasks, kind="task"))
-    steps.append(plan.step("bind", axes=names, kind="reduction_unroll"))
+    if written:
+        steps.append(plan.step("bind", axes=written, kind="reduction_unroll"))
     if unrolled:
         steps.append(plan.step("bind", axes=unrolled, kind="unroll"))
     steps.append(plan.step("bind", axes=[f"{c}_i"], kind="vector"))
@@ -85,6 +89,12 @@ def _image_axes(plan: Plan) -> tuple[Axis, Axis | None] | None:
     return found[-1], found[-2] if len(found) > 1 else None
 
 
+def _looped(taps: Sequence[Axis]) -> int:
+    """How many of the first axes of taps are loops."""
+    extents = [a.extent.value for a in taps]
+    return next(n for n in range(len(taps) + 1) if prod(extents[n:]) <= WRITTEN_OUT)
+
+
 def _vectors_together(plan: Plan, vector: Axis) -> int | None:
     """How many vectors of a pixel make a block of whole lines; None for pixels so short that rows go in their order in
     memory, which a core reads ahead by itself."""
@@ -99,13 +109,14 @@ def _patch(plan: Plan, column: Axis, row: Axis | None) -> tuple[int, int]:
     """Rows and columns of the register tile: the patch with the least estimated time that fits the image's rows."""
     assert isinstance(plan.op, Reduce)
     one = Dim.constant(1)
-    taps = [a.extent.value for a in plan.reductions()]
+    taps = plan.reductions()
+    written = tuple(a.extent.value for a in taps[_looped(taps) :])
     extents = [d.value if d.is_constant else 64 for d in (row.extent if row else one, column.extent)]
     reads = list(plan.op.reads)
     image = next(r for r in reads if column.name in symbols(r))
     strides = [_stride(image, a) for a in (row, column)]
-    registers = plan.facts.vector_registers
-    return _best((extents[0], extents[1]), (strides[0], strides[1]), tuple(taps), len(reads) > 1, registers)
+    registers = plan.registers()
+    return _best((extents[0], extents[1]), (strides[0], strides[1]), written, len(reads) > 1, registers)
 
 
 def _stride(read: Access, axis: Axis | None) -> int:
@@ -129,7 +140,7 @@ def _best(
         ) * (extents[0] // patch[0])
 
     def fits(patch: tuple[int, int]) -> bool:
-        return extents[0] % patch[0] == 0 and patch[1] <= extents[1] and _live(patch, strides, taps) < registers
+        return extents[0] % patch[0] == 0 and patch[1] <= extents[1] and _live(patch, strides, taps) <= registers
 
     return min(filter(fits, PATCHES), key=time)
 
@@ -152,7 +163,7 @@ def _live(patch: tuple[int, int], strides: tuple[int, int], taps: tuple[int, ...
 def _cycles(patch: tuple[int, int], strides: tuple[int, int], taps: tuple[int, ...], weighted: bool) -> float:
     """Of one vector of channels: two multiply-adds or loads start in a cycle; a sum waits four for its last term."""
     window = (1, *taps)[-2:]
-    inputs = prod((n - 1) * s + k for n, s, k in zip(patch, strides, window, strict=True))
+    inputs = prod(min((n - 1) * s + k, n * k) for n, s, k in zip(patch, strides, window, strict=True))
     all_taps = prod(taps)
     work = prod(patch) * all_taps
     return max(work / 2, (inputs + weighted * all_taps) / 2, 4.0 * all_taps) + 4
