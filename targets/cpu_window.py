@@ -6,7 +6,6 @@ image a register tile, taps written out: an element that several windows of the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cache
 from itertools import product
 from math import prod
@@ -18,7 +17,10 @@ from headrace.targets.cpu_contraction import peeled
 from headrace.targets.cpu_plan import Plan, symbols
 
 MOST_TAPS = 32  # of a window; more are a reduction as any other
-WRITTEN_OUT = 16  # taps; of a larger window the rows are a loop, so that all addresses of its body find a register
+# Most taps that are written out; of a larger window the rows are a loop, whose addresses all find a register.
+WRITTEN_OUT = 16
+# Where few registers hold masks of lanes, too: LLVM loads early what is masked.
+WRITTEN_OUT_IF_MASKED, REGISTERS_IF_MASKED = 8, 13
 LINE = 64  # bytes of a cache line
 BLOCK = 256  # bytes of a pixel that one pass over a strip of the image takes
 # Rows and columns of the register tile.
@@ -62,7 +64,7 @@ def window(plan: Plan) -> list[str]:
         rest = [t for t in tasks if t not in (*strip, *down, f"{c}_o")]
         tasks = [*rest, f"{c}_o_o", *strip, *down, f"{c}_o_i"]
     names = [a.name for a in taps]
-    written = names[_looped(taps) :]
+    written = names[_looped(plan) :]
     steps.append(plan.step("reorder", axes=[*tasks, *names, *unrolled, f"{c}_i"]))
     steps.append(plan.step("bind", axes=tasks, kind="task"))
     if written:
@@ -89,10 +91,19 @@ def _image_axes(plan: Plan) -> tuple[Axis, Axis | None] | None:
     return found[-1], found[-2] if len(found) > 1 else None
 
 
-def _looped(taps: Sequence[Axis]) -> int:
+def _looped(plan: Plan) -> int:
     """How many of the first axes of taps are loops."""
-    extents = [a.extent.value for a in taps]
-    return next(n for n in range(len(taps) + 1) if prod(extents[n:]) <= WRITTEN_OUT)
+    extents = [a.extent.value for a in plan.reductions()]
+    most = WRITTEN_OUT_IF_MASKED if _holds_masks(plan) else WRITTEN_OUT
+    return next(n for n in range(len(extents) + 1) if prod(extents[n:]) <= most)
+
+
+def _holds_masks(plan: Plan) -> bool:
+    """Whether some vectors lack lanes, and masks compete with them for few registers."""
+    vector = plan.vector_axis()
+    assert vector is not None
+    whole = vector.extent.is_constant and vector.extent.value % plan.lanes() == 0
+    return not whole and plan.facts.vector_registers < 32
 
 
 def _vectors_together(plan: Plan, vector: Axis) -> int | None:
@@ -110,12 +121,12 @@ def _patch(plan: Plan, column: Axis, row: Axis | None) -> tuple[int, int]:
     assert isinstance(plan.op, Reduce)
     one = Dim.constant(1)
     taps = plan.reductions()
-    written = tuple(a.extent.value for a in taps[_looped(taps) :])
+    written = tuple(a.extent.value for a in taps[_looped(plan) :])
     extents = [d.value if d.is_constant else 64 for d in (row.extent if row else one, column.extent)]
     reads = list(plan.op.reads)
     image = next(r for r in reads if column.name in symbols(r))
     strides = [_stride(image, a) for a in (row, column)]
-    registers = plan.registers()
+    registers = min(plan.registers(), REGISTERS_IF_MASKED) if _holds_masks(plan) else plan.registers()
     return _best((extents[0], extents[1]), (strides[0], strides[1]), written, len(reads) > 1, registers)
 
 

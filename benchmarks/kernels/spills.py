@@ -1,10 +1,9 @@
 """Spills in innermost loops of contractions and windows: registers that a tile needs and the target does not have.
 
 In: a preset; any, since nothing runs.  Out: a line for each innermost loop whose code stores values to the stack for
-later, or loads such; exit code 1 if there are more than ALLOWED.  LLVM says in its assembly which instructions those
-are, and which loop each block belongs to.  Of each layer the kernel with most work counts; loops that divide are of the
-functions in a recurrent layer, whose constants may lie on the stack as well as elsewhere.  Where lanes are masked by a
-vector (AVX2), which is at the end of a row, loads may come early and wait on the stack.
+later, or loads such; exit code 1 if there are any.  LLVM says in its assembly which instructions those are, and which
+loop each block belongs to.  Of each layer the kernel with most work counts.  Loops that divide are no contractions:
+they are of the functions in a recurrent layer, whose constants may lie on the stack as well as elsewhere.
 
 python -m benchmarks.kernels.spills                    every preset of every CPU target
 python -m benchmarks.kernels.spills --preset aarch64   one
@@ -109,13 +108,16 @@ def spills(text: str) -> dict[str, list[str]]:
     blocks = [(m[1] or m[2], text[m.end() : end]) for m, end in zip(marks, ends, strict=True)]
     inner = {name for name, block in blocks if "This Inner Loop Header" in block}
     found: dict[str, list[str]] = {}
+    divides = set[str]()
     for name, block in blocks:
         said = re.search(r"in Loop: Header=(BB\d+_\d+)", block)
         loop = name if name in inner else said[1] if said is not None and said[1] in inner else None
         lines = [" ".join(line.split()) for line in block.splitlines() if re.search(r"(Spill|Reload)$", line)]
         if loop is not None and lines:
             found.setdefault(loop, []).extend(lines)
-    return found
+        if loop is not None and re.search(r"\tv?f?div", block):
+            divides.add(loop)
+    return {loop: lines for loop, lines in found.items() if loop not in divides}
 
 
 if __name__ == "__main__":

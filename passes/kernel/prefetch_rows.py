@@ -16,8 +16,8 @@ After:
 
 Where two vectors fill a cache line, so many instructions pass for each new line that a core does not look far enough
 ahead by itself, and columns of a few pixels follow no pattern that it would know.  (Where one fills it, it looks far
-enough; where four do, asking four times for each line cost more than it gained.)  Rows behind the last one are what lies
-behind the buffer.
+enough; where four do, asking four times for each line cost more than it gained.)  Rows behind the last one are what
+lies behind the buffer.
 
 Applies to loads that taps, all written out, move over a buffer which nobody writes, and that does not fit the
 second-level cache together with what is written; of unknown dims it is taken that they do not.  Refuses nothing.
