@@ -59,10 +59,9 @@ def window(plan: Plan) -> list[str]:
     if block is not None:
         # What the windows of a strip of the image share stays in the nearest cache from row to row.
         steps.append(plan.step("tile", axis=f"{c}_o", by=block))
-        strip = [t for t in tasks if t.removesuffix("_o") == column.name]
-        down = [t for t in tasks if row is not None and t.removesuffix("_o") == row.name]
-        rest = [t for t in tasks if t not in (*strip, *down, f"{c}_o")]
-        tasks = [*rest, f"{c}_o_o", *strip, *down, f"{c}_o_i"]
+        strip = [f"{a.name}_o" if f"{a.name}_i" in unrolled else a.name for a in (column, row) if a is not None]
+        rest = [t for t in tasks if t not in (*strip, f"{c}_o")]
+        tasks = [*rest, f"{c}_o_o", *strip, f"{c}_o_i"]
     names = [a.name for a in taps]
     written = names[_looped(plan) :]
     steps.append(plan.step("reorder", axes=[*tasks, *names, *unrolled, f"{c}_i"]))
