@@ -45,6 +45,11 @@ class Plan:
         widest = max((k.dtype.bytes for k in kinds if isinstance(k, BufferType)), default=4)
         return self.facts.lanes(max(widest, 4))
 
+    def registers(self) -> int:
+        """Vector registers for sums and operands.  Without fused multiply-adds a product takes one for itself, and one
+        is kept free, since the product overwrites a factor."""
+        return self.facts.vector_registers - (0 if self.facts.has_fma else 2)
+
     def accesses(self) -> tuple[Access, ...]:
         op = self.op
         assert isinstance(op, Map | Reduce)
