@@ -18,7 +18,7 @@ from headrace.ir.errors import CodegenError
 from headrace.ir.kernel.ops.func import KernelFunc
 from headrace.ir.kernel.ops.lookup import Check as KernelCheck
 from headrace.ir.kernel.tasks import task_count
-from headrace.ir.program.ops.program import Alloc, Check, Constant, Copy, Launch, ProgramFunc, Read, View
+from headrace.ir.program.ops.program import Alloc, Check, Constant, Copy, Launch, ProgramFunc, Read, View, bytes_of
 from headrace.ir.types import BufferType
 
 Evaluate = Callable[[ConstantRef | SymbolRef], Array]
@@ -101,7 +101,7 @@ class _Encoder:
 
     def encode(self) -> model.Program:
         for place, parameter in enumerate(self.program.inputs):
-            self._describe(parameter, model.Base("input", place), Dim.constant(0))
+            self._describe(parameter, model.Base("input", place), Dim.constant(0), _bytes(parameter))
         for operation in self.program.block.operations:
             if self.reads and not isinstance(operation, Read):
                 self._close()
@@ -109,17 +109,15 @@ class _Encoder:
         self._close()
         return model.Program(tuple(self.done))
 
-    def _describe(self, value: Value, base: model.Base, offset: Dim) -> None:
-        kind = value.type
-        assert isinstance(kind, BufferType)
+    def _describe(self, value: Value, base: model.Base, offset: Dim, size: Dim) -> None:
         self.numbers[value] = len(self.described)
-        self.described.append(model.Buffer(base, offset, kind.bytes))
+        self.described.append(model.Buffer(base, offset, size))
 
     def _number(self, value: Value) -> int:
         """The number of a buffer; a result's is given at its first use, when the symbols in its dims are known."""
         if value not in self.numbers:
             place = list[Value](self.program.written).index(value)
-            self._describe(value, model.Base("output", place), Dim.constant(0))
+            self._describe(value, model.Base("output", place), Dim.constant(0), _bytes(value))
         return self.numbers[value]
 
     def _encode(self, operation: Operation) -> None:
@@ -133,20 +131,21 @@ class _Encoder:
                     lambda: self.source.evaluate(value).tobytes(),
                     ", ".join(operation.location.nodes),  # names of values are the text's, and no part of the program
                 )
-                self._describe(operation.result, model.Base("constant", place), Dim.constant(0))
+                self._describe(operation.result, model.Base("constant", place), Dim.constant(0), kind.bytes)
             case Alloc():
                 if operation.offset is None:
                     raise CodegenError(f"program.alloc at {operation.location} has no offset; run program.plan-memory")
-                self._describe(operation.result, model.Base("arena", len(self.done)), operation.offset)
-                self.ends.append(operation.offset + operation.type.bytes)
+                arena = model.Base("arena", len(self.done))
+                self._describe(operation.result, arena, operation.offset, bytes_of(operation))
+                self.ends.append(operation.offset + bytes_of(operation))
             case View():
                 below = self.described[self._number(operation.x)]
-                self._describe(operation.result, below.base, below.offset + operation.offset)
+                self._describe(operation.result, below.base, below.offset + operation.offset, bytes_of(operation))
             case Launch():
                 self.steps.append(self._launch(operation))
             case Copy():
                 source, target = self._number(operation.source), self._number(operation.target)
-                self.steps.append(model.Copy(source, target, None, operation.location.nodes))
+                self.steps.append(model.Copy(source, target, operation.when, operation.location.nodes))
             case Read():
                 self.reads.append(self._read(operation))
             case Check():
@@ -163,6 +162,7 @@ class _Encoder:
             tuple(self._number(b) for b in launch.buffers),
             launch.scalars,
             task_count(kernel).substitute(values),
+            when=launch.when,
             nodes=launch.location.nodes,
         )
 
@@ -180,6 +180,11 @@ def _sizes(parameter: Value) -> tuple[Dim, ...]:
     kind = parameter.type
     assert isinstance(kind, BufferType)
     return (*kind.dims, *(kind.strides or ()))
+
+
+def _bytes(value: Value) -> Dim:
+    assert isinstance(value.type, BufferType)
+    return value.type.bytes
 
 
 def _about(operation: Operation, message: str) -> str:

@@ -9,6 +9,7 @@ function, the operation and its ONNX node.  Checked are
     the rest    `verify_op` of each operation
     names       functions are named once, `@name` means one of them
     symbols     formulas mention only what is known where they stand (headrace.ir.symbols)
+    calls       functions are given what they take (headrace.ir.graph.calls)
     aliases     a launch gives one buffer twice only where its kernel allows that (headrace.ir.program.aliases)
 """
 
@@ -18,6 +19,7 @@ from headrace.ir.access import SymbolRef
 from headrace.ir.core import Block, Operation, Value
 from headrace.ir.declare import declaration_of, segments_of
 from headrace.ir.errors import VerifyError, nearest
+from headrace.ir.graph.calls import check_calls
 from headrace.ir.module import Function, Module
 from headrace.ir.program.aliases import check_aliases
 from headrace.ir.symbols import check_symbols
@@ -30,6 +32,7 @@ def verify(operation: Operation) -> None:
         _check_functions(operation)
         for function in operation.block.operations:
             _verify_tree(function, set())
+        check_calls(operation)
         check_aliases(operation)
         _check_local(operation)
     else:

@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 
 from headrace.ir.bind import bind, check_shape
-from headrace.ir.constants import ConstantStore
 from headrace.ir.core import Block, Operation, Value
-from headrace.ir.errors import DataError, ExecutionError
+from headrace.ir.errors import DataError, ExecutionError, VerifyError
 from headrace.ir.graph.families import DataDims, GraphOp, tensor
 from headrace.ir.graph.numbers import with_numbers
 from headrace.ir.graph.ops.cluster import Cluster
 from headrace.ir.graph.ops.constant import Constant
+from headrace.ir.graph.ops.control import If
 from headrace.ir.graph.ops.func import GraphFunc
-from headrace.ir.module import module_of
+from headrace.ir.module import Module, module_of
 from headrace.ir.types import DType
 
 Array = np.ndarray[Any, Any]
@@ -46,7 +46,7 @@ def run_graph(
         raise ExecutionError(f"{name}: {len(inputs)} inputs, expected {len(function.parameters)}")
     shaped = [(f"input {p.index}", p.type, a.shape) for p, a in zip(function.parameters, inputs, strict=True)]
     known = bind(name, shaped, function.known, symbols or {})
-    run = _Run(name, module_of(function).constants, known, wide, disturb)
+    run = _Run(name, module_of(function), known, wide, disturb)
     values: dict[Value, Array] = {}
     for parameter, array in zip(function.parameters, inputs, strict=True):
         if array.dtype != tensor(parameter).dtype.numpy and not (wide and tensor(parameter).dtype.is_float):
@@ -62,15 +62,10 @@ class _Run:
     """One call: what is known while it lasts."""
 
     def __init__(
-        self,
-        name: str,
-        constants: ConstantStore,
-        symbols: dict[str, int],
-        wide: bool,
-        disturb: Disturb | None,
+        self, name: str, module: Module, symbols: dict[str, int], wide: bool, disturb: Disturb | None
     ) -> None:
         self.name = name
-        self.constants = constants
+        self.module = module
         self.symbols = symbols
         self.wide = wide
         self.disturb = disturb
@@ -91,13 +86,22 @@ class _Run:
     def operation(self, operation: Operation, operands: Sequence[Array]) -> Sequence[Array]:
         match operation:
             case Constant():
-                return [self.held(self.constants.array(operation.value), operation.value.dtype)]
+                return [self.held(self.module.constants.array(operation.value), operation.value.dtype)]
             case Cluster():
                 body = operation.body.block
                 return self.block(body, dict(zip(body.arguments, operands, strict=True)))
+            case If():
+                return self.branch(operation, operands)
             case GraphOp():
                 return self.reference(operation, operands)
         raise ExecutionError(f"{self.place(operation)}: the interpreter does not know {operation.name}")
+
+    def branch(self, operation: If, operands: Sequence[Array]) -> Sequence[Array]:
+        holds = bool(operands[0].reshape(-1)[0])
+        self.symbols[operation.symbol] = int(holds)
+        function = self.module.function((operation.then if holds else operation.otherwise).name)
+        assert isinstance(function, GraphFunc), "the verifier has seen it"
+        return run_graph(function, operands[1:], self.symbols, wide=self.wide, disturb=self.disturb)
 
     def reference(self, operation: GraphOp, operands: Sequence[Array]) -> Sequence[Array]:
         if isinstance(operation, DataDims):
@@ -107,6 +111,8 @@ class _Run:
                 raise ExecutionError(f"{self.place(operation)}: {check.message}")
         try:
             found = with_numbers(operation, self.symbols).reference(*operands)
+        except VerifyError as error:  # these dims are none that the operation takes
+            raise ExecutionError(f"{self.name}: {error}") from None
         except DataError as error:
             nodes = operation.location.nodes
             raise DataError(f"node {nodes[0]!r}: {error}" if nodes else str(error)) from None

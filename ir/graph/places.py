@@ -24,6 +24,7 @@ from headrace.ir.graph.lazy import lazy_values
 from headrace.ir.graph.linear import ZERO
 from headrace.ir.graph.ops.cluster import Cluster
 from headrace.ir.graph.ops.concat import Concat
+from headrace.ir.graph.ops.control import If
 from headrace.ir.graph.ops.func import GraphFunc, Return
 from headrace.ir.graph.ops.pad import Pad
 from headrace.ir.graph.ops.slice import Slice
@@ -147,6 +148,8 @@ class Places:
     def _is_made(self, value: Value, strides: Shape) -> bool:
         """Whether kernels write it, and can with such strides; those of borders want none."""
         maker = value.operation if isinstance(value, OpResult) and value not in self.lazy else None
+        if isinstance(maker, If):
+            return strides == dense_strides(tensor(value).dims)
         if not isinstance(maker, Cluster | Concat | Pad):
             return False
         made = maker.body.block.terminator.operands if isinstance(maker, Cluster) else maker.results
@@ -164,7 +167,7 @@ class Places:
                         return False
                 elif not self._serves(user.result):
                     return False
-            elif not dense and (isinstance(user, Return) or _reads_dims(user)):
+            elif not dense and (isinstance(user, Return | If) or _reads_dims(user)):
                 return False
         return True
 

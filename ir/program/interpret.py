@@ -26,7 +26,7 @@ from headrace.ir.kernel.interpret import execute
 from headrace.ir.kernel.interpret.memory import OVERWRITTEN, UNDEFINED, WRITTEN, layout, undefined
 from headrace.ir.kernel.ops.func import KernelFunc
 from headrace.ir.module import Module, module_of
-from headrace.ir.program.ops.program import Alloc, Check, Constant, Copy, Launch, ProgramFunc, Read, View
+from headrace.ir.program.ops.program import Alloc, Check, Constant, Copy, Launch, ProgramFunc, Read, View, guard_of
 from headrace.ir.types import BufferType, DType
 
 Array = np.ndarray[Any, Any]
@@ -142,6 +142,11 @@ class _Run:
         return [self.result(o) for o in self.function.written]
 
     def operation(self, operation: Operation) -> None:
+        when = guard_of(operation)
+        if when is not None and int(when.evaluate(self.symbols)) < 0:
+            if isinstance(operation, Alloc | View):
+                self.windows[operation.result] = Window(Memory(0), 0, self.numpy(operation.type.dtype), (0,), 0, NOBODY)
+            return
         match operation:
             case Constant():
                 self.windows[operation.result] = self.constant(operation)

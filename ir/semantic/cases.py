@@ -65,13 +65,20 @@ def kernel_cases(before: KernelFunc, after: KernelFunc) -> list[Case]:
     for symbol, by in dict.fromkeys(_divided(after)):
         if symbol in symbols:
             wanted.append({s: 2 * by - 1 if s == symbol else 1 for s in symbols})
-    return _legal(before.known, wanted)
+    return [case for case in _legal(before.known, wanted) if _has_sizes(before, dict(case))]
 
 
 def entry_cases(function: Function) -> list[Case]:
     """All symbols of the inputs 2; then small odd numbers, no two alike."""
     symbols = sorted({s for p in _inputs(function) for d in _dims(p.type) for s in d.symbols})
-    return _legal(function.known, [dict.fromkeys(symbols, 2), {s: 3 + 2 * i for i, s in enumerate(symbols)}])
+    cases = _legal(function.known, [dict.fromkeys(symbols, 2), {s: 3 + 2 * i for i, s in enumerate(symbols)}])
+    return [case for case in cases if _has_sizes(function, dict(case))]
+
+
+def _has_sizes(function: Function, values: Mapping[str, int]) -> bool:
+    """Whether no buffer that the caller gives would have a size below 0: fewer elements than a window's, say."""
+    dims = [d for p in function.parameters for d in _dims(p.type) if all(s in values for s in d.symbols)]
+    return all(d.evaluate(values) >= 0 for d in dims)
 
 
 def _legal(facts: Facts, wanted: Iterable[Mapping[str, int]]) -> list[Case]:

@@ -8,8 +8,8 @@ After:
     %1 = graph.relu %x : f32[n, 8]
     graph.return %1
 
-Needs: nothing.  Leaves: operations that are used, and those with an effect.  Refuses: unused parameters and
-functions, since they belong to the signature.
+Needs: nothing.  Leaves: operations that are used, those with an effect, and functions that are called or may be called
+from outside.  Refuses: unused parameters, since they belong to the signature.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from headrace.ir.core import Block
+from headrace.ir.graph.calls import called_by
 from headrace.ir.graph.ops.func import GraphFunc
 from headrace.ir.module import Module
 from headrace.ir.pass_base import Pass, PassContext
@@ -32,6 +33,14 @@ class Dce(Pass):
     def run(self, module: Module, rewriter: Rewriter, context: PassContext) -> None:
         for function in module.functions(GraphFunc):
             _sweep(function.block, rewriter)
+        while unused := _uncalled(module):
+            for function in unused:
+                rewriter.erase(function)
+
+
+def _uncalled(module: Module) -> list[GraphFunc]:
+    called = {c for function in module.functions(GraphFunc) for c in called_by(module, function)}
+    return [f for f in module.functions(GraphFunc) if f.private and f not in called]
 
 
 def _sweep(block: Block, rewriter: Rewriter) -> None:

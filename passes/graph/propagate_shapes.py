@@ -11,6 +11,8 @@ After:
     %3 = graph.reshape %x {dims = [n, 192]} : f32[n, 192]
     %4 = graph.constant {value = #..} : i64[2]                                 ([3, 64])
 
+Functions that are called take part: what is known of the captured values is known inside.
+
 Needs: no operation with regions (before `graph.cluster`).  Leaves: integer tensors whose elements are numbers as
 constants, those whose elements are formulas as graph.formulas; no dims read from data that are known; formulas
 in attributes as simple as the facts make them, and types inferred again from these.  Refuses: tensors larger than
@@ -29,6 +31,7 @@ from headrace.ir.core import Operation, Value
 from headrace.ir.dims import Dim, Facts
 from headrace.ir.graph.families import DataDims, GraphOp, Movement, tensor
 from headrace.ir.graph.ops.constant import Constant
+from headrace.ir.graph.ops.control import If, selected
 from headrace.ir.graph.ops.expand import Expand, ExpandDynamic
 from headrace.ir.graph.ops.formulas import Formulas
 from headrace.ir.graph.ops.func import GraphFunc
@@ -38,7 +41,7 @@ from headrace.ir.graph.shape_values import flat, may_be_shape
 from headrace.ir.module import Module
 from headrace.ir.pass_base import Pass, PassContext
 from headrace.ir.rewrite import Rewriter
-from headrace.ir.types import DType
+from headrace.ir.types import DType, TensorType, Type
 
 # What an operation whose dims were data is, once they are known.
 SETTLED: Mapping[type[DataDims], Callable[[Value, tuple[Dim, ...]], Movement]] = {
@@ -55,20 +58,27 @@ class PropagateShapes(Pass):
 
     def run(self, module: Module, rewriter: Rewriter, context: PassContext) -> None:
         for function in module.functions(GraphFunc):
-            if not any(operation.regions for operation in function.block.operations):
-                _Propagation(function, module, rewriter).run()
+            if not function.private and not any(operation.regions for operation in function.block.operations):
+                _Propagation(function, module, rewriter, {}, {}).run()
 
 
 class _Propagation:
     """One walk over a function, in order: types, then integers, of each operation."""
 
-    def __init__(self, function: GraphFunc, module: Module, rewriter: Rewriter) -> None:
+    def __init__(
+        self,
+        function: GraphFunc,
+        module: Module,
+        rewriter: Rewriter,
+        known: Mapping[Value, tuple[Dim, ...]],
+        settled: Mapping[str, Dim],
+    ) -> None:
         self.function = function
         self.module = module
         self.rewriter = rewriter
         self.facts: Facts = function.known
-        self.known: dict[Value, tuple[Dim, ...]] = {}
-        self.settled: dict[str, Dim] = {}  # symbols of dims that were data
+        self.known = dict(known)
+        self.settled = dict(settled)  # symbols of dims that were data
 
     def run(self) -> None:
         for operation in self.function.block.body:
@@ -77,6 +87,8 @@ class _Propagation:
                 self._note_constant(operation)
             elif isinstance(operation, DataDims) and self._settle(operation):
                 continue
+            elif isinstance(operation, If):
+                self._enter(operation)
             elif isinstance(operation, GraphOp):
                 self._note_values(operation)
         self._forget_settled()
@@ -89,15 +101,40 @@ class _Propagation:
             simpler = self._simpler(value)
             if simpler != value:
                 self.rewriter.set_attribute(operation, name, simpler)
+        self._infer(operation)
+
+    def _infer(self, operation: Operation) -> None:
         for result, kind in zip(operation.results, operation.infer(), strict=True):
-            if result.type != kind:
-                result.type = kind
-                self.rewriter.changed = True
+            self._set_type(result, kind)
+
+    def _set_type(self, value: Value, kind: Type) -> None:
+        if value.type != kind:
+            value.type = kind
+            self.rewriter.changed = True
+
+    def _enter(self, operation: If) -> None:
+        """The functions that it calls; then its own types follow from theirs."""
+        results = []
+        for symbol in operation.functions:
+            function = self.module.function(symbol.name)
+            assert isinstance(function, GraphFunc), "the verifier has seen it"
+            known: dict[Value, tuple[Dim, ...]] = {}
+            for parameter, given in zip(function.parameters, operation.captures, strict=True):
+                self._set_type(parameter, given.type)
+                if given in self.known:
+                    known[parameter] = self.known[given]
+            _Propagation(function, self.module, self.rewriter, known, self.settled).run()
+            results.append([tensor(o) for o in function.block.terminator.operands])
+        types = [selected(operation.symbol, a, b) for a, b in zip(*results, strict=True)]
+        self.rewriter.set_attribute(operation, "types", tuple(self._simpler(t) for t in types))
+        self._infer(operation)
 
     def _simpler(self, value: Any) -> Any:
         if isinstance(value, Dim):
             return self.facts.simplify(value.substitute(self.settled))
-        if isinstance(value, tuple) and any(isinstance(v, Dim) for v in value):
+        if isinstance(value, TensorType):
+            return value.with_dims(tuple(self._simpler(d) for d in value.dims))
+        if isinstance(value, tuple) and any(isinstance(v, Dim | TensorType) for v in value):
             return tuple(self._simpler(v) for v in value)
         return value
 

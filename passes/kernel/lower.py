@@ -38,11 +38,14 @@ class Lower(Pass):
 
     def run(self, module: Module, rewriter: Rewriter, context: PassContext) -> None:
         for source in module.functions(GraphFunc):
-            if source.stands_for_constant:
+            if source.stands_for_constant or source.private:
                 continue
-            lowering = HostLowering(source)
+            lowering = HostLowering(module, source)
             program = lowering.lower()
             place = rewriter.before(source)
             for function in (program, *lowering.kernels, *lowering.constants):
                 place.add(function)
             rewriter.erase(source)
+        for source in module.functions(GraphFunc):
+            if source.private:
+                rewriter.erase(source)

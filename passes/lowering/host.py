@@ -3,47 +3,52 @@
 In: a graph function of clusters, views and code on constants only.  Out: the program function and its kernels,
 one for each distinct cluster.
 
+Functions that it calls are written out in their place: those of a `graph.if` one behind the other, their launches under
+the condition that decides.
+
 Clusters become launches, two where the result has padding around: its border is filled by a kernel of its own; none
-where the result has no elements.  Views (`Movement.is_view`) become `program.view`.  A result that the caller asked for is computed in the caller's
-buffer where its producer allows it, and copied there otherwise.  What depends on constants only becomes a graph.func
-without parameters behind a `program.constant`: the artefact's writer evaluates it.
+where the result has no elements.  Views (`Movement.is_view`) become `program.view`.  A result that the caller asked
+for is computed in the caller's buffer where its producer allows it, and copied there otherwise.  What depends on
+constants only becomes a graph.func without parameters behind a `program.constant`: the artefact's writer evaluates it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from headrace.ir.access import SymbolRef
 from headrace.ir.core import Block, Operation, OpResult, Region, Value, producer
-from headrace.ir.dims import Dim, Facts
+from headrace.ir.dims import Dim, Facts, dim_max, dim_min
 from headrace.ir.errors import PassError
-from headrace.ir.graph.families import DataDims, GraphOp, Movement, tensor
+from headrace.ir.graph.families import DataDims, DimCheck, GraphOp, Movement, tensor
 from headrace.ir.graph.ops.cluster import Cluster
 from headrace.ir.graph.ops.concat import Concat
 from headrace.ir.graph.ops.constant import Constant as GraphConstant
+from headrace.ir.graph.ops.control import If
 from headrace.ir.graph.ops.func import GraphFunc, Return
 from headrace.ir.graph.ops.pad import Pad
 from headrace.ir.graph.ops.slice import Slice
 from headrace.ir.graph.places import Part, Places, operand_parts
 from headrace.ir.kernel.ops.func import KernelFunc
+from headrace.ir.module import Module
 from headrace.ir.program.ops.program import Alloc, Check, Constant, Copy, Launch, ProgramFunc, Read, View
 from headrace.ir.rewrite import Builder
-from headrace.ir.types import BufferType, Space
+from headrace.ir.types import BufferType, Space, TensorType
 from headrace.passes.lowering.cluster import lower_cluster
-from headrace.passes.lowering.names import Names
+from headrace.passes.lowering.names import Names, symbols_under
 from headrace.passes.lowering.padding import border_kernel
 
 
 class HostLowering:
-    """One graph function on its way down; `functions` are what it became, the program first."""
+    """One graph function on its way down, with those that it calls."""
 
-    def __init__(self, source: GraphFunc) -> None:
+    def __init__(self, module: Module, source: GraphFunc) -> None:
+        self.module = module
         self.source = source
-        self.facts: Facts = source.known
         self.kernels: list[KernelFunc] = []
         self.constants: list[GraphFunc] = []
+        self.facts: dict[str, None] = {}  # lines of all functions
         self.names = Names(source)
-        self.buffers: dict[Value, Value] = {}
-        self.places = settled(source)
-        self.fixed = self.places.lazy
 
     def lower(self) -> ProgramFunc:
         """The program; its kernels and constants' functions are in `kernels` and `constants`."""
@@ -52,23 +57,57 @@ class HostLowering:
         types = [buffer_type(v) for v in (*source.parameters, *returned)]
         hints = [p.hint for p in source.parameters] + [f"out_{n}" for n in source.output_names]
         body = Block(types, hints)
-        self.outputs = body.arguments[len(source.parameters) :]
+        count = len(source.parameters)
         self.builder = Builder(body)
-        self.buffers.update(zip(source.parameters, body.arguments, strict=False))
-        for operation in source.block.body:
-            self.builder.location = operation.location
-            self._lower(operation)
-        for number, (value, output) in enumerate(zip(returned, self.outputs, strict=True)):
-            if number not in self.places.results:
-                self.builder.add(Copy(self._buffer(value), output))
+        self.inline(source, body.arguments[:count], body.arguments[count:], None)
         return ProgramFunc(
             source.symbol,
             Region(body),
             len(returned),
-            source.facts,
+            tuple(self.facts),
             source.input_names,
             source.output_names,
         )
+
+    def inline(
+        self, source: GraphFunc, inputs: Sequence[Value], outputs: Sequence[Value], when: Dim | None
+    ) -> None:
+        """What a function does, from buffers to buffers; nothing where `when` is -1."""
+        self.facts.update(dict.fromkeys(source.facts))
+        self.names.taken |= symbols_under(source)
+        _Body(self, source, inputs, outputs, when).lower()
+
+
+class _Body:
+    """One call of a function: where its values lie, and the operations that make them."""
+
+    def __init__(
+        self,
+        program: HostLowering,
+        source: GraphFunc,
+        inputs: Sequence[Value],
+        outputs: Sequence[Value],
+        when: Dim | None,
+    ) -> None:
+        self.program = program
+        self.builder = program.builder
+        self.names = program.names
+        self.source = source
+        self.outputs = outputs
+        self.when = when
+        self.facts: Facts = source.known
+        self.places = settled(source)
+        self.fixed = self.places.lazy
+        self.buffers: dict[Value, Value] = dict(zip(source.parameters, inputs, strict=True))
+
+    def lower(self) -> None:
+        for operation in self.source.block.body:
+            self.builder.location = operation.location
+            self._lower(operation)
+        returned = self.source.block.terminator.operands
+        for number, (value, output) in enumerate(zip(returned, self.outputs, strict=True)):
+            if number not in self.places.results:
+                self.builder.add(Copy(self._buffer(value), output, self.when))
 
     # ---- operations --------------------------------------------------------------------------------------
 
@@ -78,6 +117,8 @@ class HostLowering:
         match operation:
             case Cluster():
                 self._cluster(operation)
+            case If():
+                self._branches(operation)
             case Movement() | Concat() | Pad() if _is_no_kernel(operation):
                 self._check_dims(operation, {})
                 self._buffer(operation.result)
@@ -93,7 +134,35 @@ class HostLowering:
         if isinstance(operation, GraphOp):
             for check in operation.checks():
                 if self.facts.less_equal(0, check.formula) is not True:
-                    self.builder.add(Check((check.formula,), check.message)).location = operation.location
+                    self._check(operation, check)
+
+    def _check(self, operation: GraphOp, check: DimCheck) -> None:
+        formula = check.formula if self.when is None else dim_max(check.formula, -self.when - 1)
+        self.builder.add(Check((formula,), check.message)).location = operation.location
+
+    def _branches(self, operation: If) -> None:
+        """One function behind the other, each where the condition is as it wants it."""
+        condition = self._buffer(operation.condition)
+        self.builder.add(Read(condition, 0, operation.symbol, Dim.constant(0), Dim.constant(1)))
+        inputs = [self._buffer(c) for c in operation.captures]
+        outputs = [self._buffer(r) for r in operation.results]
+        holds = Dim.symbol(operation.symbol)
+        for symbol, when in zip(operation.functions, (holds - 1, -holds), strict=True):
+            function = self.program.module.function(symbol.name)
+            assert isinstance(function, GraphFunc), "the verifier has seen it"
+            guard = when if self.when is None else dim_min(self.when, when)
+            given = function.block.terminator.operands
+            results = [self._as(o, tensor(v), guard) for o, v in zip(outputs, given, strict=True)]
+            self.program.inline(function, inputs, results, guard)
+            self.builder.location = operation.location
+
+    def _as(self, buffer: Value, kind: TensorType, when: Dim) -> Value:
+        """A buffer as one for a tensor of that type, which is what it holds where the guard lets one see."""
+        assert isinstance(buffer.type, BufferType)
+        if buffer.type.dims == kind.dims:
+            return buffer
+        own = BufferType(kind.dtype, kind.dims, buffer.type.space)
+        return self.builder.add(View(buffer, own, Dim.constant(0), when), buffer.hint).result
 
     def _cluster(self, cluster: Cluster) -> None:
         outside: dict[Value, Value] = dict(zip(cluster.body.block.arguments, cluster.inputs, strict=True))
@@ -113,11 +182,11 @@ class HostLowering:
         (kind,) = (p.type for p in kernel.parameters)
         assert isinstance(kind, BufferType) and isinstance(buffer.type, BufferType)
         joined = BufferType(kind.dtype, kind.dims, buffer.type.space)
-        self._launch(kernel, (self.builder.add(View(buffer, joined, Dim.constant(0))).result,))
+        self._launch(kernel, (self.builder.add(View(buffer, joined, Dim.constant(0), self._guard(joined))).result,))
 
     def _launch(self, kernel: KernelFunc, buffers: tuple[Value, ...]) -> None:
-        self.kernels.append(kernel)
-        self.builder.add(Launch(buffers, kernel.symbol, tuple(Dim.symbol(s) for s in kernel.scalars)))
+        self.program.kernels.append(kernel)
+        self.builder.add(Launch(buffers, kernel.symbol, tuple(Dim.symbol(s) for s in kernel.scalars), self.when))
 
     # ---- buffers -----------------------------------------------------------------------------------------
 
@@ -130,7 +199,8 @@ class HostLowering:
             elif part is not None:
                 self.buffers[value] = self._view(value, part)
             else:
-                self.buffers[value] = self.builder.add(Alloc(self._type(value, "arena")), value.hint).result
+                kind = self._type(value, "arena")
+                self.buffers[value] = self.builder.add(Alloc(kind, None, self._guard(kind)), value.hint).result
             self._frame(value)
         return self.buffers[value]
 
@@ -141,7 +211,13 @@ class HostLowering:
         kind = self._type(value, whole.type.space)
         if kind == whole.type:
             return whole
-        return self.builder.add(View(whole, kind, part.offset * kind.dtype.bytes), value.hint).result
+        view = View(whole, kind, part.offset * kind.dtype.bytes, self._guard(kind))
+        return self.builder.add(view, value.hint).result
+
+    def _guard(self, kind: BufferType) -> Dim | None:
+        """Under which condition a buffer has a size at all, where that could be below 0 otherwise."""
+        proven = all(self.facts.less_equal(0, d) is True for d in kind.dims)
+        return None if proven else self.when
 
     def _frame(self, value: Value) -> None:
         """A padded value's border is filled as soon as there is memory for it."""
@@ -169,7 +245,7 @@ class HostLowering:
         if known is not None:
             return self.builder.add(Constant(known.value, buffer_type(value)), value.hint).result
         name = self.names.fresh(f"{value.hint or 'constant'}_value")
-        self.constants.append(_outlined(value, name))
+        self.program.constants.append(_outlined(value, name))
         return self.builder.add(Constant(SymbolRef(name), buffer_type(value)), value.hint).result
 
 

@@ -36,7 +36,7 @@ from headrace.ir.dims import Dim, Facts, ceildiv, dim_max
 from headrace.ir.errors import DimError
 from headrace.ir.module import Module
 from headrace.ir.pass_base import Pass, PassContext
-from headrace.ir.program.ops.program import Alloc, ProgramFunc, Read, View
+from headrace.ir.program.ops.program import Alloc, ProgramFunc, Read, View, bytes_of
 from headrace.ir.rewrite import Rewriter
 
 ALIGNMENT = 64
@@ -65,7 +65,7 @@ def arena_bytes(function: ProgramFunc) -> Dim:
 
 def aligned_bytes(alloc: Alloc) -> Dim:
     """The bytes of a buffer, rounded up to whole cache lines."""
-    return ceildiv(alloc.type.bytes, ALIGNMENT) * ALIGNMENT
+    return ceildiv(bytes_of(alloc), ALIGNMENT) * ALIGNMENT
 
 
 def _planned(alloc: Alloc) -> Dim:

@@ -110,6 +110,8 @@ class Session:
     def run(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any] | None = None) -> dict[str, Array]:
         """Runs the model.  Outputs that are not given are new arrays; the dict has all of them.
 
+        An input of rank 0 may be any array of exactly one element.
+
         Raises InputError for a name, dtype, shape or value that the model does not take.
         """
         try:

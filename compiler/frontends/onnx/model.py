@@ -20,6 +20,7 @@ from headrace.compiler.frontends.onnx.branches import is_squeezed_where, squeeze
 from headrace.compiler.frontends.onnx.inputs import Shapes, Symbols, input_types
 from headrace.compiler.frontends.onnx.node import Node, NodeUnsupported, plain_attribute
 from headrace.compiler.frontends.onnx.order import ordered
+from headrace.compiler.frontends.onnx.outline import Body, bodies, chosen
 from headrace.compiler.frontends.onnx.reading import Model, canonical_domain, opset_versions, read_model
 from headrace.compiler.frontends.onnx.scope import Scope
 from headrace.compiler.frontends.onnx.state import State
@@ -169,7 +170,7 @@ class _Import:
             if wrong is not None:
                 raise ModelError(f"{self.model.name}: node {name!r}: {wrong}")
         if (node.op_type, domain) == ("If", ""):
-            return self._branch(node, inputs, scope)
+            return self._branch(node, name, inputs, scope)
         opset = self._opset(node, name, scope)
         reason: Exception = NodeUnsupported(self._unknown(node.op_type, domain, opset))
         importer = self._importer(node.op_type, domain, opset)
@@ -282,8 +283,10 @@ class _Import:
             found.append(self._value(formal, inner) if output else None)
         return found
 
-    def _branch(self, node: NodeProto, inputs: Sequence[Value | None], scope: Scope) -> Sequence[Value | None]:
-        """The outputs of the branch that is taken, where that is known while compiling."""
+    def _branch(
+        self, node: NodeProto, name: str, inputs: Sequence[Value | None], scope: Scope
+    ) -> Sequence[Value | None]:
+        """The outputs of the branch that is taken; one that data choose is a function."""
         condition = inputs[0]
         assert condition is not None
         known = self.state.integers(condition)
@@ -294,7 +297,19 @@ class _Import:
             (squeezed,) = self._inlined(node, branches, "then_branch", scope)
             if squeezed is None or is_squeezed_where(condition, squeezed, self.state):
                 return [squeezed]
-        raise NodeUnsupported("the condition is data, expected one that is known while compiling")
+        graphs = [branches["then_branch"], branches["else_branch"]]
+        found, given = bodies(graphs, scope, self.state)
+        results = [self._outlined(node, graph, body) for graph, body in zip(graphs, found, strict=True)]
+        made = [[v for v in values if v is not None] for values in results]
+        if made != results:
+            return [None] * len(node.output)
+        self.state.at(name)
+        return chosen(condition, found[0], found[1], made, given, self.state)
+
+    def _outlined(self, node: NodeProto, graph: GraphProto, body: Body) -> Sequence[Value | None]:
+        """The outputs of a graph whose nodes become part of a function."""
+        with self.state.builder.at(body.block):
+            return self._outputs(node, graph, body.scope)
 
     def _inlined(
         self, node: NodeProto, branches: Mapping[str, GraphProto], wanted: str, scope: Scope
@@ -302,12 +317,16 @@ class _Import:
         """The outputs of one branch, whose nodes become part of the graph around it."""
         graph = branches[wanted]
         inner = Scope(scope.opsets, attributes=scope.attributes, above=scope, caller=scope.caller, depth=scope.depth)
+        return self._outputs(node, graph, inner)
+
+    def _outputs(self, node: NodeProto, graph: GraphProto, inner: Scope) -> Sequence[Value | None]:
+        """The outputs of a branch, whose nodes are imported where the builder stands."""
         self._add_initializers(graph, inner)
         self._nodes(graph.node, inner)
         if len(graph.output) != len(node.output):
             raise ModelError(
-                f"{self.model.name}: node {scope.caller or node.name!r}: {wanted} has {len(graph.output)} outputs, "
-                f"expected {len(node.output)}"
+                f"{self.model.name}: node {inner.caller or node.name!r}: branch {graph.name!r} has {len(graph.output)} "
+                f"outputs, expected {len(node.output)}"
             )
         return [self._result(o.name, inner) for o in graph.output]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Mapping, Sequence
 
-from onnx import AttributeProto, NodeProto
+from onnx import AttributeProto, GraphProto, NodeProto
 
 from headrace.compiler.frontends.onnx.scope import Scope
 from headrace.ir.errors import ModelError, nearest
@@ -35,7 +35,7 @@ def ordered(file: str, nodes: Sequence[NodeProto], names: Sequence[str], scope: 
     users: dict[int, list[int]] = {}
     for number, node in enumerate(nodes):
         before = set()
-        for name in (*node.input, *_captured(node)):
+        for name in (*node.input, *_taken(node)):
             if not name or (name not in makers and scope.holds(name)):
                 continue
             if name not in makers:
@@ -77,14 +77,15 @@ def _circle(waits: Mapping[int, set[int]]) -> list[int]:
         path.append(before)
 
 
-def _captured(node: NodeProto) -> list[str]:
+def _taken(node: NodeProto) -> list[str]:
     """Names that the branches of a node take from around it."""
-    found: list[str] = []
-    for attribute in node.attribute:
-        if attribute.type == AttributeProto.AttributeType.GRAPH:
-            inside = {i.name for i in (*attribute.g.input, *attribute.g.initializer)}
-            inside |= {o for n in attribute.g.node for o in n.output}
-            taken = [i for n in attribute.g.node for i in (*n.input, *_captured(n))]
-            taken += [o.name for o in attribute.g.output]
-            found += [t for t in taken if t and t not in inside]
-    return found
+    graphs = [a.g for a in node.attribute if a.type == AttributeProto.AttributeType.GRAPH]
+    return [name for graph in graphs for name in captured(graph)]
+
+
+def captured(graph: GraphProto) -> list[str]:
+    """Names that a graph within a node takes from around it, each once."""
+    inside = {i.name for i in (*graph.input, *graph.initializer)} | {o for n in graph.node for o in n.output}
+    taken = [i for n in graph.node for i in (*n.input, *_taken(n))]
+    taken += [o.name for o in graph.output]
+    return [t for t in dict.fromkeys(taken) if t and t not in inside]

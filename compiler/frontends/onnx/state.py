@@ -1,6 +1,6 @@
 """What grows while a model is imported: the function's operations, its constants, what is known of integers.
 
-In: operations, one after the other.  Out: a module with `graph.func @main`.
+In: operations, one after the other.  Out: a module with `graph.func @main` and the functions that it calls.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ class State:
         self.builder = Builder(self.block)
         self.facts = Facts()
         self._fact_lines: list[str] = []
+        self._functions: list[GraphFunc] = []  # those that others call
         self._symbols = symbols
         self._integers: dict[Value, tuple[Dim, ...]] = {}
         self._small: dict[Value, Array] = {}  # constants, and what is computed from them
@@ -96,11 +97,23 @@ class State:
             except DataError:  # to be told when the model runs, should it ever come by
                 return None
 
-    def symbol(self, wish: str) -> str:
-        """A new symbol for a dim that is data.  A line of facts declares it, since no input's type mentions it."""
+    def symbol(self, wish: str, highest: int | None = None) -> str:
+        """A new symbol for an integer that is data: 0, `highest`, or in between.  A line of facts declares it, since no
+        input's type mentions it."""
         name = self._symbols.fresh(wish)
-        self._fact_lines.append(f"{name} in [0, inf]")
+        self._fact_lines.append(f"{name} in [0, {'inf' if highest is None else highest}]")
         return name
+
+    def add_function(self, wish: str, block: Block, results: Sequence[Value]) -> SymbolRef:
+        """A private function that returns `results`; what is known of the symbols around it is known inside."""
+        with self.builder.at(block):
+            self.builder.add(Return(tuple(results)))
+        outside = sorted(_symbols_of(self.block.arguments) - _symbols_of(block.arguments))
+        facts = (*(f"{s} in [0, inf]" for s in outside), *self._fact_lines)
+        names = tuple(f"result_{i}" for i in range(len(results)))
+        function = GraphFunc(SymbolRef(wish), Region(block), facts, (), names, private=True)
+        self._functions.append(function)
+        return function.symbol
 
     def finish(self, results: list[Value], inputs: tuple[str, ...], outputs: tuple[str, ...]) -> Module:
         """The module, with the function that returns `results`."""
@@ -108,5 +121,11 @@ class State:
         self.builder.add(Return(tuple(results)))
         region = Region(self.block)
         function = GraphFunc(SymbolRef("main"), region, tuple(self._fact_lines), inputs, outputs)
-        Builder(self.module.block).add(function)
+        place = Builder(self.module.block)
+        for added in (function, *self._functions):
+            place.add(added)
         return self.module
+
+
+def _symbols_of(values: Sequence[Value]) -> set[str]:
+    return {s for v in values for d in tensor(v).dims for s in d.symbols}

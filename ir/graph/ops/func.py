@@ -6,7 +6,7 @@
     }
 
 Names are those of the model.  A function without parameters and names stands for a constant that is computed
-when the artefact is written.
+when the artefact is written.  A private one is called by others of the module (`graph.if`), and is no model by itself.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ class GraphFunc(Function):
     facts: tuple[str, ...] = ()
     input_names: tuple[str, ...] = ()
     output_names: tuple[str, ...] = ()
+    private: bool = False
 
     @property
     def stands_for_constant(self) -> bool:

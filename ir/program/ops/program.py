@@ -13,6 +13,9 @@ The last `outputs` parameters are the caller's result buffers; their dims are fo
 inputs' dims bind.  `program.read` makes a data element a symbol for everything below it: what comes after is
 a new segment with a plan of its own.  Buffers of space `global` are the caller's or constants, `arena` is
 planned by `program.plan-memory`, which sets the offsets (None before).
+
+`when`, where it is given, is -1 or 0: an operation with -1 is left out, a buffer with -1 has no bytes.  So the
+branches of an if stand one behind the other, with `when = holds - 1` and `when = -holds`.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from collections.abc import Sequence
 
 from headrace.ir.access import SymbolRef
 from headrace.ir.constants import ConstantRef
-from headrace.ir.core import BlockArgument, Operation, Region, Value
+from headrace.ir.core import BlockArgument, Operation, OpResult, Region, Value
 from headrace.ir.declare import op
 from headrace.ir.dims import Dim
 from headrace.ir.module import Function
@@ -74,6 +77,7 @@ class Alloc(Operation):
 
     type: BufferType
     offset: Dim | None = None
+    when: Dim | None = None
 
     is_pure = False
 
@@ -92,6 +96,7 @@ class View(Operation):
     x: Value
     type: BufferType
     offset: Dim
+    when: Dim | None = None
 
     def infer(self) -> Sequence[Type]:
         return [self.type]
@@ -112,6 +117,7 @@ class Launch(Operation):
     buffers: tuple[Value, ...]
     kernel: SymbolRef
     scalars: tuple[Dim, ...]
+    when: Dim | None = None
 
     is_pure = False
 
@@ -122,6 +128,7 @@ class Copy(Operation):
 
     source: Value
     target: Value
+    when: Dim | None = None
 
     is_pure = False
 
@@ -150,3 +157,19 @@ class Check(Operation):
     message: str
 
     is_pure = False
+
+
+def guard_of(operation: Operation) -> Dim | None:
+    """When an operation counts; a view of a buffer without bytes has none either."""
+    while True:
+        found = operation.attributes.get("when")
+        if found is not None or not isinstance(operation, View) or not isinstance(operation.x, OpResult):
+            assert found is None or isinstance(found, Dim)
+            return found
+        operation = operation.x.operation
+
+
+def bytes_of(buffer: Alloc | View) -> Dim:
+    """How many a buffer takes."""
+    when = guard_of(buffer)
+    return buffer.type.bytes if when is None else buffer.type.bytes * (when + 1)

@@ -60,7 +60,8 @@ bool hr_call_view(hr_call *c, Py_ssize_t i, PyObject *array, const hr_port *port
     _Static_assert(sizeof(Py_ssize_t) == sizeof(int64_t), "shapes are passed as they are");
     value->kind = HR_TENSOR;
     value->dtype = port->dtype;
-    value->rank = (uint32_t)view->ndim;
+    bool is_number = is_input && port->rank == 0 && view->len == view->itemsize; /* [16000] is as good as 16000 */
+    value->rank = is_number ? 0 : (uint32_t)view->ndim;
     value->dims = (const int64_t *)view->shape;
     value->data = view->buf;
     value->bytes = (uint64_t)view->len;

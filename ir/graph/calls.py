@@ -1,0 +1,57 @@
+"""Functions that other functions call: whether what is given fits what is taken.
+
+In: a module.  Out: nothing, or a VerifyError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from headrace.ir.core import walk
+from headrace.ir.graph.families import tensor
+from headrace.ir.graph.ops.control import If, selected
+from headrace.ir.graph.ops.func import GraphFunc
+from headrace.ir.module import Module
+
+
+def called_by(module: Module, function: GraphFunc) -> Iterator[GraphFunc]:
+    """The functions that a function calls, in order."""
+    for operation in walk(function, If):
+        for symbol in operation.functions:
+            found = module.function(symbol.name)
+            if isinstance(found, GraphFunc):
+                yield found
+
+
+def check_calls(module: Module) -> None:
+    """Checks all calls of graph functions."""
+    for function in module.functions(GraphFunc):
+        for operation in walk(function, If):
+            _check_if(module, operation)
+        _check_ends(module, function, (function,))
+
+
+def _check_if(module: Module, operation: If) -> None:
+    results = []
+    for symbol in operation.functions:
+        function = module.function(symbol.name)
+        if not isinstance(function, GraphFunc) or not function.private:
+            raise operation.fail(f"{symbol} is no private graph.func")
+        taken, given = [p.type for p in function.parameters], [c.type for c in operation.captures]
+        if taken != given:
+            shown = [", ".join(map(str, types)) for types in (taken, given)]
+            raise operation.fail(f"{symbol} takes ({shown[0]}), but is given ({shown[1]})")
+        results.append([tensor(o) for o in function.block.terminator.operands])
+    if len(results[0]) != len(results[1]):
+        raise operation.fail(f"the functions give {len(results[0])} and {len(results[1])} results")
+    types = tuple(selected(operation.symbol, a, b) for a, b in zip(*results, strict=True))
+    if types != operation.types:
+        shown = [", ".join(map(str, t)) for t in (operation.types, types)]
+        raise operation.fail(f"types are ({shown[0]}), expected ({shown[1]})")
+
+
+def _check_ends(module: Module, function: GraphFunc, path: tuple[GraphFunc, ...]) -> None:
+    for called in called_by(module, function):
+        if called in path:
+            raise called.fail(f"@{called.function_name} calls itself")
+        _check_ends(module, called, (*path, called))
