@@ -44,6 +44,13 @@ wide, `narrow` is float8 (e4m3fn, e4m3fnuz, e5m2, e5m2fnuz, e8m0), float4e2m1, a
 element takes a byte in memory, as in arrays of ml_dtypes. Operands that decide about shapes must be known while
 compiling or follow from the dims; those of Reshape and Expand may be data.
 
+Sequences and optionals work where their structure follows from the model: how long a sequence is, which element is
+taken, whether an optional is empty. `SequenceConstruct`, `SequenceEmpty`, `SequenceInsert`, `SequenceErase`, `SequenceAt`,
+`SequenceLength`, `SplitToSequence`, `ConcatFromSequence`, `SequenceMap`, `Optional`, `OptionalGetElement`,
+`OptionalHasElement` and `Identity` leave nothing of them in a compiled model. An input `x` that is a sequence becomes the
+inputs `x[0]`, `x[1]` and so on, as many as shapes are given for (`--shape 'x[0]=n,3' --shape 'x[1]=m,3'`; `--shape x=` is
+an empty one), and an output alike. An input that is an optional is there if a shape is given for it.
+
 This page is generated from the declarations by `python tests/support/operators_page.py`; a test keeps it true.
 
 | operator | opsets | element types | declared in |
