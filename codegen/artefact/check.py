@@ -12,6 +12,7 @@ from headrace.codegen.artefact.features import FEATURES
 from headrace.codegen.artefact.layout import DTYPES, KINDS, MAX_BUFFERS, MAX_RANK, MAX_SCALARS, MAX_SCRATCH_ALIGNMENT
 from headrace.codegen.artefact.model import INT64_MAX, Artefact, Buffer, Copy, Kernel, Launch, Port, Segment, Variant
 from headrace.ir.errors import ArtefactError, nearest
+from headrace.ir.types import BOOL
 
 
 def check(artefact: Artefact) -> None:
@@ -107,7 +108,7 @@ def _check_steps(place: str, variant: Variant, segment: Segment, buffers: list[B
     for read in segment.reads:
         where = f"{place}: read of {read.symbol!r}"
         _check_use(where, buffers, read.buffer, written=False)
-        if read.dtype.is_float:
+        if not (read.dtype.is_integer or read.dtype == BOOL):
             raise ArtefactError(f"{where}: dtype is {read.dtype}, expected an integer type or bool")
 
 

@@ -1,1 +1,1 @@
-"""Does a compiled model compute what its graph means?  In: a graph.func and what was computed.  Out: where it differs."""
+"""Does a compiled model compute what its graph means?  In: a graph.func, what was computed.  Out: where it differs."""

@@ -43,7 +43,7 @@ _finfo: Any = ml_dtypes.finfo  # numpy's, and that of bfloat16; without types
 def disagreement(
     function: GraphFunc, inputs: Sequence[Array], found: Sequence[Array], expected: Sequence[Array] | None = None
 ) -> str | None:
-    """`output 0 at [0, 3] is 0.25, expected 0.5`, or None.  `expected`: what the interpreter gives, if that is known."""
+    """`output 0 at [0, 3] is 0.25, expected 0.5`, or None.  `expected`: what the interpreter gives, if known."""
     expected = run_graph(function, inputs) if expected is None else expected
     for number, (new, old) in enumerate(zip(found, expected, strict=True)):
         if (new.shape, new.dtype) != (old.shape, old.dtype):

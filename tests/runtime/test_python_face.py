@@ -223,8 +223,8 @@ def test_every_dtype_goes_in_and_out(name: Any, maker: Any) -> None:
     b = np.array(1).astype(dtype.numpy)
     result = session.run({"a": a, "b": b}, outputs={"b_out": (out := np.zeros((), dtype.numpy))})
     assert result["a_out"].dtype == dtype.numpy
-    np.testing.assert_array_equal(result["a_out"], a)
-    assert out == b
+    assert result["a_out"].shape == a.shape and result["a_out"].tobytes() == a.tobytes()
+    assert out.tobytes() == b.tobytes()
 
 
 def test_some_outputs_into_the_callers_memory(maker: Any) -> None:

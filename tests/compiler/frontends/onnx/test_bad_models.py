@@ -283,7 +283,7 @@ UNSUPPORTED = {
     ),
     "sequence": (
         model(RELU, inputs=[helper.make_tensor_sequence_value_info("x", TensorProto.FLOAT, None)]),
-        "input 'x': a sequence, expected a tensor",
+        "input 'x': a sequence; give a shape for each of its elements",
     ),
     "inside of a function": (
         model(
