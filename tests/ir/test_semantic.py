@@ -157,6 +157,14 @@ def test_loops_of_a_big_kernel_are_checked_by_tasks() -> None:
         checked(BIG_LOOPS, BIG_LOOPS.replace("k: sequential 9", "k: sequential 8"))
 
 
+def test_tasks_that_share_an_index_leave_no_holes() -> None:
+    """The neighbours of a block lie a block away: what other tasks of the block write in between is not lost."""
+    blocks = BIG_LOOPS.replace("jo: task 63", "jb: task 9, jo: task 7").replace("jo*16", "(jo*16 + jb*112)")
+    assert checked(BIG, blocks).checked == 1
+    with pytest.raises(SemanticError, match=r"@rows: output 0 at \[.*\] was written before and is no longer"):
+        checked(BIG, blocks.replace("upper = 1000 -", "upper = min(15, 1000 -").replace("112), lanes", "112)), lanes"))
+
+
 GRAPH = """
 graph.func @main(%x: f32[n, m], %w: f32[m, 4]) {facts = ["m mod 2 == 0"]} {
   %y = graph.matmul %x, %w : f32[n, 4]

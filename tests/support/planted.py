@@ -60,12 +60,12 @@ def run(module: Module, check: Any, preset: str, pipeline: Pipeline | None = Non
 
 
 def verdict(mutant: Mutant, modules: Iterable[Module], pipeline: Pipeline | None = None) -> str:
-    """`caught`, or what happened instead."""
+    """`caught`, or what happened instead, with code for x86-64-v3: its tiles have four rows, whose rest has two pieces."""
     said = "not noticed"
     for module in modules:
         planted = Planted(mutant)
         try:
-            run(module, planted, "x86-64-v2", pipeline)
+            run(module, planted, "x86-64-v3", pipeline)
         except SemanticError as error:
             return "caught" if mutant.guilty in str(error) else f"blamed wrongly: {error}"
         except Exception as error:
