@@ -87,24 +87,15 @@ def short_attention() -> onnx.ModelProto:
     return _attention(3, ["Identity scaled masked"], {})
 
 
-def few_queries() -> onnx.ModelProto:
+def one_query() -> onnx.ModelProto:
     """One token after many."""
-    return _queries(1, 20)
-
-
-def queries_left_over() -> onnx.ModelProto:
-    """A few more queries than fill the tasks."""
-    return _queries(35, 4)
-
-
-def _queries(count: int, size: int) -> onnx.ModelProto:
     nodes = [
-        node("Transpose", "k", "k_t", perm=[0, 2, 1]),
+        node("Transpose", "k", "k_t", perm=[0, 1, 3, 2]),
         node("MatMul", "q k_t", "scores"),
         node("Softmax", "scores", "p", axis=-1),
         node("MatMul", "p v", "y"),
     ]
-    return model(nodes, {"q": ("b", count, size), "k": ("b", "s", size), "v": ("b", "s", size)})
+    return model(nodes, {"q": ("b", 2, 1, 20), "k": ("b", 2, "s", 20), "v": ("b", 2, "s", 20)})
 
 
 def cached_attention() -> onnx.ModelProto:
@@ -168,8 +159,7 @@ MODELS: dict[str, tuple[Callable[[], onnx.ModelProto], int]] = {
     "columns": (columns, 4),
     "attention": (attention, 1),
     "short_attention": (short_attention, 1),
-    "few_queries": (few_queries, 1),
-    "queries_left_over": (queries_left_over, 1),
+    "one_query": (one_query, 1),
     "cached_attention": (cached_attention, 2),  # of them one for keys and values
 }
 
