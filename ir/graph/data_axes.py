@@ -18,11 +18,11 @@ import numpy as np
 from headrace.ir.core import Value
 from headrace.ir.dims import Dim, dim_max
 from headrace.ir.graph.compose import Term
+from headrace.ir.graph.counting import formulas
 from headrace.ir.graph.families import tensor
 from headrace.ir.graph.importing import OnnxNode
 from headrace.ir.graph.ops.concat import Concat
 from headrace.ir.graph.ops.cumulate import Cumulate
-from headrace.ir.graph.ops.formulas import Formulas
 from headrace.ir.graph.ops.gather import Gather
 from headrace.ir.graph.ops.reshape_dynamic import ReshapeDynamic
 from headrace.ir.types import I64
@@ -42,7 +42,7 @@ def axes_mask(node: OnnxNode, number: int, rank: int, *, all_if_none: bool = Fal
     numbers = Term(node, node.add_constant(np.arange(rank, dtype=np.int64)))
     named = numbers.of(Gather(numbers.value, axes.value, 0)).reshape(*axes.dims, 1)
     mask = named.compare("eq", numbers).reduce("max", (0,), keepdims=False).cast(I64)
-    return mask + _formulas(node, [dim_max(1 - count(node, number), 0)]) if all_if_none else mask
+    return mask + formulas(node, [dim_max(1 - count(node, number), 0)]) if all_if_none else mask
 
 
 def count(node: OnnxNode, number: int) -> Dim:
@@ -52,7 +52,7 @@ def count(node: OnnxNode, number: int) -> Dim:
 
 def parted(node: OnnxNode, x: Value, mask: Term) -> Term:
     """x under dims twice as many."""
-    dims = _formulas(node, tensor(x).dims)
+    dims = formulas(node, tensor(x).dims)
     apart = mask * (dims - 1)
     pairs = [part.reshape(len(tensor(x).dims), 1).value for part in (dims - apart, apart + 1)]
     return reshaped_as(node, x, mask.of(Concat(tuple(pairs), 1)).reshape(2 * tensor(x).rank))
@@ -63,7 +63,7 @@ def kept_dims(node: OnnxNode, dims: Sequence[Dim], mask: Term, kept: int) -> Ter
     others = 1 - mask
     place = mask.of(Cumulate(others.value, "sum", 0)) * others - 1  # among the kept ones; -1 for no place
     wanted = Term(node, node.add_constant(np.arange(kept, dtype=np.int64).reshape(kept, 1)))
-    of_all = _formulas(node, dims)
+    of_all = formulas(node, dims)
     return wanted.compare("eq", place).where(of_all, of_all.like(0)).reduce("sum", (1,), keepdims=False)
 
 
@@ -72,7 +72,7 @@ def inserted_dims(node: OnnxNode, dims: Sequence[Dim], mask: Term) -> Term:
     others = 1 - mask
     place = (mask.of(Cumulate(others.value, "sum", 0)) * others - 1).reshape(mask.dims[0], 1)
     numbers = Term(node, node.add_constant(np.arange(len(dims), dtype=np.int64)))
-    of_all = _formulas(node, dims)
+    of_all = formulas(node, dims)
     return numbers.compare("eq", place).where(of_all, of_all.like(0)).reduce("sum", (1,), keepdims=False) + mask
 
 
@@ -93,7 +93,3 @@ def reshaped_as(node: OnnxNode, x: Value, dims: Term) -> Term:
     """x under dims that are data."""
     symbols = tuple(node.symbol(f"{node.name}_{i}") for i in range(dims.dims[0].value))
     return dims.of(ReshapeDynamic(x, dims.value, symbols))
-
-
-def _formulas(node: OnnxNode, values: Sequence[Dim]) -> Term:
-    return Term(node, node.add(Formulas(tuple(values), (len(values),))))
