@@ -11,7 +11,7 @@ Each dim d of x becomes two, (1, d) where the mask is 1 and (d, 1) where it is 0
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -28,12 +28,6 @@ from headrace.ir.graph.ops.reshape_dynamic import ReshapeDynamic
 from headrace.ir.types import I64
 
 
-def are_data(node: OnnxNode, number: int) -> bool:
-    """Whether an input holds axes that are not known while compiling."""
-    found = None if node.input(number) is None else node.shape_value(number)
-    return node.input(number) is not None and (found is None or not all(d.is_constant for d in found))
-
-
 def axes_mask(node: OnnxNode, number: int, rank: int, *, all_if_none: bool = False) -> Term:
     """i64[rank]: 1 at the axes, which may be counted from the end, else 0; 1 everywhere where there are none and
     `all_if_none` says so.  An axis out of range is an error of the data.
@@ -43,6 +37,25 @@ def axes_mask(node: OnnxNode, number: int, rank: int, *, all_if_none: bool = Fal
     named = numbers.of(Gather(numbers.value, axes.value, 0)).reshape(*axes.dims, 1)
     mask = named.compare("eq", numbers).reduce("max", (0,), keepdims=False).cast(I64)
     return mask + formulas(node, [dim_max(1 - count(node, number), 0)]) if all_if_none else mask
+
+
+def integers(node: OnnxNode, number: int) -> Term:
+    """An input as i64 of one dim."""
+    return Term(node, node.operand(number)).cast(I64).reshape(count(node, number))
+
+
+def by_dim(node: OnnxNode, axes: Term, rank: int) -> Callable[[Term, Term], Term]:
+    """What an i64[k], one for each of the axes, i64[k], and an i64[rank] for the other dims are together, i64[rank]."""
+    numbers = axes.indices(Dim.constant(rank))
+    from_front = numbers.of(Gather(numbers.value, axes.value, 0))  # and an error unless in range
+    hits = from_front.reshape(*axes.dims, 1).compare("eq", numbers)
+    is_named = hits.reduce("max", (0,), keepdims=False)
+
+    def of_dims(given: Term, otherwise: Term) -> Term:
+        column = given.reshape(*axes.dims, 1)
+        return is_named.where(hits.where(column, column.like(0)).reduce("sum", (0,), keepdims=False), otherwise)
+
+    return of_dims
 
 
 def count(node: OnnxNode, number: int) -> Dim:

@@ -92,3 +92,26 @@ def test_compress(compiled: Any) -> None:
         run(x=X[0], keep=np.ones(6, bool))
     flat = compiled("(float[a, b] x, bool[m] keep) => (float[p] y) { y = Compress(x, keep) }")
     np.testing.assert_array_equal(flat(x=X[0], keep=np.array([0, 1, 1], bool)), np.compress([0, 1, 1], X[0]))
+
+
+@pytest.mark.parametrize("mode", ["constant", "edge", "reflect", "wrap"])
+def test_pads_that_are_data(mode: str, compiled: Any) -> None:
+    run = compiled(f"""(float[a, b] x, int64[p] pads, float v, int64[k] axes) => (float[q, r] y)
+        {{ y = Pad<mode = "{mode}">(x, pads, v, axes) }}""")
+    for pads, axes in (((1, 0, 2, 3), (0, 1)), ((2, 1), (-1,)), ((1, 2, 0, 0), (1, 0)), ((0, 0), (0,))):
+        sides = [(0, 0), (0, 0)]
+        for i, axis in enumerate(axes):
+            sides[axis] = (pads[i], pads[len(axes) + i])
+        more: Any = {"constant_values": 7.0} if mode == "constant" else {}
+        expected = np.pad(X[0], sides, mode=mode, **more)  # type: ignore[call-overload]
+        found = run(x=X[0], pads=integers(*pads), v=np.float32(7.0), axes=integers(*axes))
+        np.testing.assert_array_equal(found, expected)
+    found = run(x=X[0], pads=integers(-1, 2), v=np.float32(7.0), axes=integers(0))
+    assert found.shape == (5, 5)
+    np.testing.assert_array_equal(found[:3], X[0][1:])
+
+
+def test_a_padding_value_that_is_data(compiled: Any) -> None:
+    run = compiled("""(float[a, b] x, float v) => (float[q, r] y) <int64[4] pads = {1, 0, 0, 2}>
+        { y = Pad(x, pads, v) }""")
+    np.testing.assert_array_equal(run(x=X[0], v=np.float32(3)), np.pad(X[0], ((1, 0), (0, 2)), constant_values=3))

@@ -13,7 +13,6 @@ from headrace.ir.graph.linear import ONE
 from headrace.ir.graph.ops.concat import Concat
 from headrace.ir.graph.ops.gather import Gather
 
-
 MISSING = -(2**63)  # no axis: all elements, flattened
 
 

@@ -8,11 +8,11 @@ from headrace.ir.core import Value
 from headrace.ir.dims import Dim, ceildiv, dim_max, dim_min
 from headrace.ir.graph.compose import Term
 from headrace.ir.graph.counting import first_numbers, formulas
+from headrace.ir.graph.data_axes import by_dim, integers
 from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.linear import ONE, ZERO
 from headrace.ir.graph.ops.gather import Gather
 from headrace.ir.graph.ops.slice import NO_LIMIT, NO_LIMIT_BELOW, Slice, constants
-from headrace.ir.types import I64
 
 
 @onnx_import("Slice", since=1)
@@ -25,17 +25,11 @@ def _slice_1(node: OnnxNode) -> Sequence[Value]:
 @onnx_import("Slice", since=10)
 def _slice_10(node: OnnxNode) -> Sequence[Value]:
     starts, ends = node.shape_value(1), node.shape_value(2)
-    axes, steps = _numbers(node, 3), _numbers(node, 4)
+    axes, steps = node.known_numbers(3), node.known_numbers(4)
     if starts is None or ends is None or axes is None or steps is None or not _are_decided(node, starts, ends):
         return [_at_data(node, axes)]
     axes = axes if node.input(3) else tuple(range(len(starts)))
     return [_sliced(node, starts, ends, axes, steps if node.input(4) else (1,) * len(starts))]
-
-
-def _numbers(node: OnnxNode, number: int) -> tuple[int, ...] | None:
-    """The integers of an input, none where it is left out; None where they are data."""
-    found = node.shape_value(number) if node.input(number) else ()
-    return None if found is None or not all(d.is_constant for d in found) else tuple(d.value for d in found)
 
 
 def _are_decided(node: OnnxNode, *bounds: Sequence[Dim]) -> bool:
@@ -103,19 +97,11 @@ def _at_data(node: OnnxNode, axes: Sequence[int] | None) -> Value:
 
 def _parts(node: OnnxNode) -> tuple[Term, Term, Term]:
     """Start, size and step of each dim, i64[rank] each; -1 for the size where the step is 0."""
-    dims = formulas(node, node.tensor(0).dims)
-    rank, count = node.tensor(0).rank, node.tensor(1).elements
-    axes = _integers(node, 3) if node.input(3) else dims.indices(count)
-    named = dims.of(Gather(dims.indices(Dim.constant(rank)).value, axes.value, 0))  # from the front, and in range
-    hits = named.reshape(count, 1).compare("eq", dims.indices(Dim.constant(rank)))
-    is_cut = hits.reduce("max", (0,), keepdims=False)
-
-    def of_dims(number: int, otherwise: Term) -> Term:
-        given = _integers(node, number).reshape(count, 1)
-        return is_cut.where(hits.where(given, given.like(0)).reduce("sum", (0,), keepdims=False), otherwise)
-
-    start, end = (_from_front(of_dims(i, bound), dims) for i, bound in ((1, dims * 0), (2, dims)))
-    step = of_dims(4, dims * 0 + 1) if node.input(4) else dims * 0 + 1
+    dims, rank = formulas(node, node.tensor(0).dims), node.tensor(0).rank
+    axes = integers(node, 3) if node.input(3) else dims.indices(node.tensor(1).elements)
+    of_dims = by_dim(node, axes, rank)
+    start, end = (_from_front(of_dims(integers(node, i), bound), dims) for i, bound in ((1, dims * 0), (2, dims)))
+    step = of_dims(integers(node, 4), dims * 0 + 1) if node.input(4) else dims * 0 + 1
     up, last = step.compare("gt", 0), dims - 1
     start = start.at_least(0).at_most(up.where(dims, last))
     end = up.where(end.at_least(0).at_most(dims), end.at_least(-1).at_most(last))
@@ -125,8 +111,3 @@ def _parts(node: OnnxNode) -> tuple[Term, Term, Term]:
 
 def _from_front(place: Term, dims: Term) -> Term:
     return place.compare("lt", 0).where(place + dims, place)
-
-
-def _integers(node: OnnxNode, number: int) -> Term:
-    """An input as i64 of one dim."""
-    return Term(node, node.operand(number)).cast(I64).reshape(node.tensor(number).elements)
