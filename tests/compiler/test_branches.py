@@ -14,7 +14,7 @@ from onnx import GraphProto, ModelProto, TensorProto, helper, numpy_helper
 from headrace.compiler.driver import compile
 from headrace.ir.pass_manager import Hooks
 from headrace.ir.semantic import SemanticCheck
-from headrace.runtime.python import HeadraceRuntimeError, Session, load
+from headrace.runtime.python import HeadraceRuntimeError, InputError, Session, load
 
 Array = np.ndarray[Any, Any]
 F32, I64, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
@@ -96,6 +96,10 @@ def test_results_of_other_sizes(build: Build) -> None:
     session = build(proto)
     for holds in (True, False, True):
         agree(session, proto, {"x": X, "c": np.array(holds)})
+    one = session.run({"x": X, "c": np.array([[True]])})["y"]  # an array of one element is a number
+    np.testing.assert_array_equal(one, session.run({"x": X, "c": np.array(True)})["y"])
+    with pytest.raises(InputError, match="input 'c': has 1 dims, expected 0"):
+        session.run({"x": X, "c": np.array([True, False])})
 
 
 def test_values_that_are_handed_on(build: Build) -> None:
