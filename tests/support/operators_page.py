@@ -37,6 +37,9 @@ Element types are those of the first operand: `float` is f16, bf16, f32 and f64,
 wide. Operands that decide about shapes must be known while compiling or follow from the dims; those of Reshape and
 Expand may be data.
 
+`If` takes any condition; branches may give results of different sizes, but of one rank. `Loop` and `Scan` (from opset 9
+on) take a number of turns that is known while compiling, at most 1024.
+
 This page is generated from the declarations by `python tests/support/operators_page.py`; a test keeps it true.
 
 | operator | opsets | element types | declared in |
