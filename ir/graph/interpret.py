@@ -101,7 +101,13 @@ class _Run:
         self.symbols[operation.symbol] = int(holds)
         function = self.module.function((operation.then if holds else operation.otherwise).name)
         assert isinstance(function, GraphFunc), "the verifier has seen it"
-        return run_graph(function, operands[1:], self.symbols, wide=self.wide, disturb=self.disturb)
+        inner = _Run(f"@{function.function_name}", self.module, self.symbols, self.wide, self.disturb)
+        values: dict[Value, Array] = {}
+        values.update(zip(function.parameters, operands[1:], strict=True))
+        results = inner.block(function.block, values)
+        for symbol in {s for kind in operation.types for d in kind.dims for s in d.symbols}:
+            self.symbols.setdefault(symbol, 1)  # read in the branch that is not taken
+        return results
 
     def reference(self, operation: GraphOp, operands: Sequence[Array]) -> Sequence[Array]:
         if isinstance(operation, DataDims):

@@ -16,6 +16,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from headrace.ir.access import SymbolRef
 from headrace.ir.core import Block, Operation, OpResult, Region, Value, producer
 from headrace.ir.dims import Dim, Facts, dim_max, dim_min
@@ -49,6 +51,7 @@ class HostLowering:
         self.constants: list[GraphFunc] = []
         self.facts: dict[str, None] = {}  # lines of all functions
         self.names = Names(source)
+        self.bound = {s for p in source.parameters for d in tensor(p).dims for s in d.symbols}  # so far
 
     def lower(self) -> ProgramFunc:
         """The program; its kernels and constants' functions are in `kernels` and `constants`."""
@@ -59,7 +62,7 @@ class HostLowering:
         body = Block(types, hints)
         count = len(source.parameters)
         self.builder = Builder(body)
-        self.inline(source, body.arguments[:count], body.arguments[count:], None)
+        self.inline(source, body.arguments[:count], list(body.arguments[count:]), None)
         return ProgramFunc(
             source.symbol,
             Region(body),
@@ -70,12 +73,13 @@ class HostLowering:
         )
 
     def inline(
-        self, source: GraphFunc, inputs: Sequence[Value], outputs: Sequence[Value], when: Dim | None
-    ) -> None:
-        """What a function does, from buffers to buffers; nothing where `when` is -1."""
+        self, source: GraphFunc, inputs: Sequence[Value], outputs: Sequence[Value | None], when: Dim | None
+    ) -> list[Value]:
+        """What a function does, from buffers to buffers; nothing where `when` is -1.  The buffers of its results: those
+        that are given, and new ones for the others."""
         self.facts.update(dict.fromkeys(source.facts))
         self.names.taken |= symbols_under(source)
-        _Body(self, source, inputs, outputs, when).lower()
+        return _Body(self, source, inputs, outputs, when).lower()
 
 
 class _Body:
@@ -86,28 +90,29 @@ class _Body:
         program: HostLowering,
         source: GraphFunc,
         inputs: Sequence[Value],
-        outputs: Sequence[Value],
+        outputs: Sequence[Value | None],
         when: Dim | None,
     ) -> None:
         self.program = program
         self.builder = program.builder
         self.names = program.names
         self.source = source
-        self.outputs = outputs
+        self.outputs = list(outputs)
         self.when = when
         self.facts: Facts = source.known
         self.places = settled(source)
         self.fixed = self.places.lazy
         self.buffers: dict[Value, Value] = dict(zip(source.parameters, inputs, strict=True))
 
-    def lower(self) -> None:
+    def lower(self) -> list[Value]:
         for operation in self.source.block.body:
             self.builder.location = operation.location
             self._lower(operation)
         returned = self.source.block.terminator.operands
-        for number, (value, output) in enumerate(zip(returned, self.outputs, strict=True)):
+        for number, value in enumerate(returned):
             if number not in self.places.results:
-                self.builder.add(Copy(self._buffer(value), output, self.when))
+                self.builder.add(Copy(self._buffer(value), self._output(number), self.when))
+        return [self._output(number) for number in range(len(returned))]
 
     # ---- operations --------------------------------------------------------------------------------------
 
@@ -130,7 +135,7 @@ class _Body:
         if isinstance(operation, DataDims):
             for read in operation.dim_reads():
                 source = self._buffer(outside.get(read.operand, read.operand))
-                self.builder.add(Read(source, read.element, read.symbol, Dim.constant(read.lower)))
+                self._read(source, read.element, read.symbol, read.lower, None)
         if isinstance(operation, GraphOp):
             for check in operation.checks():
                 if self.facts.less_equal(0, check.formula) is not True:
@@ -140,21 +145,49 @@ class _Body:
         formula = check.formula if self.when is None else dim_max(check.formula, -self.when - 1)
         self.builder.add(Check((formula,), check.message)).location = operation.location
 
+    def _read(self, source: Value, element: int, symbol: str, lower: int, upper: int | None) -> None:
+        """Makes a symbol of an element.  In a branch that is not taken it is 1, which may be a size or a divisor."""
+        self.program.bound.add(symbol)
+        low, high = Dim.constant(lower), None if upper is None else Dim.constant(upper)
+        if self.when is None:
+            self.builder.add(Read(source, element, symbol, low, high))
+            return
+        assert isinstance(source.type, BufferType) and lower <= 1
+        dtype = source.type.dtype
+        one = self.program.module.constants.add(np.ones(1, dtype.numpy))
+        single = BufferType(dtype, (Dim.constant(1),), "arena")
+        copy = self.builder.add(Alloc(single)).result
+        part = BufferType(dtype, single.dims, source.type.space)
+        wanted = self.builder.add(View(source, part, Dim.constant(element * dtype.bytes), self.when)).result
+        self.builder.add(Copy(wanted, copy, self.when))
+        instead = self.builder.add(Constant(one, BufferType(dtype, single.dims))).result
+        self.builder.add(Copy(instead, copy, -self.when - 1))
+        self.builder.add(Read(copy, 0, symbol, low, high))
+
     def _branches(self, operation: If) -> None:
         """One function behind the other, each where the condition is as it wants it."""
-        condition = self._buffer(operation.condition)
-        self.builder.add(Read(condition, 0, operation.symbol, Dim.constant(0), Dim.constant(1)))
+        self._read(self._buffer(operation.condition), 0, operation.symbol, 0, 1)
         inputs = [self._buffer(c) for c in operation.captures]
-        outputs = [self._buffer(r) for r in operation.results]
+        # A size that one of them reads is known behind both only: then each has a buffer of its own, to be copied.
+        outputs = [self._buffer(r) if self._is_bound(r) else None for r in operation.results]
+        copies: list[tuple[Value, Value, TensorType, Dim]] = []
         holds = Dim.symbol(operation.symbol)
         for symbol, when in zip(operation.functions, (holds - 1, -holds), strict=True):
             function = self.program.module.function(symbol.name)
             assert isinstance(function, GraphFunc), "the verifier has seen it"
             guard = when if self.when is None else dim_min(self.when, when)
             given = function.block.terminator.operands
-            results = [self._as(o, tensor(v), guard) for o, v in zip(outputs, given, strict=True)]
-            self.program.inline(function, inputs, results, guard)
+            results = [o and self._as(o, tensor(v), guard) for o, v in zip(outputs, given, strict=True)]
+            made = self.program.inline(function, inputs, results, guard)
+            for result, own, value, output in zip(operation.results, made, given, outputs, strict=True):
+                if output is None:
+                    copies.append((own, result, tensor(value), guard))
             self.builder.location = operation.location
+        for own, late, kind, guard in copies:
+            self.builder.add(Copy(own, self._as(self._buffer(late), kind, guard), guard))
+
+    def _is_bound(self, value: Value) -> bool:
+        return {s for d in tensor(value).dims for s in d.symbols} <= self.program.bound
 
     def _as(self, buffer: Value, kind: TensorType, when: Dim) -> Value:
         """A buffer as one for a tensor of that type, which is what it holds where the guard lets one see."""
@@ -204,9 +237,20 @@ class _Body:
             self._frame(value)
         return self.buffers[value]
 
+    def _output(self, number: int) -> Value:
+        """Where a result of the function goes."""
+        found = self.outputs[number]
+        if found is not None:
+            return found
+        dense = buffer_type(self.source.block.terminator.operands[number])
+        kind = BufferType(dense.dtype, dense.dims, "arena")
+        made = self.builder.add(Alloc(kind, None, self._guard(kind))).result
+        self.outputs[number] = made
+        return made
+
     def _view(self, value: Value, part: Part) -> Value:
         """The buffer of a value that is part of another; that one's own where it is all of it."""
-        whole = self.outputs[part.whole] if isinstance(part.whole, int) else self._buffer(part.whole)
+        whole = self._output(part.whole) if isinstance(part.whole, int) else self._buffer(part.whole)
         assert isinstance(whole.type, BufferType)
         kind = self._type(value, whole.type.space)
         if kind == whole.type:

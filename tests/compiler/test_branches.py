@@ -14,7 +14,7 @@ from onnx import GraphProto, ModelProto, TensorProto, helper, numpy_helper
 from headrace.compiler.driver import compile
 from headrace.ir.pass_manager import Hooks
 from headrace.ir.semantic import SemanticCheck
-from headrace.runtime.python import HeadraceRuntimeError, Session, load
+from headrace.runtime.python import HeadraceRuntimeError, InputError, Session, load
 
 Array = np.ndarray[Any, Any]
 F32, I64, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
@@ -96,6 +96,10 @@ def test_results_of_other_sizes(build: Build) -> None:
     session = build(proto)
     for holds in (True, False, True):
         agree(session, proto, {"x": X, "c": np.array(holds)})
+    one = session.run({"x": X, "c": np.array([[True]])})["y"]  # an array of one element is a number
+    np.testing.assert_array_equal(one, session.run({"x": X, "c": np.array(True)})["y"])
+    with pytest.raises(InputError, match="input 'c': has 1 dims, expected 0"):
+        session.run({"x": X, "c": np.array([True, False])})
 
 
 def test_values_that_are_handed_on(build: Build) -> None:
@@ -127,3 +131,39 @@ def test_a_branch_that_is_impossible_is_no_error_unless_taken(build: Build) -> N
     for length in (7, 1):
         with pytest.raises(HeadraceRuntimeError, match="does not reshape"):
             session.run({"x": np.ones((1, 2, length), np.float32), "c": np.array(True)})
+
+
+def test_branches_within_branches_and_sizes_that_a_branch_reads(build: Build) -> None:
+    """What is read in a branch that is not taken may be anything: the inner condition, the shape."""
+    inner = [
+        branch("t2", "a2", node("Exp", "m", "a2")),
+        branch("e2", "b2", node("Concat", "m m", "b2", axis=0)),
+    ]
+    then = branch(
+        "t",
+        "a",
+        node("Reshape", "x shape", "m"),
+        node("Greater", "limit total", "c2"),
+        node("If", "c2", "a", "inner", then_branch=inner[0], else_branch=inner[1]),
+    )
+    other = branch("e", "b", node("Reshape", "x other", "w"), node("Neg", "w", "b"))
+    nodes = [
+        node("ReduceSum", "x", "total", keepdims=0),
+        node("If", "c", "chosen", "outer", then_branch=then, else_branch=other),
+        node("Relu", "chosen", "y"),
+    ]
+    inputs = [info("c", BOOL), info("x", F32, "n", 2), info("limit", F32), info("shape", I64, 2), info("other", I64, 2)]
+    proto = model(nodes, inputs, [_untyped("y")])
+    session = build(proto)
+    x = np.ones((6, 2), np.float32)
+    fits, wrong = np.array([4, -1]), np.array([-7, 5])
+    for holds, limit, shape, other in (
+        (True, 20, fits, wrong),
+        (True, 2, fits, wrong),
+        (False, 2, wrong, fits),
+        (True, 20, np.array([0, 2]), wrong),
+    ):
+        given = {"c": np.array(holds), "x": x, "limit": np.array(limit, np.float32), "shape": shape, "other": other}
+        agree(session, proto, given)
+    with pytest.raises(HeadraceRuntimeError, match=r"does not reshape|out of its range"):
+        session.run(given | {"shape": wrong})

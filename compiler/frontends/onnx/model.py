@@ -28,6 +28,7 @@ from headrace.compiler.frontends.onnx.scope import Scope
 from headrace.compiler.frontends.onnx.state import State
 from headrace.compiler.frontends.onnx.structures import RULES
 from headrace.compiler.frontends.onnx.tensors import array_of
+from headrace.compiler.frontends.onnx.unrolled import loop, scan
 from headrace.ir.core import Value
 from headrace.ir.errors import DimError, ModelError, UnsupportedModelError, VerifyError, nearest
 from headrace.ir.graph.families import ElementTypeError, tensor
@@ -37,6 +38,7 @@ from headrace.ir.types import TensorType
 
 DEEPEST_CALL = 32  # functions within functions
 MOST_NODES = 250_000  # once all functions are written out
+HOLDING_GRAPHS = (("If", ""), ("Loop", ""), ("Scan", ""))
 
 
 def import_model(path: str | Path, shapes: Shapes | None = None) -> Module:
@@ -185,6 +187,8 @@ class _Import:
             return self._branch(node, name, inputs, scope)
         if (node.op_type, domain) == ("SequenceMap", ""):
             return self._mapped(node, name, inputs, scope)
+        if (node.op_type, domain) in (("Loop", ""), ("Scan", "")):
+            return self._unrolled(node, name, inputs, scope)
         opset = self._opset(node, name, scope)
         reason: Exception = NodeUnsupported(self._unknown(node.op_type, domain, opset))
         importer = self._importer(node.op_type, domain, opset)
@@ -223,7 +227,7 @@ class _Import:
         """Raises NodeUnsupported for a node, some of whose inputs are unknown, that could not be imported anyway."""
         domain = canonical_domain(node.domain)
         opset = scope.opsets.get(domain, 1)
-        if (domain, node.op_type) in self.functions or (node.op_type, domain) == ("If", ""):
+        if (domain, node.op_type) in self.functions or (node.op_type, domain) in HOLDING_GRAPHS:
             return
         schema = onnx_schema.schema_of(node.op_type, domain, opset)
         known = (schema is not None and onnx_schema.has_function(schema)) or (node.op_type in RULES and not domain)
@@ -331,6 +335,30 @@ class _Import:
         self.state.at(name)
         return chosen(condition, found[0], found[1], made, given, self.state)
 
+    def _unrolled(
+        self, node: NodeProto, name: str, inputs: Sequence[Held | None], scope: Scope
+    ) -> Sequence[Held | None]:
+        """The outputs of a loop, whose turns become part of the graph around it."""
+        graph = next(a.g for a in node.attribute if a.name == "body")
+
+        def body(given: Sequence[Held]) -> Sequence[Held | None]:
+            inner = scope.within()
+            if len(graph.input) != len(given):
+                found = f"takes {len(graph.input)} inputs, expected {len(given)}"
+                raise ModelError(f"{self.model.name}: node {name!r}: its body {found}")
+            inner.values.update(zip((i.name for i in graph.input), given, strict=True))
+            self._add_initializers(graph, inner)
+            self._nodes(graph.node, inner)
+            self.state.at(name)
+            return [self._result(o.name, inner) for o in graph.output]
+
+        if node.op_type == "Loop":
+            return loop(inputs, body, self.state)
+        if self._opset(node, name, scope) < 9:
+            raise NodeUnsupported("known from opset 9 on")
+        plain = {a.name: self._plain(a, name) for a in node.attribute if a.name != "body"}
+        return scan(inputs, plain, body, self.state)
+
     def _outlined(self, node: NodeProto, graph: GraphProto, body: Body) -> Sequence[Held | None]:
         """The outputs of a graph whose nodes become part of a function."""
         with self.state.builder.at(body.block):
@@ -369,7 +397,7 @@ class _Import:
         self, node: NodeProto, wanted: str, graph: GraphProto, given: Mapping[str, Held | None], scope: Scope
     ) -> Sequence[Held | None]:
         """The outputs of an inner graph on these inputs, whose nodes become part of the graph around it."""
-        inner = Scope(scope.opsets, attributes=scope.attributes, above=scope, caller=scope.caller, depth=scope.depth)
+        inner = scope.within()
         inner.values.update(given)
         return self._outputs(node, graph, inner)
 

@@ -17,7 +17,7 @@ from headrace.compiler.frontends.onnx.order import captured
 from headrace.compiler.frontends.onnx.scope import Scope
 from headrace.compiler.frontends.onnx.state import State
 from headrace.ir.core import Block, Value
-from headrace.ir.graph.families import DataDims, tensor
+from headrace.ir.graph.families import tensor
 from headrace.ir.graph.ops.control import If, selected
 from headrace.ir.graph.ops.formulas import Formulas
 
@@ -89,9 +89,6 @@ def chosen(
     state: State,
 ) -> Sequence[Value]:
     """The results of one body or the other.  Raises NodeUnsupported where no type is both's."""
-    for body in (then, otherwise):
-        if any(isinstance(o, DataDims | If) for o in body.block.operations):
-            raise NodeUnsupported("a size inside of a branch is data, expected one that is known before")
     symbol = state.symbol("holds", highest=1)
     types = []
     for a, b in zip(*results, strict=True):

@@ -26,6 +26,10 @@ class Scope:
     caller: str | None = None  # the node that is located, inside of a function
     depth: int = 0
 
+    def within(self) -> Scope:
+        """The scope of a graph within a node, whose nodes see all that is known here."""
+        return Scope(self.opsets, {}, {}, self.attributes, self, self.caller, self.depth)
+
     def scopes(self) -> Iterable[Scope]:
         scope: Scope | None = self
         while scope is not None:

@@ -4,7 +4,8 @@
 
 The functions are private; both take the captured values, and nothing else of what is around them: that way every pass
 on functions works on them as well.  A dim in which their results differ is a formula of `symbol`, which is 1 where the
-condition holds and 0 where it does not (`selected`); all formulas below may mention it.
+condition holds and 0 where it does not (`selected`).  All formulas below may mention it, and the symbols that a
+function reads from data: in the one that is not taken these are 1.
 """
 
 from __future__ import annotations

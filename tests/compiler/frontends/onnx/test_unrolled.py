@@ -1,0 +1,125 @@
+"""Loop and Scan with a known number of turns, against ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from headrace.ir.errors import UnsupportedModelError
+from headrace.ir.module import Module
+
+Array = np.ndarray[Any, Any]
+Imported = Callable[..., Module]
+Evaluate = Callable[[Module, Mapping[str, Array]], list[Array]]
+F32, I64, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
+X = np.random.default_rng(2).standard_normal((3, 4)).astype(np.float32)
+
+
+def node(op: str, inputs: str, outputs: str, **attributes: Any) -> Any:
+    return helper.make_node(op, inputs.split(), outputs.split(), f"{op}_{outputs}".replace(" ", "_"), **attributes)
+
+
+def info(name: str, kind: int, *dims: str | int | None) -> Any:
+    return helper.make_tensor_value_info(name, kind, dims)
+
+
+def body(inputs: list[Any], outputs: str, *nodes: Any, **constants: Array) -> Any:
+    initializers = [numpy_helper.from_array(a, n) for n, a in constants.items()]
+    ends = [helper.make_empty_tensor_value_info(o) for o in outputs.split()]
+    return helper.make_graph(nodes, "body", inputs, ends, initializers)
+
+
+def model(nodes: list[Any], inputs: list[Any], outputs: str, **constants: Array) -> Any:
+    graph = body(inputs, outputs, *nodes, **constants)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+
+
+def agree(proto: Any, inputs: Mapping[str, Array], imported: Imported, evaluate: Evaluate) -> list[Array]:
+    """What the import means is what ONNX Runtime does; the results."""
+    inferred = onnx.shape_inference.infer_shapes(proto).SerializeToString()
+    expected = onnxruntime.InferenceSession(inferred, providers=["CPUExecutionProvider"]).run(None, dict(inputs))
+    found = evaluate(imported(proto), inputs)
+    for f, e in zip(found, expected, strict=True):
+        np.testing.assert_allclose(f, e, rtol=1e-6)
+    return found
+
+
+def counting(*nodes: Any, ends: str = "go_on s row") -> Any:
+    """A turn that adds y (from around it) and its number to the state, and appends the state."""
+    taken = [info("i", I64), info("go", BOOL), info("state", F32, "n", 4)]
+    work = [node("Cast", "i", "f", to=F32), node("Add", "state f", "t"), node("Add", "t y", "s")]
+    work.append(node("Identity", "s", "row"))
+    return body(taken, ends, *work, *(nodes or [node("Identity", "go", "go_on")]), three=np.array(3, np.int64))
+
+
+AROUND = [node("Neg", "x", "y")]
+TRUE, FALSE = np.array(True), np.array(False)
+
+
+@pytest.mark.parametrize(("count", "condition"), [(4, TRUE), (1, None), (0, TRUE), (3, FALSE)])
+def test_loop(count: int, condition: Array | None, imported: Imported, evaluate: Evaluate) -> None:
+    inputs = "m c x" if condition is not None else "m  x"
+    turned = helper.make_node("Loop", inputs.split(" "), ["z", "rows"], "turn", body=counting())
+    constants = {"m": np.array(count, np.int64)} | ({} if condition is None else {"c": condition})
+    proto = model([*AROUND, turned], [info("x", F32, 3, 4)], "z rows", **constants)
+    z, rows = agree(proto, {"x": X}, imported, evaluate)
+    turns = count if condition is not FALSE else 0
+    assert z.shape == (3, 4) and rows.shape == (turns, 3, 4)
+
+
+def test_a_condition_that_ends_the_loop(imported: Imported, evaluate: Evaluate) -> None:
+    """It is computed from the number of the turn, so it is known."""
+    graph = counting(node("Less", "i three", "go_on"))
+    turned = helper.make_node("Loop", ["", "c", "x"], ["z", "rows"], "turn", body=graph)
+    proto = model([*AROUND, turned], [info("x", F32, 3, 4)], "z rows", c=TRUE)
+    assert agree(proto, {"x": X}, imported, evaluate)[1].shape == (4, 3, 4)
+
+
+def test_a_state_that_grows(imported: Imported, evaluate: Evaluate) -> None:
+    taken = [info("i", I64), info("go", BOOL), info("state", F32, None, 4)]
+    graph = body(taken, "on s", node("Identity", "go", "on"), node("Concat", "state x", "s", axis=0))
+    turned = node("Loop", "m c x", "z", body=graph)
+    proto = model([turned], [info("x", F32, 3, 4)], "z", m=np.array(3, np.int64), c=TRUE)
+    assert agree(proto, {"x": X}, imported, evaluate)[0].shape == (12, 4)
+
+
+@pytest.mark.parametrize("backwards", [0, 1])
+def test_scan(backwards: int, imported: Imported, evaluate: Evaluate) -> None:
+    """Two scanned inputs along different axes, one backwards; the second output along its last axis, backwards too."""
+    taken = [info("s", F32, 3), info("a", F32, 3), info("b", F32, 3)]
+    work = [node("Mul", "a b", "p"), node("Add", "s p", "t"), node("Identity", "t", "u"), node("Neg", "t", "v")]
+    scanned = node(
+        "Scan",
+        "zero x w",
+        "last all neg",
+        body=body(taken, "t u v", *work),
+        num_scan_inputs=2,
+        scan_input_axes=[1, 0],
+        scan_input_directions=[0, backwards],
+        scan_output_axes=[0, -1],
+        scan_output_directions=[backwards, 1],
+    )
+    constants = {"zero": np.zeros(3, np.float32), "w": X.T.copy() + 1}
+    proto = model([scanned], [info("x", F32, 3, 4)], "last all neg", **constants)
+    _, rows, columns = agree(proto, {"x": X}, imported, evaluate)
+    assert rows.shape == (4, 3) and columns.shape == (3, 4)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "constants", "reason"),
+    [
+        ([info("x", F32, 3, 4), info("m", I64)], {"c": TRUE}, "the trip count is data or a symbol"),
+        ([info("x", F32, 3, 4), info("c", BOOL)], {"m": np.array(2, np.int64)}, "the condition is data or a symbol"),
+        ([info("x", F32, 3, 4)], {"c": TRUE, "m": np.array(10**9, np.int64)}, "more than 1024 turns"),
+    ],
+)
+def test_what_is_not_known(inputs: list[Any], constants: Mapping[str, Array], reason: str, imported: Imported) -> None:
+    proto = model([*AROUND, node("Loop", "m c x", "z rows", body=counting())], inputs, "z rows", **constants)
+    with pytest.raises(UnsupportedModelError, match=reason):
+        imported(proto)
