@@ -102,7 +102,7 @@ def _random(node: OnnxNode) -> Sequence[Value]:
 
 @onnx_import("Dropout", since=7)
 def _dropout(node: OnnxNode) -> Sequence[Value]:
-    """The operand, outside of training; in it, elements are left out at random and the others grow to make up for it."""
+    """The operand; in training, elements are left out at random, and the others grow to make up for it."""
     x, training = Term(node, node.operand(0)), node.constant(2)
     if node.input(2) is None or (training is not None and not training.any()):
         return [x.value, node.add(Fill(x.dims, True, BOOL))] if node.wants(1) else [x.value]

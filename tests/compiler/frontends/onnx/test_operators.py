@@ -338,6 +338,16 @@ def samples_and_norms() -> Iterator[Case]:
     frames = {1: np.int64(3), 3: np.int64(8)}
     yield Case("STFT", [f32(2, 20, 1), None, None, None], {}, (17,), frames, symbolic=False)
     yield Case("STFT", [f32(2, 20, 1), None, f32(8), None], {"onesided": 0}, (17,), frames, symbolic=False)
+    grams: dict[str, Any] = {
+        "ngram_counts": [0, 4], "ngram_indexes": [0, 6, 2, 3, 4, 5, 1], "pool_int64s": [2, 3, 5, 4, 5, 6, 7, 8, 6, 7],
+    }  # fmt: skip
+    grams |= {"min_gram_length": 1, "max_gram_length": 2, "max_skip_count": 3}
+    words = RNG.integers(2, 9, (3, 20))
+    yield Case("TfIdfVectorizer", [words], grams | {"mode": "TF"}, (9,))
+    yield Case("TfIdfVectorizer", [words[0]], grams | {"mode": "TF"}, (9,), symbolic=False)
+    for mode in ("IDF", "TFIDF"):
+        weighted = grams | {"mode": mode, "weights": [0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5]}
+        yield Case("TfIdfVectorizer", [words], weighted, (9,))
     for size in (1, 2, 3, 4):
         yield Case("Det", [f32(2, size, size)], {}, (11, 22), symbolic=False)
     offsets = [f32(1, 4, 5, 6), f32(6, 2, 2, 3), f32(1, 24, 4, 4), f32(6), f32(1, 12, 4, 4)]
