@@ -406,3 +406,15 @@ def test_results_that_say_nothing() -> None:
     assert emptiness(outcome(np.zeros(5, np.int32))) == "the result is constant"
     assert emptiness(replace(outcome(np.zeros(5, np.int32)), fixed=True)) is None
     assert emptiness(outcome(np.zeros((0, 3)))) == "the result has no elements"
+
+
+@pytest.mark.parametrize("dtype", [ml_dtypes.float8_e4m3fn, ml_dtypes.int4, ml_dtypes.float8_e8m0fnu])
+@pytest.mark.parametrize("effect", ["exact", "approximates"])
+def test_narrow_elements_are_compared_by_their_codes(dtype: Any, effect: Any) -> None:
+    codes = np.arange(1, 5, dtype=np.uint8)
+    before, other = codes.copy(), codes.copy()
+    other[2] += 3
+    old, same, new = (Outcome.whole([c.view(dtype)]) for c in (before, codes, other))
+    assert difference(old, same, old, effect, 1.0) is None
+    assert "output 0 at [2]" in str(difference(old, new, old, effect, 1.0))
+    assert emptiness(old) is None
