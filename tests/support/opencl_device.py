@@ -136,34 +136,38 @@ class Built:
 
     def run(self, name: str, inputs: Sequence[Array], symbols: Mapping[str, int] | None = None) -> list[Array]:
         """The outputs; bytes that nobody wrote are 0xA5."""
-        function, device = self.functions[name], self.device
+        function = self.functions[name]
         shaped = [(f"input {i}", p.type, a.shape) for i, (p, a) in enumerate(zip(function.inputs, inputs, strict=True))]
         known = bind(f"@{name}", shaped, function.known, symbols or {})
-        contents = [np.ascontiguousarray(a).reshape(-1).view(np.uint8) for a in inputs]
-        shapes = []
+        arrays = [np.ascontiguousarray(a) for a in inputs]
         for parameter in function.written:
             kind = parameter.type
             assert isinstance(kind, BufferType)
-            shapes.append((kind.dtype.numpy, [int(d.evaluate(known)) for d in kind.dims]))
-            contents.append(np.full(int(np.prod(shapes[-1][1])) * kind.dtype.bytes, 0xA5, np.uint8))
+            shape = [int(d.evaluate(known)) for d in kind.dims]
+            empty = bytearray(b"\xa5" * (int(np.prod(shape)) * kind.dtype.bytes))
+            arrays.append(np.frombuffer(empty, kind.dtype.numpy).reshape(shape))
+        self.launch(function, arrays, [known[s] for s in function.scalars])
+        return arrays[len(inputs) :]
+
+    def launch(self, function: KernelFunc, arrays: Sequence[Array], scalars: Sequence[int]) -> None:
+        """Runs a kernel on arrays, and writes those that are its outputs.  Raises Failed."""
+        device, known = self.device, dict(zip(function.scalars, scalars, strict=True))
         groups = int(group_count(function).evaluate(known))
         before = np.zeros(START, np.uint8)
+        contents = [np.ascontiguousarray(a).reshape(-1).view(np.uint8) for a in arrays]
         memories = [device.memory(np.concatenate([before, c])) for c in contents]
         scratch = device.memory(np.full(groups * int(scratch_bytes(function).evaluate(known)), 0xA5, np.uint8))
         report = device.memory(np.zeros(24, np.uint8))
-        self._launch(function, memories, [known[s] for s in function.scalars], scratch, report, groups)
-        outputs = []
-        for (dtype, shape), memory in zip(shapes, memories[len(inputs) :], strict=True):
-            size = int(np.prod(shape)) * dtype.itemsize
-            outputs.append(device.read(memory, START + size)[START:].view(dtype).reshape(shape))
+        self._enqueue(function, memories, scalars, scratch, report, groups)
+        for array, memory in list(zip(arrays, memories, strict=True))[len(function.inputs) :]:
+            array[...] = device.read(memory, START + array.nbytes)[START:].view(array.dtype).reshape(array.shape)
         site = device.read(report, 24).view(np.int64)
         for memory in (*memories, scratch, report):
             device.library.clReleaseMemObject(memory)
         if site[0]:
             raise Failed(site.tolist())
-        return outputs
 
-    def _launch(
+    def _enqueue(
         self, function: KernelFunc, memories: Sequence[c_void_p], scalars: Sequence[int], scratch: c_void_p,
         report: c_void_p, groups: int,
     ) -> None:  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from c_program import call, library_of
-from opencl_device import Built, Missing, OpenCL
+from opencl_device import Built, OpenCL
 
 from headrace.ir.bind import bind
 from headrace.ir.kernel.ops.control import Parallel
@@ -51,17 +50,6 @@ def in_c(tmp_path: Path, require_tool: Callable[[str], str]) -> Callable[[Sequen
     """Compiles kernels."""
     require_tool("gcc")
     return lambda functions: InC(functions, tmp_path)
-
-
-@pytest.fixture(scope="session")
-def opencl() -> OpenCL:
-    """The device; the test is skipped where there is none, and fails where there should be one."""
-    try:
-        return OpenCL()
-    except Missing as error:
-        if os.environ.get("HEADRACE_REQUIRE_TOOLS") == "1":
-            pytest.fail(f"{error}, and HEADRACE_REQUIRE_TOOLS is 1")
-        pytest.skip(str(error))
 
 
 @pytest.fixture(params=["c", "opencl"])
