@@ -61,6 +61,7 @@ def contraction(plan: Plan, rows: Axis, columns: Axis) -> list[str]:
     steps.append(plan.step("enclose", axes=threads))
     steps.append(plan.step("accumulate", axes=turns))
     steps.append(plan.step("stage-shared", axis=f"{last.name}_i", reads=[0, 1]))
+    steps.append(plan.step("double-buffer", axis=turns[-1]))
     return steps
 
 

@@ -1,8 +1,9 @@
 """The schedule of GPUs: which axes become workgroups, threads, registers and lanes.
 
 In: a structured kernel and the target's facts.  Out: the passes that shape its axes, as pipeline text.  A kernel of
-rows gets a workgroup for each row, as does a reduction along one; contractions have a file of their own; whatever else
-there is gets a thread for each result or vector of results.
+rows gets a workgroup for each row, as does a reduction along one; contractions have a file of their own; any other
+single operation gets a thread for each result or vector of results.  What is written as loops (a recurrent layer, a
+scan) is right, but slow: each of its tasks is one thread.
 """
 
 from __future__ import annotations
@@ -14,20 +15,21 @@ from headrace.ir.kernel.ops.control import Parallel
 from headrace.ir.kernel.ops.func import KernelFunc
 from headrace.ir.kernel.ops.memory import Alloc
 from headrace.ir.kernel.ops.structured import Map, Reduce, Structured
+from headrace.ir.kernel.tasks import task_axes
 from headrace.targets.cpu_plan import Plan
 from headrace.targets.cpu_rows import reduces_rows
 from headrace.targets.gpu_contraction import contraction, power_below, tiled_axes
 
 
 def schedule(function: KernelFunc, facts: TargetFacts) -> list[str]:
-    """The steps for one kernel.  None where there is no schedule yet: several operations that are no kernel of rows."""
+    """The steps for one kernel."""
     plans = [Plan(function, op, facts) for op in walk(function, Structured)]
-    if not plans:
-        return []
-    if is_rows(function):
+    if plans and is_rows(function):
         return rows_of_groups(plans)
-    if len(plans) > 1 or plans[0].op.parent is not function.block:
-        return []
+    if len(plans) != 1 or plans[0].op.parent is not function.block:
+        tasks = task_axes(function)
+        axes = " ".join(a.name for a in tasks)
+        return [f"kernel.bind{{func={function.function_name} axes=[{axes}] kind=grid}}"] if tasks else []
     (plan,) = plans
     tiled = tiled_axes(plan)
     if tiled is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -189,16 +190,35 @@ class Built:
         library.clReleaseKernel(kernel)
 
 
+def watched(path: Path, tool: str) -> str:
+    """What oclgrind says of the kernels of a file, unoptimised: it does not know every instruction that LLVM has."""
+    command = [
+        tool,
+        "--data-races",
+        "--uninitialized",
+        "--build-options",
+        "-cl-opt-disable",
+        sys.executable,
+        __file__,
+        path,
+    ]
+    environment = {**os.environ, "HEADRACE_OPENCL_PLATFORM": "Oclgrind"}
+    done = subprocess.run(
+        [str(c) for c in command], capture_output=True, text=True, check=True, timeout=300, env=environment
+    )
+    return done.stdout + done.stderr
+
+
 def main(paths: Sequence[str]) -> None:
-    """Each kernel of each file once, on inputs of sevens and symbols of 7."""
+    """Each kernel of each file once, on inputs of threes and symbols of 3."""
     device = OpenCL()
     for path in paths:
         functions = list(parse_module(Path(path).read_text()).functions(KernelFunc))
         built = device.build(functions)
         for function in functions:
-            symbols = dict.fromkeys(function.scalars, 7)
+            symbols = dict.fromkeys(function.scalars, 3)
             kinds = [p.type for p in function.inputs if isinstance(p.type, BufferType)]
-            inputs = [np.full([int(d.evaluate(symbols)) for d in k.dims], 7, k.dtype.numpy) for k in kinds]
+            inputs = [np.full([int(d.evaluate(symbols)) for d in k.dims], 3, k.dtype.numpy) for k in kinds]
             built.run(function.function_name, inputs, symbols)
             print(f"ran {function.function_name}")
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from opencl_device import Failed, OpenCL
+from opencl_device import Failed, OpenCL, watched
 from operation_kernels import functions
 
 from headrace.codegen.clike import emit_opencl, group_size
@@ -20,7 +17,6 @@ from headrace.ir.kernel.interpret import run_kernel
 
 Array = np.ndarray[Any, Any]
 MATMUL = Path(__file__).parents[2] / "ir" / "kernel" / "gpu_matmul.hir"
-DEVICE = Path(__file__).parents[2] / "support" / "opencl_device.py"
 
 
 def check(opencl: OpenCL, text: str, inputs: list[Array], **symbols: int) -> None:
@@ -170,25 +166,6 @@ def test_refusals(line: str, message: str) -> None:
 
 
 # ---- a device that watches -----------------------------------------------------------------------------------------
-
-
-def watched(path: Path, tool: str) -> str:
-    """What oclgrind says of the kernels of a file, unoptimised: it does not know every instruction that LLVM has."""
-    command = [
-        tool,
-        "--data-races",
-        "--uninitialized",
-        "--build-options",
-        "-cl-opt-disable",
-        sys.executable,
-        DEVICE,
-        path,
-    ]
-    environment = {**os.environ, "HEADRACE_OPENCL_PLATFORM": "Oclgrind"}
-    done = subprocess.run(
-        [str(c) for c in command], capture_output=True, text=True, check=True, timeout=300, env=environment
-    )
-    return done.stdout + done.stderr
 
 
 def test_oclgrind_finds_nothing(require_tool: Callable[[str], str], tmp_path: Path) -> None:
