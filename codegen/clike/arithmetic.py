@@ -64,7 +64,7 @@ def lane_expression(operation: Operation, operands: list[str], helpers: Helpers)
             return f"{_extreme(kind is scalar.Min, dtype, helpers)}({operands[0]}, {operands[1]})"
         case scalar.MulAdd():
             if dtype.is_float and helpers.language.fuses:
-                return f"{_muladd(dtype, helpers)}({', '.join(operands)})"
+                return f"HR_MULADD({', '.join(operands)})"
             return _wrapping("{} * {} + {}", operands, dtype)
         case scalar.Neg():
             return f"-{operands[0]}" if dtype.is_float else _wrapping("0 - {}", operands, dtype)
@@ -94,19 +94,6 @@ def lane_expression(operation: Operation, operands: list[str], helpers: Helpers)
 
 def _library(name: str, dtype: DType, language: Language) -> str:
     return f"{name}f" if dtype.bits == 32 and not language.overloaded else name
-
-
-def _muladd(dtype: DType, helpers: Helpers) -> str:
-    """One rounding where the compiler says that `fma` is an instruction, as FP_FAST_FMAF does."""
-    name, kind = f"hr_muladd_{dtype}", c_type(dtype)
-    fast = "FP_FAST_FMAF" if dtype.bits == 32 else "FP_FAST_FMA"
-    return helpers.use(
-        name,
-        lambda: (
-            f"static inline {kind} {name}({kind} a, {kind} b, {kind} c) {{\n"
-            f"#ifdef {fast}\n    return fma(a, b, c);\n#else\n    return a * b + c;\n#endif\n}}\n"
-        ),
-    )
 
 
 def _wrapping(form: str, operands: list[str], dtype: DType) -> str:

@@ -16,22 +16,22 @@ conditions, formulas and reads of inputs.  Without any loop over threads a workg
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 
 from headrace.codegen.clike.arithmetic import Helpers
 from headrace.codegen.clike.body import Body
 from headrace.codegen.clike.formulas import HELPERS
 from headrace.codegen.clike.language import OPENCL
-from headrace.codegen.clike.types import c_type, kernel_name
+from headrace.codegen.clike.types import c_type, kernel_name, literal
 from headrace.codegen.scratch import check_sites, scratch_bytes, scratch_offsets
 from headrace.ir.core import Operation, Value, walk
 from headrace.ir.dims import Dim
 from headrace.ir.errors import CodegenError
-from headrace.ir.kernel.ops import control, lookup, memory
+from headrace.ir.kernel.ops import control, convert, lookup, memory, scalar
 from headrace.ir.kernel.ops.func import KernelFunc
 from headrace.ir.kernel.tasks import grid_axes
-from headrace.ir.types import BufferType, element_dtype
+from headrace.ir.types import BufferType, element_dtype, lanes_of
 
 PRELUDE = """\
 #pragma OPENCL FP_CONTRACT OFF
@@ -55,6 +55,11 @@ typedef ulong uint64_t;
 #define INT64_MIN LONG_MIN
 #define INT64_MAX LONG_MAX
 #define UINT64_MAX ULONG_MAX
+#ifdef FP_FAST_FMAF
+#define HR_MULADD(a, b, c) fma(a, b, c)
+#else
+#define HR_MULADD(a, b, c) ((a) * (b) + (c))
+#endif
 #define INT64_C(x) x##L
 #define UINT64_C(x) x##UL
 """
@@ -68,6 +73,27 @@ def emit_opencl(functions: Sequence[KernelFunc]) -> str:
     return "\n".join([PRELUDE, HELPERS, *helpers.texts.values(), *bodies])
 
 
+VECTORS = (2, 4, 8, 16)  # lanes of the language's own
+_VECTOR_OF = {
+    "float": "float", "double": "double", "int64_t": "long", "int32_t": "int", "int16_t": "short", "int8_t": "char",
+    "uint64_t": "ulong", "uint32_t": "uint", "uint16_t": "ushort", "uint8_t": "uchar",
+}  # fmt: skip
+_WHOLE: dict[type[Operation], str] = {
+    scalar.Add: "{} + {}",
+    scalar.Sub: "{} - {}",
+    scalar.Mul: "{} * {}",
+    scalar.Div: "{} / {}",
+    scalar.Neg: "-{}",
+    scalar.Abs: "fabs({})",
+    scalar.Sqrt: "sqrt({})",
+    scalar.Floor: "floor({})",
+    scalar.Ceil: "ceil({})",
+    scalar.Round: "rint({})",
+    scalar.Fma: "fma({}, {}, {})",
+    scalar.MulAdd: "HR_MULADD({}, {}, {})",
+}
+
+
 def group_count(function: KernelFunc) -> Dim:
     """Workgroups of a launch, as a formula over the kernel's scalars."""
     return prod((a.extent for a in grid_axes(function)), start=Dim.constant(1))
@@ -76,6 +102,11 @@ def group_count(function: KernelFunc) -> Dim:
 def group_size(function: KernelFunc) -> int:
     """Work-items of a workgroup: as many as the widest loop over threads has.  Raises CodegenError."""
     return max((_threads(p) for p in _thread_loops(function)), default=1)
+
+
+def _whole(name: str) -> str:
+    """The vector that a name of lanes stands for."""
+    return name.removesuffix(".s") + ".v"
 
 
 def _thread_loops(function: KernelFunc) -> list[control.Parallel]:
@@ -185,6 +216,55 @@ class _Function(Body):
     def _is_input(self, buffer: Value) -> bool:
         return buffer in self.function.inputs
 
+    def _loops(self, operation: control.For | control.Parallel) -> None:
+        if operation.axes and operation.axes[0].kind == "unroll":
+            self.lines.append("#pragma unroll")  # register buffers become registers only where indices are constants
+        super()._loops(operation)
+
+    # ---- vectors -----------------------------------------------------------------------------------------
+
+    def _define(self, operation: Operation, expression: Callable[[str], str]) -> None:
+        """A vector that the language has is computed as a whole where the operation allows it, else lane by lane."""
+        kind = operation.result.type
+        if lanes_of(kind) not in VECTORS or element_dtype(kind).kind == "bool":
+            super()._define(operation, expression)
+            return
+        name, whole = self._vector(operation), self._as_a_whole(operation)
+        if whole is not None:
+            self._line(f"{name}.v = {whole};")
+            return
+        self.lines.append("#pragma unroll")
+        self._line(f"for (int lane = 0; lane < {lanes_of(kind)}; lane++)")
+        self._line(f"    {name}.s[lane] = {expression('lane')};")
+
+    def _vector(self, operation: Operation) -> str:
+        """Declares the result, a union of a vector and its lanes; gives the union's name."""
+        dtype, lanes = element_dtype(operation.result.type), lanes_of(operation.result.type)
+        union, kind = f"hr_{dtype}x{lanes}", _VECTOR_OF[c_type(dtype)]
+        self.helpers.use(
+            union, lambda: f"typedef union {{\n    {kind}{lanes} v;\n    {kind} s[{lanes}];\n}} {union};\n"
+        )
+        name = self._unique(operation.result.hint or "v")
+        self._line(f"{union} {name};")
+        self.names[operation.result] = f"{name}.s"
+        return name
+
+    def _as_a_whole(self, operation: Operation) -> str | None:
+        """An expression on vectors; None where only lanes have one."""
+        dtype, lanes = element_dtype(operation.result.type), lanes_of(operation.result.type)
+        if not dtype.is_float:
+            return None
+        kind = f"{_VECTOR_OF[c_type(dtype)]}{lanes}"
+        match operation:
+            case convert.Constant():
+                return f"({kind})({literal(operation.value, dtype)})"
+            case convert.Broadcast():
+                return f"({kind})({self.names[operation.x]})"
+        form = _WHOLE.get(type(operation))
+        if form is None:
+            return None
+        return form.format(*(_whole(self.names[o]) for o in operation.operands))
+
     # ---- memory ------------------------------------------------------------------------------------------
 
     def _alloc(self, alloc: memory.Alloc) -> None:
@@ -208,24 +288,22 @@ class _Function(Body):
         if load.mask is not None or not self._is_vector(load.source.value, load.lanes, load.lane_steps):
             super()._load(load)
             return
-        name = self.names[load.result] = self._unique(load.result.hint or "v")
         place = self._place(load.source, load.lane_steps, "0")
-        self._line(f"{c_type(element_dtype(load.result.type))} {name}[{load.lanes}];")
-        self._line(f"vstore{load.lanes}(vload{load.lanes}(0, &{place}), 0, {name});")
+        self._line(f"{self._vector(load)}.v = vload{load.lanes}(0, &{place});")
 
     def _store(self, store: memory.Store) -> None:
         if store.mask is not None or not self._is_vector(store.target.value, store.lanes, store.lane_steps):
             super()._store(store)
             return
         place = self._place(store.target, store.lane_steps, "0")
-        self._line(f"vstore{store.lanes}(vload{store.lanes}(0, {self.names[store.value]}), 0, &{place});")
+        self._line(f"vstore{store.lanes}({_whole(self.names[store.value])}, 0, &{place});")
 
     def _is_vector(self, buffer: Value, lanes: int, steps: Sequence[int]) -> bool:
         """Whether one of the language's vectors holds these neighbouring elements."""
         kind = buffer.type
         assert isinstance(kind, BufferType)
         in_line = lanes > 1 and kind.element_strides[-1] == 1 and not any(steps[:-1]) and steps[-1] == 1
-        return in_line and lanes in (2, 4, 8, 16) and kind.dtype.kind != "bool"
+        return in_line and lanes in VECTORS and kind.dtype.kind != "bool"
 
     def _failed(self, check: lookup.Check) -> None:
         if self.in_threads and any(walk(self.function, control.Barrier)):
