@@ -3,7 +3,8 @@
 In: a structured kernel and the target's facts.  Out: the passes that shape its axes, as pipeline text.  A kernel of
 rows gets a workgroup for each row, as does a reduction along one; contractions have a file of their own; any other
 single operation gets a thread for each result or vector of results.  What is written as loops (a recurrent layer, a
-scan) is right, but slow: each of its tasks is one thread.
+scan) is right, but slow: each of its tasks is one thread.  Without shared memory, as where an OpenCL device is a CPU,
+the schedule is that of CPUs.
 """
 
 from __future__ import annotations
@@ -18,18 +19,19 @@ from headrace.ir.kernel.ops.structured import Map, Reduce, Structured
 from headrace.ir.kernel.tasks import task_axes
 from headrace.targets.cpu_plan import Plan
 from headrace.targets.cpu_rows import reduces_rows
+from headrace.targets.cpu_schedule import schedule as cpu_schedule
 from headrace.targets.gpu_contraction import contraction, power_below, tiled_axes
 
 
 def schedule(function: KernelFunc, facts: TargetFacts) -> list[str]:
     """The steps for one kernel."""
+    if not facts.shared_bytes:
+        return as_on_cpu(function, facts)
     plans = [Plan(function, op, facts) for op in walk(function, Structured)]
     if plans and is_rows(function):
         return rows_of_groups(plans)
     if len(plans) != 1 or plans[0].op.parent is not function.block:
-        tasks = task_axes(function)
-        axes = " ".join(a.name for a in tasks)
-        return [f"kernel.bind{{func={function.function_name} axes=[{axes}] kind=grid}}"] if tasks else []
+        return tasks_as_groups(function)
     (plan,) = plans
     tiled = tiled_axes(plan)
     if tiled is not None:
@@ -37,6 +39,18 @@ def schedule(function: KernelFunc, facts: TargetFacts) -> list[str]:
     if reduces_rows(plan) and plan.names("parallel"):
         return row_by_group(plan)
     return result_by_thread(plan)
+
+
+def as_on_cpu(function: KernelFunc, facts: TargetFacts) -> list[str]:
+    """For a device that is a CPU, where threads of a workgroup only take turns: each task is a workgroup of one."""
+    steps = [s.replace("kind=task}", "kind=grid}") for s in cpu_schedule(function, facts)]
+    return tasks_as_groups(function) + steps
+
+
+def tasks_as_groups(function: KernelFunc) -> list[str]:
+    """The loop over tasks as one over workgroups."""
+    axes = " ".join(a.name for a in task_axes(function))
+    return [f"kernel.bind{{func={function.function_name} axes=[{axes}] kind=grid}}"] if axes else []
 
 
 def is_rows(function: KernelFunc) -> bool:

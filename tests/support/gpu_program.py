@@ -6,6 +6,8 @@ threads.  Facts are those of OpenCL devices in general: what every one of them h
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from headrace.compiler.driver import run_passes
 from headrace.ir.facts import TargetFacts
 from headrace.ir.kernel.ops.func import KernelFunc
@@ -26,6 +28,7 @@ FACTS = TargetFacts(
     group_threads=64,
     shared_bytes=32 << 10,
 )
+CPU = replace(FACTS, vector_bytes=64, vector_registers=32, group_threads=1, shared_bytes=0)  # a device that is one
 
 
 def lower(module: Module) -> None:
@@ -35,8 +38,8 @@ def lower(module: Module) -> None:
     run_passes(module, preset, target, text[: text.index("kernel.schedule")], None)
 
 
-def schedule_all(module: Module) -> None:
+def schedule_all(module: Module, facts: TargetFacts = FACTS) -> None:
     """To loops, by the schedule of GPUs."""
     preset, target = find_target("x86-64-v3")
-    steps = [s for function in module.functions(KernelFunc) for s in schedule(function, FACTS)]
+    steps = [s for function in module.functions(KernelFunc) for s in schedule(function, facts)]
     run_passes(module, preset, target, ",".join([*steps, "kernel.realize", "kernel.expand-math"]), None)

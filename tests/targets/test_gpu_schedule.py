@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from c_program import run_program
-from gpu_program import FACTS, lower, schedule_all
+from gpu_program import CPU, FACTS, lower, schedule_all
 from model_examples import REAL, example_named
 from opencl_device import watched
 from operator_models import MODELS, SIZES, inputs_of
@@ -18,6 +18,7 @@ from headrace.compiler.demo_data import model_path
 from headrace.compiler.driver import compile, read_model
 from headrace.ir.core import walk
 from headrace.ir.errors import KernelFault
+from headrace.ir.facts import TargetFacts
 from headrace.ir.kernel.interpret import run_kernel
 from headrace.ir.kernel.ops.control import Barrier
 from headrace.ir.kernel.ops.func import KernelFunc
@@ -121,13 +122,14 @@ def test_a_product_is_tiled_in_shared_memory_and_registers() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("facts", [FACTS, CPU], ids=["gpu", "cpu"])
 @pytest.mark.parametrize("name", MODELS)
-def test_operators_on_opencl(name: str, opencl: Any, tmp_path: Path) -> None:
+def test_operators_on_opencl(name: str, facts: TargetFacts, opencl: Any, tmp_path: Path) -> None:
     """Contractions, windows, rows and recurrent layers at every size, against the code for this machine's CPU."""
     model = MODELS[name]()
     path = tmp_path / "m.onnx"
     path.write_bytes(model.model())
-    check_model(path, [inputs_of(model, sizes) for sizes in SIZES[name]], opencl, tmp_path)
+    check_model(path, [inputs_of(model, sizes) for sizes in SIZES[name]], opencl, tmp_path, facts)
 
 
 @pytest.mark.parametrize("name", ["digits", *REAL])
@@ -146,10 +148,12 @@ def test_oclgrind_finds_nothing_in_the_demo(require_tool: Callable[[str], str], 
     assert found.splitlines() == [f"ran {k.function_name}" for k in kernels]
 
 
-def check_model(path: Path, inputs: list[dict[str, Array]], opencl: Any, folder: Path) -> None:
+def check_model(
+    path: Path, inputs: list[dict[str, Array]], opencl: Any, folder: Path, facts: TargetFacts = FACTS
+) -> None:
     module = read_model(path, None)
     lower(module)
-    schedule_all(module)
+    schedule_all(module, facts)
     built = opencl.build(list(module.functions(KernelFunc)))
     compile(path, output=folder / "m.hrm")
     session = load(folder / "m.hrm")
