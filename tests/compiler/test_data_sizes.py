@@ -115,3 +115,45 @@ def test_a_padding_value_that_is_data(compiled: Any) -> None:
     run = compiled("""(float[a, b] x, float v) => (float[q, r] y) <int64[4] pads = {1, 0, 0, 2}>
         { y = Pad(x, pads, v) }""")
     np.testing.assert_array_equal(run(x=X[0], v=np.float32(3)), np.pad(X[0], ((1, 0), (0, 2)), constant_values=3))
+
+
+@pytest.mark.parametrize("first_last_step", [(0, 7, 2), (5, -4, -3), (3, 3, 1), (3, 1, 1)])
+def test_a_range_of_integers(first_last_step: tuple[int, int, int], compiled: Any) -> None:
+    run = compiled("(int64 a, int64 b, int64 c) => (int64[n] y) { y = Range(a, b, c) }")
+    first, last, step = first_last_step
+    found = run(a=np.array(first), b=np.array(last), c=np.array(step))
+    np.testing.assert_array_equal(found, np.arange(first, last, step))
+
+
+def test_ranges_of_floats_and_steps_of_zero(compiled: Any) -> None:
+    run = compiled("(float a, float b, float c) => (float[n] y) { y = Range(a, b, c) }")
+    for first, last, step in ((0.0, 1.0, 0.25), (2.0, -1.0, -0.7), (1.0, 0.0, 1.0)):
+        found = run(a=np.float32(first), b=np.float32(last), c=np.float32(step))
+        np.testing.assert_allclose(found, np.arange(first, last, step, dtype=np.float32), rtol=1e-5)
+    with pytest.raises(HeadraceRuntimeError, match=r"node 'Range_0': .* is -1, expected 0"):
+        run(a=np.float32(0), b=np.float32(1), c=np.float32(0))
+
+
+def test_a_constant_of_a_shape_that_is_data(compiled: Any) -> None:
+    run = compiled("(int64[2] s) => (float[a, b] y) { y = ConstantOfShape(s) }")
+    assert run(s=integers(2, 3)).shape == (2, 3)
+    assert run(s=integers(0, 3)).shape == (0, 3)
+    with pytest.raises(HeadraceRuntimeError, match=r"node 'ConstantOfShape_0': .* is -1, expected 0"):
+        run(s=integers(-1, 3))
+
+
+def test_split_sizes_that_are_data(compiled: Any) -> None:
+    run = compiled("""(float[a, b] x, int64[2] s) => (float[a, c] y, float[a, d] z)
+        { y, z = Split<axis = 1>(x, s) }""")
+    for sizes in ((1, 4), (5, 0)):
+        np.testing.assert_array_equal(run(x=X[0], s=integers(*sizes)), X[0][:, : sizes[0]])
+    with pytest.raises(HeadraceRuntimeError, match=r"node 'Split_0': .* is -1, expected 0"):
+        run(x=X[0], s=integers(1, 3))
+
+
+def test_tile(compiled: Any) -> None:
+    known = compiled("(float[a, b] x) => (float[c, d] y) <int64[2] n = {2, 3}> { y = Tile(x, n) }")
+    np.testing.assert_array_equal(known(x=X[0]), np.tile(X[0], (2, 3)))
+    run = compiled("(float[a, b] x, int64[2] n) => (float[c, d] y) { y = Tile(x, n) }")
+    for counts in ((2, 3), (1, 1), (0, 2)):
+        np.testing.assert_array_equal(run(x=X[0], n=integers(*counts)), np.tile(X[0], counts))

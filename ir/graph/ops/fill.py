@@ -14,6 +14,7 @@ from headrace.ir.declare import op
 from headrace.ir.dims import Dim
 from headrace.ir.graph.families import Array, Index, Known, Pull, PullBuilder, Sampler, tensor
 from headrace.ir.graph.importing import OnnxNode, onnx_import
+from headrace.ir.graph.ops.expand import ExpandDynamic
 from headrace.ir.graph.sampling import pick
 from headrace.ir.graph.shape_values import may_be_shape
 from headrace.ir.types import F32, DType, TensorType, Type, dtype_of
@@ -51,10 +52,14 @@ class Fill(Pull):
 
 @onnx_import("ConstantOfShape", since=9)
 def _constant_of_shape(node: OnnxNode) -> Sequence[Value]:
-    dims = node.shape_value(0)
-    if dims is None:
-        raise node.unsupported("the shape is data, expected integers that are known while compiling")
     value = np.asarray(node.attribute("value", np.zeros(1, np.float32)))
     if value.size != 1:
         raise node.fail(f"the value has {value.size} elements, expected 1")
-    return [node.add(Fill(dims, value.reshape(()).item(), dtype_of(value)))]
+    dims, shape = node.shape_value(0), node.tensor(0)
+    if dims is not None:
+        return [node.add(Fill(dims, value.reshape(()).item(), dtype_of(value)))]
+    if shape.rank != 1 or not shape.is_static:
+        raise node.unsupported(f"the shape is {shape}, so the rank of the result is data")
+    one = node.add(Fill((), value.reshape(()).item(), dtype_of(value)))
+    symbols = tuple(node.symbol(f"{node.name}_{i}") for i in range(shape.dims[0].value))
+    return [node.add(ExpandDynamic(one, node.operand(0), symbols))]

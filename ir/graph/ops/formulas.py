@@ -14,15 +14,13 @@ import numpy as np
 
 from headrace.ir.core import Value
 from headrace.ir.declare import op
-from headrace.ir.dims import Dim, ceildiv, dim_max
+from headrace.ir.dims import Dim
 from headrace.ir.graph.families import Array, Index, Known, Pull, PullBuilder, Sampler, tensor
 from headrace.ir.graph.importing import OnnxNode, onnx_import
-from headrace.ir.graph.linear import ZERO, linear
+from headrace.ir.graph.linear import linear
 from headrace.ir.graph.sampling import pick
 from headrace.ir.graph.shape_values import may_be_shape
 from headrace.ir.types import I64, DType, TensorType, Type
-
-MOST_FLOATS = 2**20  # of a range of floats, which becomes a constant
 
 
 @op("graph.formulas")
@@ -101,34 +99,3 @@ def _shape(node: OnnxNode) -> Sequence[Value]:
 @onnx_import("Size")
 def _size(node: OnnxNode) -> Sequence[Value]:
     return [node.add(Formulas((node.tensor(0).elements,), ()))]
-
-
-@onnx_import("Range", since=11)
-def _range(node: OnnxNode) -> Sequence[Value]:
-    dtype = node.tensor(0).dtype
-    if dtype.is_float:
-        return [node.add_constant(_float_range(node, dtype))]
-    known = [node.shape_value(i) for i in range(3)]
-    if any(k is None for k in known):
-        raise node.unsupported("start, limit or step are data, expected integers that are known while compiling")
-    start, limit, step = (k[0] for k in known if k is not None)
-    if not step.is_constant or step == ZERO:
-        raise node.unsupported(f"the step is {step}, expected a constant other than 0")
-    span = limit - start if step.value > 0 else start - limit
-    count = node.simplify(dim_max(ceildiv(span, abs(step.value)), 0))
-    return [node.add(Range(start, step, count, dtype))]
-
-
-def _float_range(node: OnnxNode, dtype: DType) -> Array:
-    """The numbers; ONNX counts them as ceil((limit - start) / step) in the element type."""
-    given = [node.constant(i) for i in range(3)]
-    if any(n is None for n in given):
-        raise node.unsupported("start, limit or step are data, expected numbers that are known while compiling")
-    start, limit, step = (n.reshape(()) for n in given if n is not None)
-    with np.errstate(all="ignore"):
-        count = np.ceil((limit - start) / step)
-    if not np.isfinite(count):
-        raise node.fail(f"no range from {start} to {limit} in steps of {step}")
-    if count > MOST_FLOATS:
-        raise node.unsupported(f"a constant range of {count:.0f} numbers, expected at most {MOST_FLOATS}")
-    return np.asarray(start + np.arange(max(int(count), 0)).astype(dtype.numpy) * step).astype(dtype.numpy)

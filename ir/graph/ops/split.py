@@ -1,7 +1,7 @@
 """ONNX Split: a tensor cut along a dim.  It becomes one graph.slice an output.
 
-Sizes may be given, as an attribute or an operand that is known while compiling; else all are equal, but the
-last may be smaller.
+Sizes may be given, as an attribute or an operand; else all are equal, but the last may be smaller.  Sizes that are data
+make it one graph.gather an output.
 """
 
 from __future__ import annotations
@@ -10,15 +10,22 @@ from collections.abc import Sequence
 
 from headrace.ir.core import Value
 from headrace.ir.dims import Dim, ceildiv
+from headrace.ir.graph.compose import Term
+from headrace.ir.graph.counting import first_numbers, formulas
 from headrace.ir.graph.importing import OnnxNode, onnx_import
-from headrace.ir.graph.linear import ZERO
-from headrace.ir.graph.ops.slice import constants, sliced
+from headrace.ir.graph.linear import ONE, ZERO
+from headrace.ir.graph.ops.cumulate import Cumulate
+from headrace.ir.graph.ops.gather import Gather
+from headrace.ir.graph.ops.slice import Slice, constants, sliced
+from headrace.ir.types import I64
 
 
 @onnx_import("Split", since=2)
 def _split(node: OnnxNode) -> Sequence[Value]:
     x, kind = node.operand(0), node.tensor(0)
     axis = node.axis(node.attribute("axis", 0), kind.rank)
+    if node.input(1) is not None and node.shape_value(1) is None:
+        return _at_data(node, axis)
     parts, start = [], ZERO
     for size in _split_sizes(node, kind.dims[axis]):
         parts.append(sliced(node, x, axis, start, size))
@@ -29,8 +36,6 @@ def _split(node: OnnxNode) -> Sequence[Value]:
 def _split_sizes(node: OnnxNode, dim: Dim) -> Sequence[Dim]:
     given = constants(node.attribute("split", ())) or node.shape_value(1)
     count = node.attribute("num_outputs", node.output_count)
-    if given is None and node.input(1) is not None:
-        raise node.unsupported("the sizes are data, expected integers that are known while compiling")
     if given is None:
         size = ceildiv(dim, count)
         return [*[size] * (count - 1), dim - size * (count - 1)]
@@ -40,3 +45,18 @@ def _split_sizes(node: OnnxNode, dim: Dim) -> Sequence[Dim]:
     if len(given) != node.output_count:
         raise node.fail(f"{len(given)} sizes for {node.output_count} outputs")
     return given
+
+
+def _at_data(node: OnnxNode, axis: int) -> Sequence[Value]:
+    """Sizes that do not add up to the dim are an error when the model runs."""
+    x, count = Term(node, node.operand(0)), Dim.constant(node.output_count)
+    sizes = Term(node, node.operand(1)).cast(I64).reshape(count)
+    starts = sizes.of(Cumulate(sizes.value, "sum", 0, exclusive=True))
+    fits = sizes.reduce("sum", (0,)).compare("eq", formulas(node, [x.dims[axis]]))
+    sizes = fits.where(sizes, sizes * 0 - 1)
+    parts = []
+    for number in range(node.output_count):
+        size, start = (v.of(Slice(v.value, (Dim.constant(number),), (ONE,), (1,))) for v in (sizes, starts))
+        places = first_numbers(node, size, f"{node.name}_{number}") + start
+        parts.append(node.add(Gather(x.value, places.value, axis)))
+    return parts
