@@ -175,6 +175,13 @@ class _Encoder:
         return model.Read(read.symbol, number, Dim.constant(read.element), kind.dtype, read.lower, high, message)
 
 
+def _sizes(parameter: Value) -> tuple[Dim, ...]:
+    """The dims of a buffer, and its strides where these are not of its dims."""
+    kind = parameter.type
+    assert isinstance(kind, BufferType)
+    return (*kind.dims, *(kind.strides or ()))
+
+
 def _bytes(value: Value) -> Dim:
     assert isinstance(value.type, BufferType)
     return value.type.bytes
@@ -194,6 +201,8 @@ def describe_kernel(kernel: KernelFunc, entry: int, scratch_bytes: Dim, text: st
         kind = parameter.type
         assert isinstance(kind, BufferType)
         buffers.append(model.KernelBuffer(kind.bytes, place >= outputs))
+    sizes = [d for p in kernel.parameters for d in _sizes(p)]
+    required = dict.fromkeys([*kernel.known.formulas(kernel.scalars), *sizes])
     sites = tuple(model.Site(check.message, check.node) for check in walk(kernel, KernelCheck))
     return model.Kernel(
         kernel.function_name,
@@ -201,6 +210,8 @@ def describe_kernel(kernel: KernelFunc, entry: int, scratch_bytes: Dim, text: st
         tuple(buffers),
         kernel.scalars,
         scratch_bytes,
+        tasks=task_count(kernel),
+        requires=tuple(d for d in required if not d.is_constant),
         sites=sites,
         work=model.Work(*kernel.work) if kernel.work else None,
         text=text,

@@ -71,13 +71,36 @@ def compile(
     with clock.stage("import"):
         module = read_model(model, shapes)
         _note_options(module, [p for p, _ in targets], shapes, pipeline)
+    return _compiled(module, targets, output, pipeline, hooks, clock)
+
+
+def compile_module(
+    module: Module,
+    *,
+    output: PathLike,
+    target: str | Sequence[str] = "host",
+    pipeline: str | None = None,
+    hooks: Hooks | None = None,
+) -> Report:
+    """As `compile`, from a module that is in memory; it is used up."""
+    return _compiled(module, _targets(target), output, pipeline, hooks, _Clock())
+
+
+def _compiled(
+    module: Module,
+    targets: Sequence[tuple[str, Target]],
+    output: PathLike,
+    pipeline: str | None,
+    hooks: Hooks | None,
+    clock: _Clock,
+) -> Report:
     pool = ConstantPool()
     variants: list[Variant] = []
     timings: list[Timing] = []
     signature: Signature | None = None
     for preset, family in targets:
         # The module goes through the passes of each target; all but the last one work on a copy.
-        own = module if (preset, family) == targets[-1] else _copy(module)
+        own = module if (preset, family) == targets[-1] else copy_of(module)
         with clock.stage("passes"):
             timings += run_passes(own, preset, family, pipeline, hooks)
         with clock.stage("code"):
@@ -154,7 +177,8 @@ def _targets(target: str | Sequence[str]) -> list[tuple[str, Target]]:
     return list(found.items())
 
 
-def _copy(module: Module) -> Module:
+def copy_of(module: Module) -> Module:
+    """A copy to run passes on; the constants are shared."""
     copy = module.clone()
     assert isinstance(copy, Module)
     copy.constants = module.constants

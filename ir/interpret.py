@@ -5,7 +5,7 @@ In: a module, a function's name, numpy arrays for its inputs.  Out: the arrays o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy as np
 from headrace.ir.errors import ExecutionError
 from headrace.ir.graph.interpret import run_graph
 from headrace.ir.graph.ops.func import GraphFunc
-from headrace.ir.kernel.interpret import run_kernel
+from headrace.ir.kernel.interpret import execute, run_kernel
 from headrace.ir.kernel.ops.func import KernelFunc
 from headrace.ir.module import Module
 from headrace.ir.program.interpret import run_program
@@ -29,8 +29,10 @@ def interpret(
     symbols: Mapping[str, int] | None = None,
     *,
     wide: bool = False,
+    execute: Callable[..., None] = execute,
 ) -> list[Array]:
-    """The results of `@name`.  Symbols that the inputs' shapes give may be left out; `wide`: floats as float64.
+    """The results of `@name`.  Symbols that the inputs' shapes give may be left out; `wide`: floats as float64;
+    `execute` runs the kernels of a program.
 
     Raises ExecutionError where the inputs do not fit, a rule of the IR is broken, or a check of the program fails.
     """
@@ -38,7 +40,7 @@ def interpret(
         case GraphFunc() as function:
             return run_graph(function, inputs, symbols, wide=wide)
         case ProgramFunc() as function:
-            return run_program(function, inputs, symbols, wide=wide)
+            return run_program(function, inputs, symbols, wide=wide, execute=execute)
         case KernelFunc() as function:
             run = run_kernel(function, inputs, symbols, wide=wide)
             for number, written in enumerate(run.written):

@@ -21,12 +21,15 @@ import numpy as np
 from headrace.ir.dims import Dim, DimLike, as_dim, dim_max
 from headrace.ir.errors import VerifyError
 
-Kind = Literal["float", "int", "uint", "bool", "string"]
+Kind = Literal["float", "int", "uint", "bool", "narrow", "string"]
 
 
 @dataclass(frozen=True, slots=True)
 class DType:
-    """An element type: its name in the IR, its width in bits, and how numpy holds it."""
+    """An element type: its name in the IR, its width in bits, and how numpy holds it.
+
+    A narrow one, a float of 8 or 4 bits or an integer of 4 or 2, is only kept and moved: arithmetic casts it first.
+    """
 
     name: str
     bits: int
@@ -35,7 +38,7 @@ class DType:
 
     @property
     def bytes(self) -> int:
-        """Bytes of one stored element (sub-byte types are not packed in memory)."""
+        """Bytes of one stored element: one for a narrow type, whose bits are the lowest ones, under zeros."""
         return max(1, self.bits // 8)
 
     @property
@@ -45,6 +48,10 @@ class DType:
     @property
     def is_integer(self) -> bool:
         return self.kind in ("int", "uint")
+
+    @property
+    def is_narrow_float(self) -> bool:
+        return self.kind == "narrow" and self.name.startswith("f")
 
     def __str__(self) -> str:
         return self.name
@@ -65,11 +72,22 @@ def _table() -> dict[str, DType]:
         ("u16", 16, "uint", np.uint16),
         ("u8", 8, "uint", np.uint8),
         ("bool", 8, "bool", np.bool_),
+        ("f8e4m3fn", 8, "narrow", ml_dtypes.float8_e4m3fn),
+        ("f8e4m3fnuz", 8, "narrow", ml_dtypes.float8_e4m3fnuz),
+        ("f8e5m2", 8, "narrow", ml_dtypes.float8_e5m2),
+        ("f8e5m2fnuz", 8, "narrow", ml_dtypes.float8_e5m2fnuz),
+        ("f8e8m0fnu", 8, "narrow", ml_dtypes.float8_e8m0fnu),
+        ("f4e2m1fn", 4, "narrow", ml_dtypes.float4_e2m1fn),
+        ("i4", 4, "narrow", ml_dtypes.int4),
+        ("u4", 4, "narrow", ml_dtypes.uint4),
+        ("i2", 2, "narrow", ml_dtypes.int2),
+        ("u2", 2, "narrow", ml_dtypes.uint2),
     ]
     return {name: DType(name, bits, kind, np.dtype(kept)) for name, bits, kind, kept in rows}
 
 
 DTYPES = _table()
+COMPUTED = {name: dtype for name, dtype in DTYPES.items() if dtype.kind != "narrow"}  # those of arithmetic
 F64, F32, F16, BF16 = (DTYPES[name] for name in ("f64", "f32", "f16", "bf16"))
 I64, I32, I16, I8 = (DTYPES[name] for name in ("i64", "i32", "i16", "i8"))
 U64, U32, U16, U8 = (DTYPES[name] for name in ("u64", "u32", "u16", "u8"))

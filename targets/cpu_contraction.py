@@ -68,7 +68,7 @@ def contraction(plan: Plan) -> list[str]:
     row, above = rows[-1], rows[-2] if len(rows) > 1 else None
     lanes = plan.lanes()
     one = Dim.constant(1)
-    shape = best_shape(row.extent, above.extent if above else one, vector.extent, lanes, plan.facts.vector_registers)
+    shape = best_shape(row.extent, above.extent if above else one, vector.extent, lanes, plan.registers())
     v, r, width = vector.name, row.name, lanes * shape.vectors
     reductions = [a.name for a in plan.op.axes if a.kind == "reduction"]
     steps = [plan.step("tile", axis=v, by=width)]
@@ -120,7 +120,7 @@ def _panels_together(plan: Plan, vector: Axis, width: int) -> int:
     steps = 1
     for axis in plan.op.axes:
         if axis.kind == "reduction":
-            steps *= axis.extent.value if axis.extent.is_constant else UNKNOWN
+            steps *= max(axis.extent.value, 1) if axis.extent.is_constant else UNKNOWN
     most = plan.facts.l2_bytes // 2 // (steps * width * 4)
     panels = ceildiv(vector.extent, width)
     if not panels.is_constant:
@@ -161,13 +161,16 @@ def best_shape(rows: Dim, above: Dim, columns: Dim, lanes: int, registers: int) 
     counts = (rows.value,) if rows.is_constant else UNKNOWN_ROWS
     layers = above.value if above.is_constant else UNKNOWN if max(counts) < BUSY else 1
     wide = columns.value if columns.is_constant else UNKNOWN
-    return _best(counts, layers, wide, lanes, 32 if registers >= 32 else 16)
+    return _best(counts, layers, wide, lanes, registers)
 
 
 @cache
 def _best(counts: tuple[int, ...], above: int, columns: int, lanes: int, registers: int) -> Shape:
     found: list[tuple[float, int, Shape]] = []
-    for number, (height, width) in enumerate(TILES[registers]):
+    tiles = TILES[32 if registers >= 32 else 16]
+    for number, (height, width) in enumerate(tiles):
+        if height * width + (width if height > 1 else 1) + 1 > registers:
+            continue
         for low, high in _splits(height):
             if (low <= max(counts) and high <= above) or (high == 1 and low == 1):
                 shape = Shape(low, high, width)
@@ -176,7 +179,7 @@ def _best(counts: tuple[int, ...], above: int, columns: int, lanes: int, registe
                 even = max(counts) % low == 0 and above % high == 0
                 found.append((time if even else time * UNEVEN.get(lanes, 1.0), number, shape))
     if not found:
-        return Shape(1, 1, TILES[registers][-1][1])
+        return Shape(1, 1, tiles[-1][1])
     return min(found, key=lambda f: f[:2])[2]
 
 

@@ -15,15 +15,18 @@ from headrace.ir.kernel.ops.convert import Index
 from headrace.ir.kernel.ops.func import KernelFunc
 from headrace.ir.kernel.ops.structured import Map, Reduce, Structured
 from headrace.ir.types import BufferType
+from headrace.passes.lowering.names import version_name
 
 
 @dataclass(slots=True)
 class Plan:
-    """One structured operation of a kernel, about to be scheduled."""
+    """One structured operation of a kernel, about to be scheduled; or its copy of a `version`, whose axes have other
+    names."""
 
     function: KernelFunc
     op: Structured
     facts: TargetFacts
+    version: int | None = None
 
     @property
     def name(self) -> str:
@@ -41,6 +44,11 @@ class Plan:
         kinds = [a.value.type for a in self.accesses()]
         widest = max((k.dtype.bytes for k in kinds if isinstance(k, BufferType)), default=4)
         return self.facts.lanes(max(widest, 4))
+
+    def registers(self) -> int:
+        """Vector registers for sums and operands.  Without fused multiply-adds a product takes one for itself, and one
+        is kept free, since the product overwrites a factor."""
+        return self.facts.vector_registers - (0 if self.facts.has_fma else 2)
 
     def accesses(self) -> tuple[Access, ...]:
         op = self.op
@@ -61,9 +69,13 @@ class Plan:
             return None  # each lane would look up an index of its own
         return axis if all(is_linear(f, axis.name) for f in formulas) else None
 
+    def called(self, axis: Axis) -> str:
+        """The name of an axis."""
+        return axis.name if self.version is None else version_name(axis.name, self.version)
+
     def names(self, *kinds: str) -> list[str]:
         """The axes of these kinds, in order."""
-        return [a.name for a in self.op.axes if a.kind in kinds]
+        return [self.called(a) for a in self.op.axes if a.kind in kinds]
 
     def reductions(self) -> list[Axis]:
         """The reduction axes, in order."""

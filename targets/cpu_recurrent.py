@@ -55,7 +55,7 @@ def product(plan: Plan) -> list[str]:
     """Panels as wide as the most rows want them; fewer rows take several at once."""
     vector = plan.vector_axis()
     assert vector is not None
-    lanes, v, registers = plan.lanes(), vector.name, plan.facts.vector_registers
+    lanes, v, registers = plan.lanes(), vector.name, plan.registers()
     widest = best_shape(ONE, ONE, vector.extent, lanes, registers).vectors
     pack = packable(plan, v)
     row, most = _rows(plan, vector)

@@ -14,7 +14,7 @@ from headrace.ir.dims import Dim
 from headrace.ir.kernel.ops.control import Parallel
 from headrace.ir.kernel.ops.convert import Index
 from headrace.ir.kernel.ops.structured import Map, Reduce
-from headrace.targets.cpu_contraction import packable
+from headrace.targets.cpu_contraction import BUSY, packable
 from headrace.targets.cpu_plan import Plan, is_linear, symbols
 
 VECTORS = 4  # with accumulators of their own: an addition waits 4 cycles for the one before it
@@ -87,40 +87,46 @@ def moves_by_rows(plan: Plan, row: str) -> bool:
 
 def row_steps(plan: Plan, row: str | None) -> list[str]:
     """For one operation of a kernel of rows; `row`: the axis of the rows of a task, if there are several."""
-    op = plan.op
-    rows = [] if row is None else [row]
-    others = [*rows, *plan.names("parallel")]
     if reduces_rows(plan):
-        axis = op.axes[-1]
-        steps, spread = reduction_lanes(plan, axis, len(rows) + 1)
-        order = [*plan.names("parallel"), *plan.names("reduction")[:-1], f"{axis.name}_o", *rows, *spread]
-        steps.append(plan.step("reorder", axes=order))
-        if rows:
-            steps.append(plan.step("bind", axes=rows, kind="unroll"))
-        return [*steps, plan.step("bind-reduction", axes=spread)]
+        return _along_row(plan, row)
     vector = plan.vector_axis()
     if vector is None:
         return []
-    others.remove(vector.name)
+    v = plan.called(vector)
+    others = [*([] if row is None else [row]), *(n for n in plan.names("parallel") if n != v)]
     lanes = plan.lanes()
-    if not isinstance(op, Map):
-        # A reduction along another dim than the fastest: lanes are results.
-        order = [*others, f"{vector.name}_o", *(a.name for a in plan.reductions()), f"{vector.name}_i"]
-        return [
-            plan.step("tile", axis=vector.name, by=lanes),
-            plan.step("reorder", axes=order),
-            plan.step("bind", axes=[f"{vector.name}_i"], kind="vector"),
-        ]
-    vectors = strip_vectors(vector, lanes)
-    steps = [plan.step("tile", axis=vector.name, by=vectors * lanes)]
-    inner = [f"{vector.name}_i"]
+    # A reduction along another dim than the fastest: lanes are results, as many as keep multiply-adds busy.
+    most = VECTORS if isinstance(plan.op, Map) else BUSY
+    vectors = strip_vectors(vector, lanes, most)
+    steps = [plan.step("tile", axis=v, by=vectors * lanes)]
+    inner = [f"{v}_i"]
     if vectors > 1:
         steps.append(plan.step("tile", axis=inner[0], by=lanes))
-        inner = [f"{vector.name}_i_o", f"{vector.name}_i_i"]
-    steps.append(plan.step("reorder", axes=[*others, f"{vector.name}_o", *inner]))
+        inner = [f"{v}_i_o", f"{v}_i_i"]
+    steps.append(plan.step("reorder", axes=[*others, f"{v}_o", *map(plan.called, plan.reductions()), *inner]))
     if vectors > 1:
         steps.append(plan.step("bind", axes=inner[:-1], kind="unroll"))
     return [*steps, plan.step("bind", axes=inner[-1:], kind="vector")]
+
+
+def _along_row(plan: Plan, row: str | None) -> list[str]:
+    """A reduction whose last axis is lanes; results that share a read, or rows, wait together."""
+    op = plan.op
+    assert isinstance(op, Reduce)
+    axis, loops = op.axes[-1], plan.names("parallel")
+    together, steps = [] if row is None else [row], list[str]()
+    shared = shared_rows(op) if row is None else None
+    if shared is not None:
+        steps.append(plan.step("tile", axis=plan.called(shared), by=ROWS))
+        loops[loops.index(plan.called(shared))] += "_o"
+        together = [f"{plan.called(shared)}_i"]
+    more, spread = reduction_lanes(plan, axis, len(together) + 1)
+    steps += more
+    order = [*loops, *plan.names("reduction")[:-1], f"{plan.called(axis)}_o", *together, *spread]
+    steps.append(plan.step("reorder", axes=order))
+    if together:
+        steps.append(plan.step("bind", axes=together, kind="unroll"))
+    return [*steps, plan.step("bind-reduction", axes=spread)]
 
 
 def shared_rows(op: Reduce) -> Axis | None:
@@ -139,18 +145,18 @@ def reduction_lanes(plan: Plan, axis: Axis, share: int = 1) -> tuple[list[str], 
 
     `share`: 2 where rows have sums of their own, too, so that half the vectors keep the machine busy.
     """
-    lanes = plan.lanes()
-    vectors = max(1, strip_vectors(axis, lanes) // share)
-    steps = [plan.step("tile", axis=axis.name, by=vectors * lanes)]
+    lanes, name = plan.lanes(), plan.called(axis)
+    vectors = max(1, strip_vectors(axis, lanes, VECTORS) // share)
+    steps = [plan.step("tile", axis=name, by=vectors * lanes)]
     if vectors == 1:
-        return steps, [f"{axis.name}_i"]
-    steps.append(plan.step("tile", axis=f"{axis.name}_i", by=lanes))
-    return steps, [f"{axis.name}_i_o", f"{axis.name}_i_i"]
+        return steps, [f"{name}_i"]
+    steps.append(plan.step("tile", axis=f"{name}_i", by=lanes))
+    return steps, [f"{name}_i_o", f"{name}_i_i"]
 
 
-def strip_vectors(axis: Axis, lanes: int) -> int:
-    """Vectors of a strip: fewer where the row is short."""
-    vectors = VECTORS
+def strip_vectors(axis: Axis, lanes: int, most: int) -> int:
+    """Vectors of a strip, a power of two: fewer where the row is short."""
+    vectors = most
     if axis.extent.is_constant:
         while vectors > 1 and vectors * lanes > axis.extent.value:
             vectors //= 2

@@ -10,8 +10,9 @@ from collections.abc import Iterable
 
 from headrace.codegen.artefact.features import FEATURES
 from headrace.codegen.artefact.layout import DTYPES, KINDS, MAX_BUFFERS, MAX_RANK, MAX_SCALARS, MAX_SCRATCH_ALIGNMENT
-from headrace.codegen.artefact.model import Artefact, Buffer, Copy, Kernel, Launch, Port, Segment, Variant
+from headrace.codegen.artefact.model import INT64_MAX, Artefact, Buffer, Copy, Kernel, Launch, Port, Segment, Variant
 from headrace.ir.errors import ArtefactError, nearest
+from headrace.ir.types import BOOL
 
 
 def check(artefact: Artefact) -> None:
@@ -42,8 +43,8 @@ def _check_port(place: str, port: Port) -> None:
     if len(port.dims) > MAX_RANK:
         raise ArtefactError(f"{place}: has {len(port.dims)} dims, at most {MAX_RANK} are possible")
     for dim in port.dims:
-        if dim.is_constant and dim.value < 0:
-            raise ArtefactError(f"{place}: a dim is {dim}")
+        if dim.is_constant and not 0 <= dim.value <= INT64_MAX:
+            raise ArtefactError(f"{place}: a dim is {dim}, expected a number from 0 that fits 64 bits")
 
 
 def _check_variant(artefact: Artefact, variant: Variant) -> None:
@@ -107,7 +108,7 @@ def _check_steps(place: str, variant: Variant, segment: Segment, buffers: list[B
     for read in segment.reads:
         where = f"{place}: read of {read.symbol!r}"
         _check_use(where, buffers, read.buffer, written=False)
-        if read.dtype.is_float:
+        if not (read.dtype.is_integer or read.dtype == BOOL):
             raise ArtefactError(f"{where}: dtype is {read.dtype}, expected an integer type or bool")
 
 

@@ -20,6 +20,7 @@ from headrace.codegen.artefact.layout import (
     MAX_SCALARS,
 )
 from headrace.codegen.artefact.model import (
+    ANY_TASKS,
     Kernel,
     KernelBuffer,
     Machine,
@@ -162,15 +163,17 @@ class RawKernel:
     code: tuple[Instruction, ...]
     scratch: int
     buffers: tuple[tuple[int, int], ...]
+    tasks: int | None
+    requires: tuple[int, ...]
 
 
-def decode_kernels(cursor: Cursor, image_bytes: int) -> tuple[RawKernel, ...]:
-    kernels = tuple(_decode_kernel(cursor, image_bytes) for _ in range(cursor.count(32)))
+def decode_kernels(cursor: Cursor, format: int, image_bytes: int) -> tuple[RawKernel, ...]:
+    kernels = tuple(_decode_kernel(cursor, format, image_bytes) for _ in range(cursor.count(32)))
     cursor.end()
     return kernels
 
 
-def _decode_kernel(cursor: Cursor, image_bytes: int) -> RawKernel:
+def _decode_kernel(cursor: Cursor, format: int, image_bytes: int) -> RawKernel:
     name = cursor.string()
     entry = cursor.below(image_bytes, "entry")
     alignment = cursor.u32()
@@ -181,7 +184,11 @@ def _decode_kernel(cursor: Cursor, image_bytes: int) -> RawKernel:
     if count > MAX_BUFFERS or alignment not in (1 << i for i in range(13)):
         raise cursor.damaged(f"kernel {name!r} has {count} buffers and scratch alignment {alignment}")
     buffers = tuple((cursor.below(2, "flag"), cursor.below(len(code), "slot")) for _ in range(count))
-    return RawKernel(name, entry, alignment, scalars, code, scratch, buffers)
+    if format < 3:
+        return RawKernel(name, entry, alignment, scalars, code, scratch, buffers, None, ())
+    tasks = cursor.below(len(code), "slot")
+    requires = tuple(cursor.below(len(code), "slot") for _ in range(cursor.count(4)))
+    return RawKernel(name, entry, alignment, scalars, code, scratch, buffers, tasks, requires)
 
 
 def name_kernels(raw: Sequence[RawKernel], debug: DebugInfo) -> tuple[Kernel, ...]:
@@ -199,6 +206,8 @@ def _name_kernel(raw: RawKernel, number: int, debug: DebugInfo) -> Kernel:
         scalars=names,
         scratch=slots[raw.scratch],
         scratch_alignment=raw.alignment,
+        tasks=ANY_TASKS if raw.tasks is None else slots[raw.tasks],
+        requires=tuple(slots[slot] for slot in raw.requires),
         sites=debug.sites[number],
         work=_work(debug.work[number], names),
         text=debug.texts[number],

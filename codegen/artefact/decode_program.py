@@ -26,7 +26,7 @@ from headrace.codegen.artefact.model import (
     Step,
 )
 from headrace.ir.dims import Dim
-from headrace.ir.types import DType
+from headrace.ir.types import BOOL, DType
 
 _BASE_OF = {number: base for base, number in BASES.items()}
 
@@ -143,7 +143,7 @@ class ProgramDecoder:
         return words
 
     def _checked_read(self, buffer: int, element: Dim, dtype: DType, low: Dim, high: Dim, message: int) -> Read:
-        if dtype.is_float:
+        if not (dtype.is_integer or dtype == BOOL):
             raise self._cursor.damaged(f"reads an element of {dtype}")
         return Read("", buffer, element, dtype, low, high, self._messages[message])
 

@@ -59,12 +59,15 @@ def _encode_kernel(words: Words, place: str, kernel: Kernel) -> None:
         emitter.bind(name, emitter.emit(Op.ARG, number))
     scratch = emitter.slot(kernel.scratch)
     needs = [emitter.slot(buffer.bytes) for buffer in kernel.buffers]
+    tasks = emitter.slot(kernel.tasks)
+    required = [emitter.slot(formula) for formula in kernel.requires]
     words.string(kernel.name)
     words.u32(kernel.entry, kernel.scratch_alignment, len(kernel.scalars))
     _encode_code(words, emitter.take())
     words.u32(scratch, len(kernel.buffers))
     for buffer, need in zip(kernel.buffers, needs, strict=True):
         words.u32(int(buffer.written), need)
+    words.u32(tasks, len(required), *required)
 
 
 def _encode_code(words: Words, code: Sequence[Instruction]) -> None:

@@ -31,6 +31,7 @@ BaseKind = Literal["input", "output", "constant", "arena"]
 Bytes = bytes | bytearray | memoryview
 
 INT64_MAX = 2**63 - 1
+ANY_TASKS = Dim.constant(INT64_MAX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,8 @@ class Kernel:
     scalars: tuple[str, ...] = ()
     scratch: Dim = field(default_factory=lambda: Dim.constant(0))  # bytes for each thread, over the scalars
     scratch_alignment: int = 64  # a power of two, at most 4096
+    tasks: Dim = ANY_TASKS  # of a launch at most, over the scalars
+    requires: tuple[Dim, ...] = ()  # formulas over the scalars that the kernel relies on to be at least 0
     sites: tuple[Site, ...] = ()
     work: Work | None = None  # for profiles
     text: str = ""  # the kernel as .hir, for `inspect`

@@ -190,7 +190,7 @@ class _Reader:
     def _variant(self, number: int, signature: Signature, constants: int) -> Variant:
         head = decode_variant(self._cursor(Section.VARIANT, number))
         image = bytes(self._bytes(self._section(Section.CODE, number)))
-        raw = decode_kernels(self._cursor(Section.KERNELS, number), len(image))
+        raw = decode_kernels(self._cursor(Section.KERNELS, number), self._format, len(image))
         cursor = self._cursor(Section.PROGRAM, number)
         program = ProgramDecoder(cursor, signature, raw, constants)
         scalar_counts = [kernel.scalars for kernel in raw]

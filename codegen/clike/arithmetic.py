@@ -126,6 +126,8 @@ def _divide(quotient: bool, dtype: DType, helpers: Helpers) -> str:
 
 
 def _cast(operand: str, source: DType, target: DType, helpers: Helpers) -> str:
+    if "narrow" in (source.kind, target.kind):
+        raise CodegenError(f"cast of {source} to {target}: kernel.expand-math writes it out")
     if target.kind == "bool":
         return f"{operand} != 0"
     if not (source.is_float and target.is_integer):

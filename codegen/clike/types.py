@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import re
 
+import numpy as np
+
 from headrace.ir.errors import CodegenError
 from headrace.ir.types import DType
 
@@ -32,7 +34,9 @@ _TAKEN = frozenset(_WORDS.split())
 
 
 def c_type(dtype: DType) -> str:
-    """Raises CodegenError for an element type that C11 does not have."""
+    """Raises CodegenError for an element type that C11 does not have; narrow ones are their bits."""
+    if dtype.kind == "narrow":
+        return "uint8_t"
     if dtype.name not in _NAMES:
         raise CodegenError(f"element type {dtype} has no C11 type; expected one of {', '.join(_NAMES)}")
     return _NAMES[dtype.name]
@@ -47,6 +51,8 @@ def literal(value: float | int | bool, dtype: DType) -> str:
     """A constant expression of exactly that value."""
     if dtype.kind == "bool":
         return "true" if value else "false"
+    if dtype.kind == "narrow":
+        return str(int(np.asarray(value).astype(dtype.numpy).view(np.uint8)))
     if dtype.is_integer:
         return _integer(int(value), dtype)
     rounded = float(dtype.numpy.type(value))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from headrace.codegen.llvm.code import Code
 from headrace.codegen.llvm.half import f64_to_f32_odd, from_f32, is_half, to_f32
 from headrace.codegen.llvm.types import literal, suffix, type_name
+from headrace.ir.errors import CodegenError
 from headrace.ir.types import F32, DType, Element, lanes_of, with_lanes
 
 
@@ -17,6 +18,8 @@ def cast(code: Code, kind: Element, dtype: DType, x: str) -> str:
     if kind.dtype == dtype:
         return x
     lanes = lanes_of(kind)
+    if "narrow" in (kind.dtype.kind, dtype.kind):
+        raise CodegenError(f"cast of {kind.dtype} to {dtype}: kernel.expand-math writes it out")
     if is_half(kind.dtype):
         return cast(code, with_lanes(F32, lanes), dtype, to_f32(code, kind.dtype, lanes, x))
     if is_half(dtype):

@@ -1,6 +1,7 @@
 """How types and numbers are spelled in LLVM IR.
 
     f32 -> float    vector<16xf32> -> <16 x float>    f16, bf16 -> i16 (their bits)    bool -> i1, i8 in memory
+    f8e4m3fn, i4 and other narrow types -> i8
 
 The 16-bit floats travel as integers: few CPUs compute on them, and where LLVM has no instruction for a
 conversion it would call a library.  `half` says how they become f32 and back.
@@ -19,7 +20,7 @@ _SCALARS = {"f64": "double", "f32": "float", "f16": "i16", "bf16": "i16", "bool"
 
 def scalar_name(dtype: DType) -> str:
     """Of one element in a register."""
-    return _SCALARS.get(dtype.name, f"i{dtype.bits}")
+    return _SCALARS.get(dtype.name, f"i{8 * dtype.bytes}")
 
 
 def memory_name(dtype: DType) -> str:
@@ -61,6 +62,8 @@ def _scalar_literal(value: float | int | bool, dtype: DType) -> str:
         return "true" if value else "false"
     if dtype.name in ("f16", "bf16"):
         return str(int(np.asarray(value, dtype.numpy).view(np.uint16)))
+    if dtype.kind == "narrow":
+        return str(int(np.asarray(value).astype(dtype.numpy).view(np.uint8)))
     if dtype.is_float:
         # LLVM reads a float's hexadecimal digits as those of the double of the same value.
         with np.errstate(over="ignore"):

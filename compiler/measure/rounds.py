@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from headrace.compiler.measure.engines import Engine
 
 ROUND = 0.1  # seconds
-REST = 0.01  # seconds after a round: threads that still spin for the last engine's next run fall asleep
+REST = 0.1  # seconds after a round: onnxruntime's threads spin for some 50 ms more, on cores that the next engine needs
 
 
 @dataclass(frozen=True, slots=True)

@@ -173,6 +173,18 @@ class Facts:
         found += [f"{name} == {dim}" for name, dim in sorted(self._equal.items())]
         return tuple(found)
 
+    def formulas(self, symbols: Iterable[str]) -> tuple[Dim, ...]:
+        """Formulas that are all at least 0 exactly where the facts hold, for these symbols too; axes are left out."""
+        found: list[Dim] = []
+        for name in sorted({*self._intervals, *symbols}):
+            low, high = self._intervals.get(name, (0, None))
+            found += [] if low is None else [Dim.symbol(name) - low]
+            found += [] if high is None else [Dim.constant(high) - Dim.symbol(name)]
+        found += [-(Dim.symbol(name) % number) for name, number in sorted(self._divisors.items())]
+        for name, dim in sorted(self._equal.items()):
+            found += [Dim.symbol(name) - dim, dim - Dim.symbol(name)]
+        return tuple(found)
+
     @staticmethod
     def parse(lines: Sequence[str]) -> Facts:
         """The facts that `lines` gave.  Raises DimError for a line of another form."""

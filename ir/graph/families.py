@@ -26,7 +26,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import numpy as np
 
 from headrace.ir.core import Operation, Value
-from headrace.ir.dims import Dim, dim_max, dim_min
+from headrace.ir.dims import Dim, Facts, dim_max, dim_min
 from headrace.ir.errors import DataError, VerifyError
 from headrace.ir.kernel.build import ScalarBuilder
 from headrace.ir.kernel.ops.lookup import OUT_OF_RANGE, filled_in
@@ -196,7 +196,8 @@ def broadcast_dims(shapes: Sequence[tuple[Dim, ...]]) -> tuple[Dim, ...]:
 
 
 def _wider(dims: list[Dim]) -> Dim:
-    return dim_max(*dims) if dims else Dim.constant(1)
+    """Without dims that are never above another: a mask cut to fit, min(1024, past + n) - min(1024, past) against n."""
+    return Facts().simplify(dim_max(*dims)) if dims else Dim.constant(1)
 
 
 def broadcast_checks(shapes: Sequence[tuple[Dim, ...]], result: tuple[Dim, ...]) -> Sequence[DimCheck]:
@@ -227,6 +228,9 @@ class Elementwise(Pull):
     """A scalar function of the operands' elements, operands broadcast against each other."""
 
     dtypes: ClassVar[tuple[str, ...]] = ("float", "int", "uint")  # kinds of element it takes
+    # Whether `scalar` takes several steps, of which those on 16-bit floats are done in f32: an exponential that
+    # overflows between may be no more than a small number in the end.
+    several_steps: ClassVar[bool] = False
 
     def infer(self) -> Sequence[Type]:
         kinds = [tensor(o) for o in self.operands]
@@ -255,6 +259,9 @@ class Elementwise(Pull):
     def pull(self, b: PullBuilder, index: Index) -> Value:
         result = tensor(self.result).dims
         reads = [b.read(o, broadcast_index(index, tensor(o).dims, result)) for o in self.operands]
+        dtype = tensor(self.result).dtype
+        if self.several_steps and accumulator(dtype) != dtype:
+            return b.cast(self.scalar(b, *(b.cast(r, F32) for r in reads)), dtype)
         return self.scalar(b, *reads)
 
 

@@ -69,6 +69,10 @@ class OnnxNode(Protocol):
         """Whether an output has a name, and so may be used."""
         ...
 
+    def declared_rank(self, output: int) -> int | None:
+        """How many dims the model says that an output has: a hint, which the run is to check; None for no word."""
+        ...
+
     def input(self, number: int) -> Value | None:
         """An input, or None where it is left out."""
         ...

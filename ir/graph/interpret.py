@@ -7,7 +7,7 @@ element type that its type says, so that an error of inference is seen here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,18 +25,28 @@ from headrace.ir.module import Module, module_of
 from headrace.ir.types import DType
 
 Array = np.ndarray[Any, Any]
+Disturb = Callable[[Operation | None, Array], Array]
 
 
 def run_graph(
-    function: GraphFunc, inputs: Sequence[Array], symbols: Mapping[str, int] | None = None, *, wide: bool = False
+    function: GraphFunc,
+    inputs: Sequence[Array],
+    symbols: Mapping[str, int] | None = None,
+    *,
+    wide: bool = False,
+    disturb: Disturb | None = None,
 ) -> list[Array]:
-    """The results.  `wide`: all floats as float64.  Raises ExecutionError."""
+    """The results.  Raises ExecutionError.
+
+    `wide`: all floats as float64.  `disturb`: called on every array that an operation makes, and what it returns
+    takes the array's place: with a little noise, runs show how far rounding carries.
+    """
     name = f"@{function.function_name}"
     if len(inputs) != len(function.parameters):
         raise ExecutionError(f"{name}: {len(inputs)} inputs, expected {len(function.parameters)}")
     shaped = [(f"input {p.index}", p.type, a.shape) for p, a in zip(function.parameters, inputs, strict=True)]
     known = bind(name, shaped, function.known, symbols or {})
-    run = _Run(name, module_of(function), known, wide)
+    run = _Run(name, module_of(function), known, wide, disturb)
     values: dict[Value, Array] = {}
     for parameter, array in zip(function.parameters, inputs, strict=True):
         if array.dtype != tensor(parameter).dtype.numpy and not (wide and tensor(parameter).dtype.is_float):
@@ -51,11 +61,14 @@ def run_graph(
 class _Run:
     """One call: what is known while it lasts."""
 
-    def __init__(self, name: str, module: Module, symbols: dict[str, int], wide: bool) -> None:
+    def __init__(
+        self, name: str, module: Module, symbols: dict[str, int], wide: bool, disturb: Disturb | None
+    ) -> None:
         self.name = name
         self.module = module
         self.symbols = symbols
         self.wide = wide
+        self.disturb = disturb
 
     def held(self, array: Array, dtype: DType) -> Array:
         """An array as the run holds it: dense, since the order in which numpy and BLAS sum depends on strides."""
@@ -67,7 +80,7 @@ class _Run:
             results = self.operation(operation, [values[o] for o in operation.operands])
             for result, array in zip(operation.results, results, strict=True):
                 self.check(operation, result, array)
-                values[result] = array
+                values[result] = array if self.disturb is None else self.disturb(operation, array)
         return [values[o] for o in block.terminator.operands]
 
     def operation(self, operation: Operation, operands: Sequence[Array]) -> Sequence[Array]:
@@ -88,7 +101,7 @@ class _Run:
         self.symbols[operation.symbol] = int(holds)
         function = self.module.function((operation.then if holds else operation.otherwise).name)
         assert isinstance(function, GraphFunc), "the verifier has seen it"
-        inner = _Run(f"@{function.function_name}", self.module, self.symbols, self.wide)
+        inner = _Run(f"@{function.function_name}", self.module, self.symbols, self.wide, self.disturb)
         values: dict[Value, Array] = {}
         values.update(zip(function.parameters, operands[1:], strict=True))
         results = inner.block(function.block, values)

@@ -85,6 +85,8 @@ class Places:
         while (view := self._viewed(value)) is not None:
             if isinstance(view, Slice) or strides is None or value in self._parts:
                 return False
+            if isinstance(view, DataDims) and not self.is_known(value):
+                return False  # what it is a view of is made before these dims are read
             strides = reshaped_strides(tensor(value).dims, strides, tensor(view.operands[0]).dims)
             value = view.operands[0]
         if strides is None or value in self._parts or not self._is_made(value, strides):

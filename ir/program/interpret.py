@@ -9,7 +9,7 @@ all floats are float64 and no plan would fit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -88,12 +88,17 @@ class Window:
 
 
 def run_program(
-    function: ProgramFunc, inputs: Sequence[Array], symbols: Mapping[str, int] | None = None, *, wide: bool = False
+    function: ProgramFunc,
+    inputs: Sequence[Array],
+    symbols: Mapping[str, int] | None = None,
+    *,
+    wide: bool = False,
+    execute: Callable[..., None] = execute,
 ) -> list[Array]:
-    """The outputs.  Raises ExecutionError and KernelFault."""
+    """The outputs; kernels run by `execute`.  Raises ExecutionError and KernelFault."""
     if len(inputs) != len(function.inputs):
         raise ExecutionError(f"@{function.function_name}: {len(inputs)} inputs, expected {len(function.inputs)}")
-    return _Run(function, inputs, symbols or {}, wide).run()
+    return _Run(function, inputs, symbols or {}, wide, execute).run()
 
 
 def _buffer(value: Value) -> BufferType:
@@ -104,8 +109,16 @@ def _buffer(value: Value) -> BufferType:
 class _Run:
     """One call."""
 
-    def __init__(self, function: ProgramFunc, inputs: Sequence[Array], symbols: Mapping[str, int], wide: bool) -> None:
+    def __init__(
+        self,
+        function: ProgramFunc,
+        inputs: Sequence[Array],
+        symbols: Mapping[str, int],
+        wide: bool,
+        execute: Callable[..., None],
+    ) -> None:
         self.function = function
+        self.execute = execute
         self.module: Module = module_of(function)
         self.wide = wide
         self.arena = Memory(0)
@@ -233,7 +246,7 @@ class _Run:
         windows = [self.window(b) for b in operation.buffers]
         states = [w.states() for w in windows]
         try:
-            execute(kernel, [w.elements for w in windows], states, scalars, wide=self.wide)
+            self.execute(kernel, [w.elements for w in windows], states, scalars, wide=self.wide)
         except DataError as error:
             node = operation.location.nodes[error.node : error.node + 1]
             raise DataError(f"node {node[0]!r}: {error}" if node else str(error)) from None

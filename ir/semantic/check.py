@@ -35,6 +35,7 @@ from headrace.ir.semantic.cases import (
     kernel_cost,
 )
 from headrace.ir.semantic.compare import Outcome, difference, emptiness
+from headrace.ir.semantic.launches import Launches
 from headrace.ir.semantic.sampling import sampled
 from headrace.ir.text import print_op
 
@@ -74,6 +75,7 @@ class SemanticCheck:
         self.unchecked: list[Unchecked] = []
         self._old: _Side | None = None
         self._known: dict[tuple[object, ...], Outcome] = {}
+        self._launches = Launches()
 
     def before(self, module: Module, pass_: Pass) -> None:
         """Keeps the module as it is."""
@@ -102,6 +104,7 @@ class SemanticCheck:
         if whole:
             for entry in _entries(old, new):
                 compare.entry(entry)
+            self._launches.forget()
         self._forget(new)
 
     def summary(self) -> str:
@@ -218,7 +221,9 @@ class _Comparison:
                 break
 
             def run(side: _Side, draw: Draw, wide: bool, case: Case = case) -> Outcome:
-                return Outcome.whole(interpret(side.module, name, inputs_for(function, case, draw), wide=wide))
+                execute = self.check._launches.executor(side.texts)
+                inputs = inputs_for(function, case, draw)
+                return Outcome.whole(interpret(side.module, name, inputs, wide=wide, execute=execute))
 
             reasons.append(self._compare(name, case, run, _all, ordered=work <= ORDERED_WORK))
         self._count(name, reasons)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 from lark import Token
 
@@ -43,7 +44,7 @@ def _word(element: Any, dtype: DType) -> str:
     if dtype.kind == "bool":
         return "true" if element else "false"
     # numpy's str is the shortest decimal that gives the same number of this type; ml_dtypes' is not.
-    return str(float(element)) if dtype.name == "bf16" else str(element)
+    return str(float(element)) if dtype.name == "bf16" or dtype.is_narrow_float else str(element)
 
 
 def _number(word: str, dtype: DType) -> Any:
@@ -52,13 +53,13 @@ def _number(word: str, dtype: DType) -> Any:
             raise IRError(f"element {word} of a bool constant, expected true or false")
         return word == "true"
     try:
-        return float(word) if dtype.is_float else _integer(word, dtype)
+        return float(word) if dtype.is_float or dtype.is_narrow_float else _integer(word, dtype)
     except ValueError:
         raise IRError(f"element {word} does not fit {dtype}") from None
 
 
 def _integer(word: str, dtype: DType) -> int:
-    value, limits = int(word), np.iinfo(dtype.numpy)
+    value, limits = int(word), ml_dtypes.iinfo(dtype.numpy)  # type: ignore[no-untyped-call]
     if not limits.min <= value <= limits.max:
         raise ValueError(word)
     return value

@@ -222,12 +222,14 @@ class _Grouping:
         assert isinstance(operation, Pull)
         if isinstance(operation, Pad) and operation.is_frame and sites[0].in_step:
             return False
-        if _is_epilogue(operation) and (cluster.root is not None or sites[0] != _Site(False, cluster.index, None)):
+        if _is_epilogue(operation) and (
+            cluster.root is not None or sites[0].in_step or not self._is_point(operation, cluster, sites[0].index)
+        ):
             return False
         once = self.facts.less_equal(cluster.evaluations(sites[0]), tensor(operation.result).elements)
         return once is True or (not sites[0].in_step and _is_cheap(operation))
 
-    def _is_point(self, operation: Reducing, cluster: _Cluster, index: Index) -> bool:
+    def _is_point(self, operation: GraphOp, cluster: _Cluster, index: Index) -> bool:
         """Whether each of the cluster's points reads one element: at its own index, or with the first dims in another
         order, so that what is contiguous stays so."""
         own, made = cluster.index, tensor(cluster.made).dims

@@ -14,10 +14,17 @@ After `kernel.block-rows{func=f axis=i by=4}`:
       kernel.map (i_i1: parallel 4, j: parallel 64) reads(%x[i_o*4 + i_i1, j], %s[i_i1, 0]) ...
     }
 
+With `few=3` a task that has no more rows than that left does them one after the other, as before:
+    kernel.parallel (i_o: task (m + 3) floordiv 4) {
+      kernel.if {where = [m - i_o*4 - 4]} { ... as above ... }
+      else { kernel.parallel (i_x1: parallel m - i_o*4) { ... as before, of the row i_o*4 + i_x1 ... } }
+    }
+
 The rows' dim is the first of each scratch buffer, or with `innermost` the last, so that rows can be lanes: then what
 goes to scratch is computed for all rows, those that do not exist reading 0, so that no lane needs a mask.  Each
 operation goes through all rows before the next one starts.  Leaves: in the operation number n the axis `AXIS_in`, as
-its first one.  Refuses: a kernel whose body is not one `kernel.parallel` of structured operations and allocations.
+its first one; axes named NAME_x1 in those that do one row.  Refuses: a kernel whose body is not one `kernel.parallel`
+of structured operations and allocations.
 """
 
 from __future__ import annotations
@@ -25,10 +32,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from headrace.ir.access import Access, AccessMap, Axis
-from headrace.ir.core import Value
+from headrace.ir.core import Operation, Region, Value
 from headrace.ir.dims import Dim, ceildiv
 from headrace.ir.errors import PassError
-from headrace.ir.kernel.ops.control import Parallel
+from headrace.ir.kernel.ops.control import If, Parallel
 from headrace.ir.kernel.ops.memory import Alloc
 from headrace.ir.kernel.ops.structured import Map, Reduce
 from headrace.ir.module import Module
@@ -36,17 +43,19 @@ from headrace.ir.pass_base import Pass, PassContext
 from headrace.ir.rewrite import Rewriter
 from headrace.ir.types import element_dtype
 from headrace.passes.lowering.axes import kernel_named, rewrite_formulas
-from headrace.passes.lowering.names import Names
+from headrace.passes.lowering.names import Names, version_name
 
 
 @dataclass(frozen=True)
 class BlockRows(Pass):
-    """`func`: the kernel; `axis`: one of its row axes; `by`: rows of a task; `innermost`: rows are to be lanes."""
+    """`func`: the kernel; `axis`: one of its row axes; `by`: rows of a task; `innermost`: rows are to be lanes; `few`:
+    rows that are done one by one."""
 
     func: str
     axis: str
     by: int
     innermost: bool = False
+    few: int = 0
 
     summary = "let each task of a kernel of rows do several of them"
     effect = "exact"
@@ -65,9 +74,12 @@ class BlockRows(Pass):
         outer = Axis(names.fresh(f"{axis.name}_o"), axis.kind, ceildiv(axis.extent, self.by))
         rewriter.set_attribute(rows, "axes", tuple(outer if a is axis else a for a in rows.axes))
         divides = function.known.divides(self.by, axis.extent) is True
+        operations = list(rows.body.block.operations)
+        if self.few and not divides:
+            operations = self._fork(rows, axis, outer, rewriter)
         scratch: set[Value] = set()
         number = 0
-        for operation in list(rows.body.block.operations):
+        for operation in operations:
             if isinstance(operation, Alloc):
                 scratch.add(self._widen(operation, rewriter))
                 continue
@@ -83,6 +95,28 @@ class BlockRows(Pass):
                 where: tuple[Dim, ...] = operation.attributes["where"]
                 rewriter.set_attribute(operation, "where", (*where, axis.extent - 1 - row))
             self._index(operation, scratch, Dim.symbol(inner.name), rewriter)
+
+    def _fork(self, rows: Parallel, axis: Axis, outer: Axis, rewriter: Rewriter) -> list[Operation]:
+        """Puts the operations into a branch for many rows, copies for one row into the other; returns the former."""
+        done = Dim.symbol(outer.name) * self.by
+        one = Axis(version_name(axis.name, 1), "parallel", axis.extent - done)
+        many, few, single = Region(), Region(), Region()
+        operations = list(rows.body.block.operations)
+        rewriter.before(operations[0]).add(If(None, (one.extent - self.few - 1,), many, few))
+        rewriter.end_of(few.block, rows.location).add(Parallel((one,), single))
+        for region in (many, single):
+            inside, copies = rewriter.end_of(region.block, rows.location), dict[Value, Value]()
+            for operation in operations:
+                inside.add(operation.clone(copies))
+        for operation in reversed(operations):
+            rewriter.erase(operation)
+        for copy in single.block.operations:
+            if isinstance(copy, Map | Reduce):
+                own = {a.name: Dim.symbol(version_name(a.name, 1)) for a in copy.axes}
+                axes = tuple(Axis(str(own[a.name]), a.kind, a.extent.substitute(own)) for a in copy.axes)
+                rewrite_formulas(copy, rewriter, {**own, axis.name: done + Dim.symbol(one.name)})
+                rewriter.set_attribute(copy, "axes", axes)
+        return list(many.block.operations)
 
     def _widen(self, alloc: Alloc, rewriter: Rewriter) -> Value:
         """Scratch for all rows of a task."""

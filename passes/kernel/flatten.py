@@ -37,7 +37,7 @@ from headrace.ir.kernel.ops.func import KernelFunc
 from headrace.ir.kernel.ops.structured import Map, Reduce, Structured
 from headrace.ir.module import Module
 from headrace.ir.pass_base import Pass, PassContext
-from headrace.ir.program.ops.program import Constant, Launch, View
+from headrace.ir.program.ops.program import Constant, Launch, Read, View
 from headrace.ir.rewrite import Builder, Rewriter
 from headrace.ir.symbols import axes_of, formulas
 from headrace.ir.types import BufferType
@@ -188,16 +188,19 @@ def _view(launch: Launch, number: int, place: int, rewriter: Rewriter) -> None:
     kind = _joined(buffer.type, place)
     known = next((u for u in buffer.users if isinstance(u, View) and u.type == kind and _is_before(u, launch)), None)
     if known is None:
-        known = _behind(buffer, launch, rewriter).add(View(buffer, kind, Dim.constant(0)), buffer.hint)
+        known = _behind(buffer, kind, launch, rewriter).add(View(buffer, kind, Dim.constant(0)), buffer.hint)
     rewriter.set_operand(launch, number, known.result)
 
 
-def _behind(buffer: Value, launch: Launch, rewriter: Rewriter) -> Builder:
-    """A builder where the buffer has just come to be."""
+def _behind(buffer: Value, kind: BufferType, launch: Launch, rewriter: Rewriter) -> Builder:
+    """A builder where the buffer has just come to be; the caller's, once its dims are known."""
     if isinstance(buffer, OpResult):
         return rewriter.after(buffer.operation)
     assert launch.parent is not None
-    return rewriter.before(launch.parent.operations[0])
+    operations = launch.parent.operations
+    symbols = {s for d in kind.dims for s in d.symbols}
+    reads = [o for o in operations if isinstance(o, Read) and o.symbol in symbols]
+    return rewriter.after(reads[-1]) if reads else rewriter.before(operations[0])
 
 
 def _is_before(view: Operation, launch: Launch) -> bool:

@@ -15,8 +15,8 @@ After `kernel.peel{func=f axis=i_i sizes=[4 2 1]}`:
 
 So no row is computed twice and none needs a test.  `sizes` are the powers of two below the tile, largest first, or
 the one remainder that there is, where the extent is a constant.  Needs: the outer axes bound to tasks, or in a kernel
-of rows loops, and at most one condition on `axis`.  Does nothing where there is none.  Refuses: sizes that leave a
-remainder out.
+of rows loops.  Does nothing where no condition is on `axis`.  Of several conditions the one is meant that leaves a
+constant remainder, the one size; the others stay.  Refuses: sizes that leave a remainder out.
 """
 
 from __future__ import annotations
@@ -60,9 +60,12 @@ class Peel(Pass):
         conditions = [c for c in where if self.axis in c.symbols]
         if not conditions:
             return
-        if len(conditions) > 1 or not axis.extent.is_constant:
+        if len(conditions) > 1:
+            conditions = [c for c in conditions if axis.extent.is_constant and self._fits(op, axis, c)]
+        if len(conditions) != 1 or not axis.extent.is_constant:
             raise PassError(f"kernel.peel: axis {self.axis} has {len(conditions)} conditions, expected one")
-        rows = last_legal(conditions[0], self.axis) + 1
+        (condition,) = conditions
+        rows = last_legal(condition, self.axis) + 1
         outer = _outer_axes(op, rows)
         inner = {a.name for a in op.axes if a not in outer}
         if set(rows.symbols) & inner:
@@ -86,7 +89,7 @@ class Peel(Pass):
         builder.add(If(None, (rows - tile,), whole, rest))
         start = Dim.constant(0)
         same = {a.name: a.name for a in op.axes if a.name in inner}
-        rewriter.end_of(whole.block, op.location).add(self._part(op, tile, start, same, rewriter))
+        rewriter.end_of(whole.block, op.location).add(self._part(op, tile, start, same, condition, rewriter))
         for size in self.sizes:
             inside = rest.block
             if len(self.sizes) > 1:
@@ -95,8 +98,13 @@ class Peel(Pass):
                 inside = then.block
                 start = facts.simplify(rows // (2 * size) * (2 * size)) if 2 * size < tile else Dim.constant(0)
             fresh = {a.name: names.fresh(a.name) for a in op.axes if a.name in inner}
-            rewriter.end_of(inside, op.location).add(self._part(op, size, start, fresh, rewriter))
+            rewriter.end_of(inside, op.location).add(self._part(op, size, start, fresh, condition, rewriter))
         rewriter.erase(op)
+
+    def _fits(self, op: Structured, axis: Axis, condition: Dim) -> bool:
+        """Whether a condition says how many rows are left, and they have the one size."""
+        remainder = constant_remainder(op, last_legal(condition, self.axis) + 1, axis.extent.value)
+        return self.sizes == (remainder,)
 
     def _check_sizes(self, op: Structured, rows: Dim, tile: int) -> None:
         powers = tuple(1 << n for n in reversed(range((tile - 1).bit_length())))
@@ -105,8 +113,11 @@ class Peel(Pass):
             wanted = " ".join(map(str, powers)) + ("" if remainder is None else f" or {remainder}")
             raise PassError(f"kernel.peel: sizes are {' '.join(map(str, self.sizes))}, expected {wanted}")
 
-    def _part(self, op: Structured, size: int, base: Dim, names: Mapping[str, str], rewriter: Rewriter) -> Structured:
-        """A detached copy over `size` rows from row `base`, with the axes in `names` only, renamed so."""
+    def _part(
+        self, op: Structured, size: int, base: Dim, names: Mapping[str, str], condition: Dim, rewriter: Rewriter
+    ) -> Structured:
+        """A detached copy over `size` rows from row `base`, with the axes in `names` only, renamed so; the condition
+        holds for them."""
         part = op.clone()
         assert isinstance(part, Structured)
         values = {old: Dim.symbol(new) for old, new in names.items()}
@@ -116,7 +127,7 @@ class Peel(Pass):
             if a.name in names
         ]
         where: tuple[Dim, ...] = part.attributes["where"]
-        part.attributes["where"] = tuple(c for c in where if self.axis not in c.symbols)
+        part.attributes["where"] = tuple(c for c in where if c != condition)
         rewrite_formulas(part, rewriter, {**values, self.axis: values[self.axis] + base})
         part.attributes["axes"] = tuple(axes)
         return part

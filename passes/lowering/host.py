@@ -6,10 +6,10 @@ one for each distinct cluster.
 Functions that it calls are written out in their place: those of a `graph.if` one behind the other, their launches under
 the condition that decides.
 
-Clusters become launches, two where the result has padding around: its border is filled by a kernel of its own.
-Views (`Movement.is_view`) become `program.view`.  A result that the caller asked for is computed in the caller's
-buffer where its producer allows it, and copied there otherwise.  What depends on constants only becomes a graph.func
-without parameters behind a `program.constant`: the artefact's writer evaluates it.
+Clusters become launches, two where the result has padding around: its border is filled by a kernel of its own; none
+where the result has no elements.  Views (`Movement.is_view`) become `program.view`.  A result that the caller asked
+for is computed in the caller's buffer where its producer allows it, and copied there otherwise.  What depends on
+constants only becomes a graph.func without parameters behind a `program.constant`: the artefact's writer evaluates it.
 """
 
 from __future__ import annotations
@@ -201,6 +201,8 @@ class _Body:
         outside: dict[Value, Value] = dict(zip(cluster.body.block.arguments, cluster.inputs, strict=True))
         for inner in cluster.walk():
             self._check_dims(inner, outside)
+        if all(any(d == 0 for d in tensor(r).dims) for r in cluster.results):
+            return  # nothing is to be computed
         name = self.names.fresh(_kernel_name(cluster))
         lowered = lower_cluster(cluster, name, self.facts, self._global)
         operands = [self._buffer(cluster.inputs[i]) for i in lowered.inputs]

@@ -86,8 +86,9 @@ def _order_of_last(members: Sequence[Cluster], count: int) -> tuple[int, ...]:
     """Which dim of the last member's result each row dim of the others' is."""
     made = {m.result for m in members}
     *_, last = members
+    reads = cluster_reads(last)  # of some values it takes the dims alone
     for argument, value in zip(last.body.block.arguments, last.inputs, strict=True):
-        if value in made:
+        if value in made and reads[argument]:
             order = row_order(last, argument, count)
             assert order is not None, "members read their own row"
             return order

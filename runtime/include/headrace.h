@@ -68,7 +68,18 @@ typedef enum hr_dtype {
     HR_U32 = 10,
     HR_U16 = 11,
     HR_U8 = 12,
-    HR_BOOL = 13
+    HR_BOOL = 13,
+    /* A byte each, as ml_dtypes has them: the bits are the lowest, the others 0. */
+    HR_F8E4M3FN = 14,
+    HR_F8E4M3FNUZ = 15,
+    HR_F8E5M2 = 16,
+    HR_F8E5M2FNUZ = 17,
+    HR_F8E8M0FNU = 18,
+    HR_F4E2M1FN = 19,
+    HR_I4 = 20,
+    HR_U4 = 21,
+    HR_I2 = 22,
+    HR_U2 = 23
 } hr_dtype;
 
 /* A value of the model.  A tensor is dense and row-major; element alignment suffices. */

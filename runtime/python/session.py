@@ -1,7 +1,8 @@
 """`Session`: a compiled model that runs.  In: arrays by name.  Out: arrays by name.
 
 Arrays are numpy's, or anything with the buffer protocol or DLPack; C-contiguous ones are passed on without a copy.
-bf16, which buffers cannot express, is the dtype of ml_dtypes, passed to C as integers of the same width.
+bf16 and what is narrower than 8 bits or a float of 8, which buffers cannot express, have the dtypes of ml_dtypes, and
+are passed to C as integers of the same width.
 """
 
 from __future__ import annotations
@@ -35,8 +36,18 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "u16": np.dtype(np.uint16),
     "u8": np.dtype(np.uint8),
     "bool": np.dtype(np.bool_),
+    "f8e4m3fn": np.dtype(ml_dtypes.float8_e4m3fn),
+    "f8e4m3fnuz": np.dtype(ml_dtypes.float8_e4m3fnuz),
+    "f8e5m2": np.dtype(ml_dtypes.float8_e5m2),
+    "f8e5m2fnuz": np.dtype(ml_dtypes.float8_e5m2fnuz),
+    "f8e8m0fnu": np.dtype(ml_dtypes.float8_e8m0fnu),
+    "f4e2m1fn": np.dtype(ml_dtypes.float4_e2m1fn),
+    "i4": np.dtype(ml_dtypes.int4),
+    "u4": np.dtype(ml_dtypes.uint4),
+    "i2": np.dtype(ml_dtypes.int2),
+    "u2": np.dtype(ml_dtypes.uint2),
 }
-_BF16 = _DTYPES["bf16"]
+_UNSIGNED = {1: np.uint8, 2: np.uint16}
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +225,7 @@ def _buffer(side: str, port: Port, value: Any) -> Any:
         raise InputError(f"{side} {port.name!r}: is {value.dtype}, expected {port.dtype}")
     if not value.flags.c_contiguous:
         value = value.copy(order="C")
-    return value.view(np.uint16) if port.dtype == _BF16 else value
+    return value.view(_UNSIGNED[port.dtype.itemsize]) if port.dtype.isbuiltin == 2 else value
 
 
 def _as_array(side: str, port: Port, value: Any) -> Array:

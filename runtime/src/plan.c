@@ -197,7 +197,12 @@ static hr_status evaluate_launch(const hr_model *model, hr_plan *plan, const uin
     if (kind)
         return formula_failed(model, &kernel->code, kind, &fault, error);
     int64_t scratch = plan->kernel_slots[kernel->scratch_slot];
-    if (scratch < 0 || step->tasks < 0)
+    int64_t most = kernel->tasks_slot == HR_NO_SLOT ? INT64_MAX : plan->kernel_slots[kernel->tasks_slot];
+    for (uint32_t i = 0; i < kernel->required_count; i++)
+        if (plan->kernel_slots[kernel->required[i]] < 0)
+            return hr_fail(error, HR_DAMAGED, "%s: kernel '%s' is not made for the sizes that it would get",
+                           model->file.name, kernel->name);
+    if (scratch < 0 || step->tasks < 0 || step->tasks > most)
         return hr_fail(error, HR_DAMAGED, "%s: kernel '%s' would have %lld tasks with %lld bytes of scratch",
                        model->file.name, kernel->name, (long long)step->tasks, (long long)scratch);
     step->scratch_bytes = (uint64_t)scratch;

@@ -8,14 +8,17 @@ static const struct {
     [HR_F64] = {"f64", 8}, [HR_F32] = {"f32", 4}, [HR_F16] = {"f16", 2}, [HR_BF16] = {"bf16", 2}, [HR_I64] = {"i64", 8},
     [HR_I32] = {"i32", 4}, [HR_I16] = {"i16", 2}, [HR_I8] = {"i8", 1},   [HR_U64] = {"u64", 8},   [HR_U32] = {"u32", 4},
     [HR_U16] = {"u16", 2}, [HR_U8] = {"u8", 1},   [HR_BOOL] = {"bool", 1},
+    [HR_F8E4M3FN] = {"f8e4m3fn", 1}, [HR_F8E4M3FNUZ] = {"f8e4m3fnuz", 1}, [HR_F8E5M2] = {"f8e5m2", 1},
+    [HR_F8E5M2FNUZ] = {"f8e5m2fnuz", 1}, [HR_F8E8M0FNU] = {"f8e8m0fnu", 1}, [HR_F4E2M1FN] = {"f4e2m1fn", 1},
+    [HR_I4] = {"i4", 1}, [HR_U4] = {"u4", 1}, [HR_I2] = {"i2", 1}, [HR_U2] = {"u2", 1},
 };
 
 size_t hr_dtype_bytes(uint32_t dtype) {
-    return dtype <= HR_BOOL ? dtypes[dtype].bytes : 0;
+    return dtype <= HR_U2 ? dtypes[dtype].bytes : 0;
 }
 
 const char *hr_dtype_name(uint32_t dtype) {
-    return dtype <= HR_BOOL ? dtypes[dtype].name : NULL;
+    return dtype <= HR_U2 ? dtypes[dtype].name : NULL;
 }
 
 #define NO_MEMORY(file, error) hr_fail(error, HR_NO_MEMORY, "%s: no memory for its tables", (file)->name)

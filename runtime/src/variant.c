@@ -37,7 +37,23 @@ hr_status hr_variant_parse_head(const hr_file *file, uint32_t index, hr_variant 
     return HR_OK;
 }
 
-/* name, entry, scratch alignment, counts, code, scratch slot, then two words for each buffer. */
+/* From format 3 on: the slot of the tasks, and those of what must be at least 0. */
+static bool parse_limits(const parser *p, hr_cursor *cursor, hr_kernel *kernel) {
+    kernel->tasks_slot = HR_NO_SLOT;
+    if (p->file->format < 3)
+        return true;
+    kernel->tasks_slot = hr_read_u32(cursor);
+    kernel->required_count = hr_read_count(cursor, 4);
+    kernel->required = hr_read_words(cursor, kernel->required_count);
+    if (cursor->bad || kernel->tasks_slot >= kernel->code.count)
+        return false;
+    for (uint32_t i = 0; i < kernel->required_count; i++)
+        if (kernel->required[i] >= kernel->code.count)
+            return false;
+    return true;
+}
+
+/* name, entry, scratch alignment, counts, code, scratch slot, two words for each buffer, limits. */
 static hr_status parse_kernel(const parser *p, hr_cursor *cursor, uint64_t image_bytes, hr_kernel *kernel) {
     kernel->name = hr_read_string(cursor);
     kernel->entry = hr_read_u32(cursor);
@@ -59,7 +75,7 @@ static hr_status parse_kernel(const parser *p, hr_cursor *cursor, uint64_t image
     for (uint32_t i = 0; i < kernel->buffer_count; i++)
         if (kernel->buffers[i].written > 1 || kernel->buffers[i].bytes_slot >= kernel->code.count)
             return damaged(p, HR_SECTION_KERNELS, cursor);
-    return HR_OK;
+    return parse_limits(p, cursor, kernel) ? HR_OK : damaged(p, HR_SECTION_KERNELS, cursor);
 }
 
 static hr_status parse_kernels(const parser *p) {

@@ -41,6 +41,9 @@ typedef struct hr_kernel {
     uint32_t scratch_slot;
     hr_code code; /* over the scalars, slots from 0 */
     const hr_kernel_buffer *buffers;
+    uint32_t tasks_slot; /* HR_NO_SLOT before format 3: any number */
+    uint32_t required_count;
+    const uint32_t *required; /* slots of what must be at least 0 */
 } hr_kernel;
 
 /* ORDER: docs/artefact.md, codegen/artefact/layout.py */

@@ -87,6 +87,26 @@ def short_attention() -> onnx.ModelProto:
     return _attention(3, ["Identity scaled masked"], {})
 
 
+def few_queries() -> onnx.ModelProto:
+    """One token after many: a query for each head."""
+    return _queries(1)
+
+
+def queries_left_over() -> onnx.ModelProto:
+    """A few more queries than fill the tasks."""
+    return _queries(35)
+
+
+def _queries(count: int) -> onnx.ModelProto:
+    nodes = [
+        node("Transpose", "k", "k_t", perm=[0, 1, 3, 2]),
+        node("MatMul", "q k_t", "scores"),
+        node("Softmax", "scores", "p", axis=-1),
+        node("MatMul", "p v", "y"),
+    ]
+    return model(nodes, {"q": ("b", 2, count, 20), "k": ("b", 2, "s", 20), "v": ("b", 2, "s", 20)})
+
+
 def _attention(size: int, masking: list[str], more: dict[str, Dims]) -> onnx.ModelProto:
     nodes = []
     for name, order in (("q", [0, 2, 1, 3]), ("k", [0, 2, 3, 1]), ("v", [0, 2, 1, 3])):
@@ -125,6 +145,8 @@ MODELS: dict[str, tuple[Callable[[], onnx.ModelProto], int]] = {
     "columns": (columns, 4),
     "attention": (attention, 1),
     "short_attention": (short_attention, 1),
+    "few_queries": (few_queries, 1),
+    "queries_left_over": (queries_left_over, 1),
 }
 
 

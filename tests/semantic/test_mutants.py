@@ -255,8 +255,8 @@ def lost_mask() -> Patch:
 def from_the_first_row() -> Patch:
     right = peel.Peel._part
 
-    def wrong(self: Any, op: Any, size: int, base: Any, names: Any, rewriter: Any) -> Any:
-        return right(self, op, size, base * 0, names, rewriter)
+    def wrong(self: Any, op: Any, size: int, base: Any, *rest: Any) -> Any:
+        return right(self, op, size, base * 0, *rest)
 
     return peel.Peel, "_part", wrong
 
@@ -269,8 +269,8 @@ def kept_condition() -> Patch:
 def one_row_too_few() -> Patch:
     right = peel.Peel._part
 
-    def wrong(self: Any, op: Any, size: int, base: Any, names: Any, rewriter: Any) -> Any:
-        return right(self, op, max(1, size - 1), base, names, rewriter)
+    def wrong(self: Any, op: Any, size: int, *rest: Any) -> Any:
+        return right(self, op, max(1, size - 1), *rest)
 
     return peel.Peel, "_part", wrong
 

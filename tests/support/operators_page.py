@@ -21,12 +21,18 @@ from headrace.ir.types import DTYPES
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "operators.md"
-KINDS = ("float", "int", "uint", "bool")
+KINDS = ("float", "int", "uint", "bool", "narrow")
 # Where less than the schema allows is taken: the kinds that are.
-LESS = {"Col2Im": ("float",)}
-ONNX_NAMES = {"f16": "float16", "bf16": "bfloat16", "f32": "float", "f64": "double", "bool": "bool"} | {
-    f"{sign or 'i'}{bits}": f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)
+LESS = {
+    "Col2Im": ("float",),
+    "IsInf": ("float",),
+    "IsNaN": ("float",),
+    "QLinearMatMul": ("int", "uint"),
 }
+ONNX_NAMES = {"f16": "float16", "bf16": "bfloat16", "f32": "float", "f64": "double", "bool": "bool"} | {
+    f"{sign or 'i'}{bits}": f"{sign}int{bits}" for sign in ("", "u") for bits in (2, 4, 8, 16, 32, 64)
+} | {f"f8{form}": f"float8{form}" for form in ("e4m3fn", "e4m3fnuz", "e5m2", "e5m2fnuz")}
+ONNX_NAMES |= {"f8e8m0fnu": "float8e8m0", "f4e2m1fn": "float4e2m1"}
 
 _HEAD = f"""# Operators
 
@@ -34,8 +40,16 @@ The ONNX operators that Headrace imports, opsets {OLDEST_OPSET} to {onnx_opset_v
 standard defines it by a function of operators that are. What a model uses beyond that is named, all nodes at once.
 
 Element types are those of the first operand: `float` is f16, bf16, f32 and f64, `int` and `uint` are 8 to 64 bits
-wide. Operands that decide about shapes must be known while compiling or follow from the dims; those of Reshape and
-Expand may be data.
+wide, `narrow` is float8 (e4m3fn, e4m3fnuz, e5m2, e5m2fnuz, e8m0), float4e2m1, and integers of 4 and 2 bits. A narrow
+element takes a byte in memory, as in arrays of ml_dtypes. Operands that decide about shapes must be known while
+compiling or follow from the dims; those of Reshape and Expand may be data.
+
+Sequences and optionals work where their structure follows from the model: how long a sequence is, which element is
+taken, whether an optional is empty. `SequenceConstruct`, `SequenceEmpty`, `SequenceInsert`, `SequenceErase`, `SequenceAt`,
+`SequenceLength`, `SplitToSequence`, `ConcatFromSequence`, `SequenceMap`, `Optional`, `OptionalGetElement`,
+`OptionalHasElement` and `Identity` leave nothing of them in a compiled model. An input `x` that is a sequence becomes the
+inputs `x[0]`, `x[1]` and so on, as many as shapes are given for (`--shape 'x[0]=n,3' --shape 'x[1]=m,3'`; `--shape x=` is
+an empty one), and an output alike. An input that is an optional is there if a shape is given for it.
 
 `If` takes any condition; branches may give results of different sizes, but of one rank. `Loop` and `Scan` (from opset 9
 on) take a number of turns that is known while compiling, at most 1024.

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from operator import index
 from typing import SupportsIndex
 
 from onnx import GraphProto, TensorShapeProto, ValueInfoProto
 
+from headrace.compiler.frontends.onnx.ports import Shapes, tensors_of
 from headrace.compiler.frontends.onnx.tensors import element_type, type_name
 from headrace.ir.dims import Dim
 from headrace.ir.errors import ModelError, OptionError, UnsupportedModelError, nearest
 from headrace.ir.types import DTYPES, TensorType
 
-Shapes = Mapping[str, Sequence[int | str | None]]
 _WORDS = frozenset({"floordiv", "mod", "min", "max", "inf"})  # of formulas
 
 
@@ -50,19 +50,21 @@ class Symbols:
 
 
 def input_types(file: str, graph: GraphProto, shapes: Shapes, symbols: Symbols) -> dict[str, TensorType]:
-    """The type of each input that no initializer stands for.
+    """The type of each tensor that is an input, or part of one, for which no initializer stands.
 
     Raises ModelError for an input without a type, UnsupportedModelError for one that is no tensor of a known
     rank, OptionError for a shape of an unknown input or of another rank.
     """
     constants = {t.name for t in graph.initializer} | {t.values.name for t in graph.sparse_initializer}
-    given = [i for i in graph.input if i.name not in constants]
+    declared = [i for i in graph.input if i.name not in constants]
+    given = [tensor for i in declared for tensor in tensors_of(file, i, shapes)]
     names = [i.name for i in given]
+    structures = [i.name for i in declared if i.type.WhichOneof("value") != "tensor_type"]
     for name in names:
         if names.count(name) > 1:
             raise ModelError(f"{file}: input {name!r} is declared twice")
     for name in shapes:
-        if name not in names:
+        if name not in names and name not in structures:
             raise OptionError(f"{file}: shape for {name!r}, which is no input{nearest(name, names)}")
     for value in given:  # names that need no change get to keep them
         for dim in value.type.tensor_type.shape.dim:

@@ -17,13 +17,16 @@ from onnx.defs import onnx_opset_version
 
 from headrace.compiler.frontends.onnx import schema as onnx_schema
 from headrace.compiler.frontends.onnx.branches import is_squeezed_where, squeezes_or_hands_on
-from headrace.compiler.frontends.onnx.inputs import Shapes, Symbols, input_types
+from headrace.compiler.frontends.onnx.held import Held, Tensors, flat, is_structure
+from headrace.compiler.frontends.onnx.inputs import Symbols, input_types
 from headrace.compiler.frontends.onnx.node import Node, NodeUnsupported, plain_attribute
 from headrace.compiler.frontends.onnx.order import ordered
 from headrace.compiler.frontends.onnx.outline import Body, bodies, chosen
+from headrace.compiler.frontends.onnx.ports import Shapes, held
 from headrace.compiler.frontends.onnx.reading import Model, canonical_domain, opset_versions, read_model
 from headrace.compiler.frontends.onnx.scope import Scope
 from headrace.compiler.frontends.onnx.state import State
+from headrace.compiler.frontends.onnx.structures import RULES
 from headrace.compiler.frontends.onnx.tensors import array_of
 from headrace.compiler.frontends.onnx.unrolled import loop, scan
 from headrace.ir.core import Value
@@ -48,7 +51,7 @@ def import_model(path: str | Path, shapes: Shapes | None = None) -> Module:
     symbols = Symbols()
     types = input_types(model.name, model.proto.graph, shapes or {}, symbols)
     state = State(model.name, model.digest, symbols)
-    return _Import(model, state).run(types)
+    return _Import(model, state).run(types, shapes or {})
 
 
 class _Import:
@@ -57,6 +60,11 @@ class _Import:
     def __init__(self, model: Model, state: State) -> None:
         self.model = model
         self.state = state
+        self.declared_ranks = {
+            v.name: len(v.type.tensor_type.shape.dim)
+            for v in (*model.proto.graph.output, *model.proto.graph.value_info)
+            if v.type.tensor_type.HasField("shape")
+        }
         self.problems: list[str] = []
         self.nodes_left = MOST_NODES
         self.functions = {(canonical_domain(f.domain), f.name): f for f in model.proto.functions}
@@ -64,22 +72,31 @@ class _Import:
         for importer in importers():
             self.importers.setdefault((importer.op_type, importer.domain), []).append(importer)
 
-    def run(self, types: Mapping[str, TensorType]) -> Module:
+    def run(self, types: Mapping[str, TensorType], shapes: Shapes) -> Module:
         graph, file = self.model.proto.graph, self.model.name
         scope = Scope(self.model.opsets)
+        tensors: dict[str, Value] = {}
         self._add_initializers(graph, scope)
         for name, kind in types.items():
             if name in scope.values:
                 raise ModelError(f"{file}: input {name!r} is declared twice")
-            scope.values[name] = self.state.block.add_argument(kind, name)
+            scope.values[name] = tensors[name] = self.state.block.add_argument(kind, name)
+        for declared in graph.input:
+            if declared.type.WhichOneof("value") in ("sequence_type", "optional_type"):
+                scope.values[declared.name] = held(declared, tensors, shapes)
         self._check_outputs(graph)
         self._nodes(graph.node, scope)
         results = [self._result(o.name, scope) for o in graph.output]
         if self.problems:
             count = f"{len(self.problems)} nodes" if len(self.problems) > 1 else "a node"
             raise UnsupportedModelError(f"{file}: {count} cannot be compiled: {'; '.join(self.problems)}")
-        outputs = tuple(o.name for o in graph.output)
-        return self.state.finish([r for r in results if r is not None], tuple(types), outputs)
+        outputs: dict[str, Value] = {}
+        for output, result in zip(graph.output, results, strict=True):
+            assert result is not None
+            outputs |= flat(output.name, result)
+        if not outputs:
+            raise UnsupportedModelError(f"{file}: the outputs are empty sequences or optionals: nothing to compute")
+        return self.state.finish(list(outputs.values()), tuple(types), tuple(outputs))
 
     def _add_initializers(self, graph: GraphProto, scope: Scope) -> None:
         for initializer in graph.initializer:
@@ -98,12 +115,12 @@ class _Import:
         if twice:
             raise ModelError(f"{self.model.name}: output {twice[0]!r} is declared twice")
 
-    def _result(self, name: str, scope: Scope) -> Value | None:
+    def _result(self, name: str, scope: Scope) -> Held | None:
         if not scope.holds(name):
             raise ModelError(f"{self.model.name}: output {name!r}: no node makes it{nearest(name, scope.names)}")
         return self._value(name, scope)
 
-    def _value(self, name: str, scope: Scope) -> Value | None:
+    def _value(self, name: str, scope: Scope) -> Held | None:
         """What a name stands for; a constant is made when it is first asked for."""
         for place in scope.scopes():
             if name in place.values:
@@ -131,7 +148,7 @@ class _Import:
     def _node(self, node: NodeProto, name: str, scope: Scope) -> None:
         self.state.at(name)
         inputs = [self._value(i, scope) if i else None for i in node.input]
-        found: Sequence[Value | None]
+        found: Sequence[Held | None]
         try:
             if any(i and v is None for i, v in zip(node.input, inputs, strict=True)):
                 self._must_be_known(node, scope)
@@ -141,7 +158,7 @@ class _Import:
         except (NodeUnsupported, ElementTypeError, UnsupportedModelError) as error:
             if scope.depth:
                 raise NodeUnsupported(f"its function body needs {_shown(node.op_type)}: {error}") from None
-            kinds = [tensor(v) if v is not None else None for v in inputs]
+            kinds = [_kind(v) for v in inputs]
             self.problems.append(_described(node, name, kinds, scope, _without_place(str(error))))
             found = [None] * len(node.output)
         except (VerifyError, DimError) as error:
@@ -149,19 +166,19 @@ class _Import:
         for output, value in zip(node.output, found, strict=False):
             if output:
                 scope.values[output] = value
-                if value is not None and value.hint is None:
+                if isinstance(value, Value) and value.hint is None:
                     value.hint = output
 
     def _imported(
-        self, node: NodeProto, name: str, inputs: Sequence[Value | None], scope: Scope
-    ) -> Sequence[Value | None]:
+        self, node: NodeProto, name: str, inputs: Sequence[Held | None], scope: Scope
+    ) -> Sequence[Held | None]:
         domain = canonical_domain(node.domain)
         attributes = self._attributes(node, name, scope)
         local = self.functions.get((domain, node.op_type))
         if local is not None:
             return self._call(local, node, name, inputs, attributes, scope)
         schema = onnx_schema.schema_of(node.op_type, domain, self._opset(node, name, scope))
-        kinds = [tensor(v) if v is not None else None for v in inputs]
+        kinds = [_kind(v) for v in inputs]
         if schema is not None:
             wrong = onnx_schema.mistake(schema, node, kinds)
             if wrong is not None:
@@ -170,12 +187,23 @@ class _Import:
             return self._branch(node, name, inputs, scope)
         if (node.op_type, domain) in (("Loop", ""), ("Scan", "")):
             return self._unrolled(node, name, inputs, scope)
+        if (node.op_type, domain) == ("SequenceMap", ""):
+            return self._mapped(node, name, inputs, scope)
         opset = self._opset(node, name, scope)
         reason: Exception = NodeUnsupported(self._unknown(node.op_type, domain, opset))
         importer = self._importer(node.op_type, domain, opset)
-        if importer is not None:
-            plain = {k: self._plain(a, name) for k, a in attributes.items()}
-            view = Node(self.state, name, node.op_type, opset, inputs, node.output, plain)
+        structured = importer is None or any(is_structure(v) for v in inputs)
+        rule = RULES.get(node.op_type) if domain == "" and structured else None
+        if rule is not None or importer is not None:
+            plain = {k: self._plain(a, name) for k, a in attributes.items() if k != "type"}
+            tensors = [v if isinstance(v, Value) else None for v in inputs]
+            ranks = {} if scope.depth else self.declared_ranks
+            view = Node(self.state, name, node.op_type, opset, tensors, node.output, plain, ranks)
+            if rule is not None:
+                return [rule(view, inputs)]
+            if any(is_structure(v) for v in inputs):
+                raise NodeUnsupported("an input is a sequence or an optional, expected tensors")
+            assert importer is not None
             try:
                 return _enough(importer.run(view), view.output_count)
             except (NodeUnsupported, ElementTypeError) as error:
@@ -202,7 +230,7 @@ class _Import:
         if (domain, node.op_type) in self.functions or (node.op_type, domain) in HOLDING_GRAPHS:
             return
         schema = onnx_schema.schema_of(node.op_type, domain, opset)
-        known = schema is not None and onnx_schema.has_function(schema)
+        known = (schema is not None and onnx_schema.has_function(schema)) or (node.op_type in RULES and not domain)
         if not known and self._importer(node.op_type, domain, opset) is None:
             raise NodeUnsupported(self._unknown(node.op_type, domain, opset))
 
@@ -246,10 +274,10 @@ class _Import:
         function: FunctionProto,
         node: NodeProto,
         name: str,
-        inputs: Sequence[Value | None],
+        inputs: Sequence[Held | None],
         attributes: Mapping[str, AttributeProto],
         scope: Scope,
-    ) -> Sequence[Value | None]:
+    ) -> Sequence[Held | None]:
         """The outputs of a function's body on the inputs."""
         if scope.depth >= DEEPEST_CALL:
             raise ModelError(f"{self.model.name}: node {name!r}: function {function.name!r} calls itself")
@@ -274,7 +302,7 @@ class _Import:
         inner.values.update((f, v) for f, v in zip(function.input, given, strict=True) if v is not None)
         nodes = [_without_inputs(n, left_out) for n in function.node]
         self._nodes(nodes, inner)
-        found: list[Value | None] = []
+        found: list[Held | None] = []
         for formal, output in zip(function.output, node.output, strict=False):
             if output and not inner.holds(formal):
                 raise ModelError(f"{self.model.name}: node {name!r}: function {function.name!r} makes no {formal!r}")
@@ -282,39 +310,42 @@ class _Import:
         return found
 
     def _branch(
-        self, node: NodeProto, name: str, inputs: Sequence[Value | None], scope: Scope
-    ) -> Sequence[Value | None]:
+        self, node: NodeProto, name: str, inputs: Sequence[Held | None], scope: Scope
+    ) -> Sequence[Held | None]:
         """The outputs of the branch that is taken; one that data choose is a function."""
         condition = inputs[0]
-        assert condition is not None
+        if not isinstance(condition, Value):
+            raise NodeUnsupported("the condition is no tensor")
         known = self.state.integers(condition)
         branches = {a.name: a.g for a in node.attribute}
         if known is not None and len(known) == 1 and known[0].is_constant:
             return self._inlined(node, branches, "then_branch" if known[0].value else "else_branch", scope)
         if squeezes_or_hands_on(branches["then_branch"], branches["else_branch"]):
             (squeezed,) = self._inlined(node, branches, "then_branch", scope)
-            if squeezed is None or is_squeezed_where(condition, squeezed, self.state):
+            if not isinstance(squeezed, Value) or is_squeezed_where(condition, squeezed, self.state):
                 return [squeezed]
         graphs = [branches["then_branch"], branches["else_branch"]]
         found, given = bodies(graphs, scope, self.state)
         results = [self._outlined(node, graph, body) for graph, body in zip(graphs, found, strict=True)]
-        made = [[v for v in values if v is not None] for values in results]
+        if any(is_structure(v) for values in results for v in values):
+            raise NodeUnsupported("a branch that data choose makes a sequence or an optional, expected tensors")
+        made = [[v for v in values if isinstance(v, Value)] for values in results]
         if made != results:
             return [None] * len(node.output)
         self.state.at(name)
         return chosen(condition, found[0], found[1], made, given, self.state)
 
     def _unrolled(
-        self, node: NodeProto, name: str, inputs: Sequence[Value | None], scope: Scope
-    ) -> Sequence[Value | None]:
+        self, node: NodeProto, name: str, inputs: Sequence[Held | None], scope: Scope
+    ) -> Sequence[Held | None]:
         """The outputs of a loop, whose turns become part of the graph around it."""
         graph = next(a.g for a in node.attribute if a.name == "body")
 
-        def body(given: Sequence[Value]) -> Sequence[Value | None]:
-            inner = scope.within()
+        def body(given: Sequence[Held]) -> Sequence[Held | None]:
             if len(graph.input) != len(given):
                 found = f"takes {len(graph.input)} inputs, expected {len(given)}"
                 raise ModelError(f"{self.model.name}: node {name!r}: its body {found}")
+            inner = scope.within()
             inner.values.update(zip((i.name for i in graph.input), given, strict=True))
             self._add_initializers(graph, inner)
             self._nodes(graph.node, inner)
@@ -328,20 +359,50 @@ class _Import:
         plain = {a.name: self._plain(a, name) for a in node.attribute if a.name != "body"}
         return scan(inputs, plain, body, self.state)
 
-    def _outlined(self, node: NodeProto, graph: GraphProto, body: Body) -> Sequence[Value | None]:
+    def _outlined(self, node: NodeProto, graph: GraphProto, body: Body) -> Sequence[Held | None]:
         """The outputs of a graph whose nodes become part of a function."""
         with self.state.builder.at(body.block):
             return self._outputs(node, graph, body.scope)
 
     def _inlined(
         self, node: NodeProto, branches: Mapping[str, GraphProto], wanted: str, scope: Scope
-    ) -> Sequence[Value | None]:
+    ) -> Sequence[Held | None]:
         """The outputs of one branch, whose nodes become part of the graph around it."""
-        graph = branches[wanted]
-        return self._outputs(node, graph, scope.within())
+        return self._body(node, wanted, branches[wanted], {}, scope)
 
-    def _outputs(self, node: NodeProto, graph: GraphProto, inner: Scope) -> Sequence[Value | None]:
-        """The outputs of a branch, whose nodes are imported where the builder stands."""
+    def _mapped(
+        self, node: NodeProto, name: str, inputs: Sequence[Held | None], scope: Scope
+    ) -> Sequence[Held | None]:
+        """The outputs of SequenceMap: its body once for each element of the first sequence."""
+        body = next(a.g for a in node.attribute if a.name == "body")
+        lengths = [len(v.elements) for v in inputs if isinstance(v, Tensors)]
+        if not isinstance(inputs[0], Tensors) or len(set(lengths)) > 1 or len(inputs) != len(body.input):
+            raise ModelError(
+                f"{self.model.name}: node {name!r}: sequences of {lengths} elements among {len(inputs)} inputs for "
+                f"{len(body.input)} of the body, expected as many inputs, the first a sequence, all of one length"
+            )
+        columns: list[list[Value | None]] = [[] for _ in node.output]
+        for number in range(lengths[0]):
+            given = {
+                formal.name: v.elements[number] if isinstance(v, Tensors) else v
+                for formal, v in zip(body.input, inputs, strict=True)
+            }
+            for column, found in zip(columns, self._body(node, "body", body, given, scope), strict=True):
+                if is_structure(found):
+                    raise ModelError(f"{self.model.name}: node {name!r}: the body makes a sequence, expected tensors")
+                column.append(found if isinstance(found, Value) else None)
+        return [None if None in c else Tensors(tuple(v for v in c if v is not None)) for c in columns]
+
+    def _body(
+        self, node: NodeProto, wanted: str, graph: GraphProto, given: Mapping[str, Held | None], scope: Scope
+    ) -> Sequence[Held | None]:
+        """The outputs of an inner graph on these inputs, whose nodes become part of the graph around it."""
+        inner = scope.within()
+        inner.values.update(given)
+        return self._outputs(node, graph, inner)
+
+    def _outputs(self, node: NodeProto, graph: GraphProto, inner: Scope) -> Sequence[Held | None]:
+        """The outputs of an inner graph, whose nodes are imported where the builder stands."""
         self._add_initializers(graph, inner)
         self._nodes(graph.node, inner)
         if len(graph.output) != len(node.output):
@@ -350,6 +411,10 @@ class _Import:
                 f"outputs, expected {len(node.output)}"
             )
         return [self._result(o.name, inner) for o in graph.output]
+
+
+def _kind(held: Held | None) -> TensorType | None:
+    return tensor(held) if isinstance(held, Value) else None
 
 
 def _enough(values: Sequence[Value], wanted: int) -> Sequence[Value]:

@@ -39,6 +39,7 @@ class Node:
         inputs: Sequence[Value | None],
         outputs: Sequence[str],
         attributes: Mapping[str, Any],
+        declared_ranks: Mapping[str, int],
     ) -> None:
         self._state = state
         self.name = name
@@ -47,6 +48,7 @@ class Node:
         self._inputs = inputs
         self._outputs = outputs
         self._attributes = attributes
+        self._declared_ranks = declared_ranks
 
     @property
     def input_count(self) -> int:
@@ -62,6 +64,9 @@ class Node:
 
     def wants(self, output: int) -> bool:
         return output < len(self._outputs) and bool(self._outputs[output])
+
+    def declared_rank(self, output: int) -> int | None:
+        return self._declared_ranks.get(self._outputs[output])
 
     def input(self, number: int) -> Value | None:
         return self._inputs[number] if number < len(self._inputs) else None

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from onnx import GraphProto
 
+from headrace.compiler.frontends.onnx.held import Maybe, Tensors
 from headrace.compiler.frontends.onnx.node import NodeUnsupported
 from headrace.compiler.frontends.onnx.order import captured
 from headrace.compiler.frontends.onnx.scope import Scope
@@ -57,6 +58,8 @@ def _enter(name: str, scope: Scope, body: Body, state: State, given: dict[Value,
         body.scope.constants[name] = place.constants[name]
         return
     value = place.values[name]
+    if isinstance(value, Tensors | Maybe):
+        raise NodeUnsupported(f"a branch that data choose takes {name!r}, a sequence or an optional, from around it")
     if value is None or value in given:
         body.scope.values[name] = None if value is None else given[value]
         return

@@ -16,6 +16,7 @@ from headrace.ir.types import DType, TensorType
 
 Schema = Any  # onnx.defs.OpSchema, whose type stub lacks what concerns functions
 _NAMES = {"f64": "double", "f32": "float", "f16": "float16", "bf16": "bfloat16", "bool": "bool"}
+_NAMES |= {"f4e2m1fn": "float4e2m1", "f8e8m0fnu": "float8e8m0"}
 
 
 def schema_of(op_type: str, domain: str, opset: int) -> Schema | None:
@@ -86,7 +87,7 @@ def _wrong_type(schema: Schema, node: NodeProto, inputs: Sequence[TensorType | N
 
 def type_string(dtype: DType) -> str:
     """What schemas call a tensor of that element type."""
-    name = _NAMES.get(dtype.name) or dtype.numpy.name
+    name = _NAMES.get(dtype.name) or dtype.numpy.name.replace("_", "")
     return f"tensor({name})"
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from onnx import AttributeProto, TensorProto
 
-from headrace.ir.core import Value
+from headrace.compiler.frontends.onnx.held import Held
 
 
 @dataclass
@@ -19,7 +19,7 @@ class Scope:
     """Names and what they stand for; None for the output of a node that cannot be imported."""
 
     opsets: Mapping[str, int]
-    values: dict[str, Value | None] = field(default_factory=dict)
+    values: dict[str, Held | None] = field(default_factory=dict)
     constants: dict[str, TensorProto] = field(default_factory=dict)  # made when first used
     attributes: Mapping[str, AttributeProto] = field(default_factory=dict)  # of the function call
     above: Scope | None = None

@@ -1,7 +1,7 @@
 """Tensors of a model as arrays.  In: a TensorProto, the model's folder.  Out: a read-only numpy array.
 
-Raw data stays where it is, as a view; external data is a map of its file, which must lie in the model's own
-folder: no absolute path, no `..`, no symbolic link that leads out.
+Raw data stays where it is, as a view, unless elements are narrower than a byte; external data is a map of its file,
+which must lie in the model's own folder: no absolute path, no `..`, no symbolic link that leads out.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def array_of(tensor: TensorProto, place: str, folder: Path) -> Array:
     shape = tuple(tensor.dims)
     if any(d < 0 for d in shape):
         raise ModelError(f"{place}: dims are {list(shape)}, expected none below 0")
-    wanted = prod(shape) * dtype.bytes
+    wanted = -(-prod(shape) * dtype.bits // 8)
     if tensor.data_location == TensorProto.EXTERNAL:
         return _shaped(_external(tensor, place, folder, wanted), dtype, shape, place)
     if tensor.HasField("raw_data"):
@@ -64,9 +64,17 @@ def array_of(tensor: TensorProto, place: str, folder: Path) -> Array:
 
 def _shaped(data: Array, dtype: DType, shape: tuple[int, ...], place: str) -> Array:
     try:
+        if dtype.bits < 8:
+            data = _unpacked(data, dtype.bits, prod(shape))
         return data.view(dtype.numpy).reshape(shape)
     except (ValueError, OverflowError):  # too many dims, or a huge one beside a 0
         raise ModelError(f"{place}: {dtype}{list(shape)} is no shape that an array can have") from None
+
+
+def _unpacked(data: Array, bits: int, count: int) -> Array:
+    """Elements narrower than a byte, which ONNX keeps lowest bits first, each in a byte of its own."""
+    places = np.arange(0, 8, bits, dtype=np.uint8)
+    return ((data[:, None] >> places) & np.uint8((1 << bits) - 1)).reshape(-1)[:count]
 
 
 def _external(tensor: TensorProto, place: str, folder: Path, wanted: int) -> Array:

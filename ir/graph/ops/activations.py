@@ -28,6 +28,7 @@ class Sigmoid(Elementwise):
     x: Value
     dtypes = ("float",)
     folds = False
+    several_steps = True
 
     def scalar(self, b: ScalarBuilder, *xs: Value) -> Value:
         one = b.constant(1, xs[0])
@@ -87,6 +88,7 @@ class Gelu(Elementwise):
     approximate: Literal["none", "tanh"] = "none"
     dtypes = ("float",)
     folds = False
+    several_steps = True
 
     def scalar(self, b: ScalarBuilder, *xs: Value) -> Value:
         x = xs[0]

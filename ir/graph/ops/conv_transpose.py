@@ -192,14 +192,15 @@ class ConvTranspose(GraphOp):
         # Pads below 0 show zeros around.
         sides = [(max(-a.before.value, 0), max(-a.after.value, 0)) for a in along]
         found = np.zeros((batch, features, *wide), x.dtype)
-        columns = x.reshape(batch, self.groups, -1, int(np.prod(spatial)))
-        each = w.reshape(self.groups, -1, *w.shape[1:])
+        channels = x.shape[1] // self.groups
+        columns = x.reshape(batch, self.groups, channels, int(np.prod(spatial)))
+        each = w.reshape(self.groups, channels, *w.shape[1:])
         for k in product(*(range(a.kernel.value) for a in along)):
             at_place: tuple[Any, ...] = (slice(None), slice(None), slice(None), *k)
             part = np.matmul(each[at_place].transpose(0, 2, 1), columns).reshape(batch, features, *spatial)
             starts = [i * a.dilation for i, a in zip(k, along, strict=True)]
             parts = zip(starts, spatial, along, strict=True)
-            target: tuple[Any, ...] = tuple(slice(s, s + (n - 1) * a.stride + 1, a.stride) for s, n, a in parts)
+            target: tuple[Any, ...] = tuple(slice(s, s + max((n - 1) * a.stride + 1, 0), a.stride) for s, n, a in parts)
             found[(..., *target)] += part
         found = np.pad(found, [(0, 0), (0, 0), *sides])
         starts = [a.before.value + b for a, (b, _) in zip(along, sides, strict=True)]

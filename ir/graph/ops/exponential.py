@@ -126,6 +126,7 @@ class PowInt(Elementwise):
     x: Value
     exponent: int
     folds = False
+    several_steps = True
 
     def verify_op(self) -> None:
         if self.exponent < 0 and not tensor(self.x).dtype.is_float:
@@ -166,6 +167,7 @@ class Pow(Elementwise):
     y: Value
     dtypes = ("float",)
     folds = False
+    several_steps = True
 
     def scalar(self, b: ScalarBuilder, *xs: Value) -> Value:
         x, y = xs

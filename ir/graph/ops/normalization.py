@@ -29,6 +29,7 @@ from headrace.ir.graph.families import (
 from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.linear import ONE
 from headrace.ir.graph.ops.arithmetic import Add, Div, Mul, Sub
+from headrace.ir.graph.ops.cast import in_f32
 from headrace.ir.graph.ops.exponential import Sqrt
 from headrace.ir.graph.ops.fill import Fill
 from headrace.ir.graph.ops.reduce import Reduce
@@ -139,6 +140,8 @@ class LayerNorm(GraphOp):
         return tuple(range(self.axis, tensor(self.x).rank))
 
     def decompose(self, builder: Builder) -> Sequence[Value]:
+        if (wide := in_f32(self, builder)) is not None:
+            return wide
         mean = builder.add(Reduce(self.x, "mean", self._axes, True)).result
         apart = builder.add(Sub(self.x, mean)).result
         square = builder.add(Mul(apart, apart)).result
@@ -150,8 +153,9 @@ class LayerNorm(GraphOp):
 
     def reference(self, *operands: Array) -> Array:
         x, scale = (o.astype(np.float64) for o in operands[:2])
-        apart = x - x.mean(self._axes, keepdims=True)
-        spread = np.sqrt((apart * apart).mean(self._axes, keepdims=True) + self.epsilon)
+        count = np.float64(np.prod(x.shape[self.axis :]))  # perhaps 0, of which numpy's mean would warn
+        apart = x - x.sum(self._axes, keepdims=True) / count
+        spread = np.sqrt((apart * apart).sum(self._axes, keepdims=True) / count + self.epsilon)
         found = apart / spread * scale + (operands[2] if self.bias is not None else 0)
         return np.asarray(found).astype(operands[0].dtype)
 

@@ -46,7 +46,7 @@ class Pack(Pull):
         padding = [(0, 0)] * x.ndim
         padding[self.dim] = (0, -length % self.by)
         panels = np.moveaxis(np.pad(x, padding), self.dim, -1)
-        panels = panels.reshape(*panels.shape[:-1], -1, self.by)
+        panels = panels.reshape(*panels.shape[:-1], panels.shape[-1] // self.by, self.by)
         return np.ascontiguousarray(np.moveaxis(panels, -2, 0))
 
     @classmethod

@@ -6,7 +6,8 @@
 
 Scale and zero point broadcast against the rest: the importer gives those of an axis its place, and repeats those of
 blocks.  The zero point may be missing, and is left out where it is 0.  Halves are rounded to even, a NaN is quantized
-to 0; 16-bit floats are computed in f32.
+to 0; 16-bit floats are computed in f32.  Integers of 4 and 2 bits and floats of 8 and 4 are quantized to as well; a
+float is not rounded to a whole number first, and has NaN if the format has.
 """
 
 from __future__ import annotations
@@ -21,13 +22,15 @@ from headrace.ir.dims import Dim
 from headrace.ir.graph.families import Array, DimCheck, Elementwise, Index, Movement, Sampler, accumulator, tensor
 from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.linear import ONE
-from headrace.ir.graph.ops.cast import as_dtype, onnx_dtype
+from headrace.ir.graph.narrow import array_within, within
+from headrace.ir.graph.ops.arithmetic import Div
+from headrace.ir.graph.ops.cast import Cast, as_dtype, onnx_dtype
 from headrace.ir.graph.ops.reshape import reshaped
 from headrace.ir.graph.references import widened
 from headrace.ir.graph.sampling import broadcast_shapes, chance, pick
 from headrace.ir.kernel.build import ScalarBuilder
 from headrace.ir.kernel.ops.convert import cast_array
-from headrace.ir.types import F32, I8, U8, DType, TensorType, Type
+from headrace.ir.types import DTYPES, F32, I8, U8, DType, TensorType, Type
 
 
 @op("graph.dequantize")
@@ -41,7 +44,7 @@ class Dequantize(Elementwise):
     def infer(self) -> Sequence[Type]:
         kinds = [tensor(o) for o in self.operands]
         x, scale = kinds[:2]
-        if not x.dtype.is_integer or not scale.dtype.is_float or any(k.dtype != x.dtype for k in kinds[2:]):
+        if not _is_small(x.dtype) or not scale.dtype.is_float or any(k.dtype != x.dtype for k in kinds[2:]):
             listed = ", ".join(str(k) for k in kinds)
             raise self.fail(f"operands are {listed}, expected integers, a float scale, zero points like the integers")
         return [self.broadcast([scale, x, *kinds[2:]])]
@@ -60,8 +63,8 @@ class Dequantize(Elementwise):
     @classmethod
     def sample(cls, sampler: Sampler) -> Dequantize:
         x, scale, zero = broadcast_shapes(sampler, 3)
-        dtype = I8 if chance(sampler, 0.5) else U8
-        low = 0.0 if dtype == U8 else -20.0
+        dtype = _sampled(sampler)
+        low = -20.0 if dtype == I8 else 0.0
         whole = sampler.tensor(TensorType(dtype, x), low, 20.0)
         factors = sampler.tensor(TensorType(F32, scale), 0.1)
         return cls(whole, factors, sampler.tensor(TensorType(dtype, zero), low, 20.0) if chance(sampler, 0.5) else None)
@@ -79,7 +82,7 @@ class Quantize(Elementwise):
     def infer(self) -> Sequence[Type]:
         kinds = [tensor(o) for o in self.operands]
         x, scale = kinds[:2]
-        fits = x.dtype == scale.dtype and x.dtype.is_float and self.dtype.is_integer
+        fits = x.dtype == scale.dtype and x.dtype.is_float and _is_small(self.dtype)
         if not fits or any(k.dtype != self.dtype for k in kinds[2:]):
             listed = ", ".join(str(k) for k in kinds)
             raise self.fail(f"operands are {listed}, expected floats, a scale like them, zero points of {self.dtype}")
@@ -88,22 +91,34 @@ class Quantize(Elementwise):
     def scalar(self, b: ScalarBuilder, *xs: Value) -> Value:
         wide = accumulator(tensor(self.scale).dtype)
         x, scale, *zero = (b.cast(v, wide) for v in xs)
-        found = b.round(b.div(x, scale))
-        return b.cast(b.add(found, zero[0]) if zero else found, self.dtype)
+        found = b.div(x, scale)
+        found = found if self.dtype.is_narrow_float else b.round(found)
+        found = b.add(found, zero[0]) if zero else found
+        return b.cast(within(b, found, self.dtype) if self.dtype.kind == "narrow" else found, self.dtype)
 
     def reference(self, *operands: Array) -> Array:
         x, scale = (widened(o) for o in operands[:2])
-        found = np.rint(np.divide(x, scale))
-        return cast_array(np.asarray(found + operands[2].astype(x.dtype) if operands[2:] else found), self.dtype)
+        found = np.asarray(np.divide(x, scale))
+        found = found if self.dtype.is_narrow_float else np.rint(found)
+        found = found + operands[2].astype(x.dtype) if operands[2:] else found
+        return cast_array(array_within(found, self.dtype) if self.dtype.kind == "narrow" else found, self.dtype)
 
     @classmethod
     def sample(cls, sampler: Sampler) -> Quantize:
         x, scale, zero = broadcast_shapes(sampler, 3)
-        dtype = I8 if chance(sampler, 0.5) else U8
+        dtype = _sampled(sampler)
         whole = sampler.tensor(TensorType(F32, x), -99.0, 99.0)
         factors = sampler.tensor(TensorType(F32, scale), 0.1)
         point = sampler.tensor(TensorType(dtype, zero), 0.0, 20.0) if chance(sampler, 0.5) else None
         return cls(whole, factors, point, dtype)
+
+
+def _is_small(dtype: DType) -> bool:
+    return dtype.is_integer or dtype.kind == "narrow"
+
+
+def _sampled(sampler: Sampler) -> DType:
+    return (I8, U8, DTYPES["i4"], DTYPES["u2"], DTYPES["f8e4m3fn"])[pick(sampler, 0, 4)]
 
 
 @op("graph.repeat")
@@ -157,6 +172,8 @@ def _quantize(node: OnnxNode) -> Sequence[Value]:
     given = node.tensor(2).dtype if node.input(2) is not None else onnx_dtype(node, wanted) if wanted else U8
     scale, zero = _parameters(node)
     x = as_dtype(node, node.operand(0), tensor(scale).dtype)
+    if given.is_narrow_float and zero is None and not node.attribute("saturate", 1):
+        return [node.add(Cast(node.add(Div(x, scale)), given, saturate=False))]
     return [node.add(Quantize(x, scale, zero, given))]
 
 
@@ -177,6 +194,8 @@ def _placed(node: OnnxNode, number: int) -> Value:
         return node.add(Repeat(value, axis, block, whole.dims[axis]))
     if kind.rank == 0 or kind.dims == (ONE,):
         return reshaped(node, value, ())
+    if kind.rank == 1 and whole.rank == 1 and "axis" not in node.attribute_names:
+        return reshaped(node, value, ())  # there is no axis 1
     axis = node.axis(node.attribute("axis", 1), whole.rank)
     if kind.rank != 1:
         raise node.fail(f"input {number} is {kind}, expected rank 0 or 1")

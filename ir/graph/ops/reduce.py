@@ -22,8 +22,6 @@ from headrace.ir.graph import shape_values
 from headrace.ir.graph.families import Array, Index, Known, PullBuilder, Reducing, Sampler, accumulator, tensor
 from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.linear import ONE, ZERO
-from headrace.ir.graph.ops.arithmetic import Abs, Mul
-from headrace.ir.graph.ops.exponential import Sqrt
 from headrace.ir.graph.references import widened
 from headrace.ir.graph.sampling import chance, pick
 from headrace.ir.kernel.build import ScalarBuilder
@@ -156,33 +154,6 @@ class Reduce(Reducing):
 def reduced(node: OnnxNode, x: Value, kind: Kind, axes: Sequence[int], keepdims: bool) -> Value:
     """A reduction over axes counted from the front; over none of them it is the operand."""
     return node.add(Reduce(x, kind, tuple(sorted(axes)), keepdims)) if axes else x
-
-
-_BY_NAME: dict[str, Kind] = {f"Reduce{kind.capitalize()}": kind for kind in KINDS}
-
-
-@onnx_import(*_BY_NAME)
-def _reduce(node: OnnxNode) -> Sequence[Value]:
-    return [_as_told(node, node.operand(0), _BY_NAME[node.op_type])]
-
-
-@onnx_import("ReduceL1", "ReduceL2", "ReduceSumSquare")
-def _norm(node: OnnxNode) -> Sequence[Value]:
-    x = node.operand(0)
-    if node.op_type == "ReduceL1":
-        return [_as_told(node, node.add(Abs(x)), "sum")]
-    squares = _as_told(node, node.add(Mul(x, x)), "sum")
-    return [node.add(Sqrt(squares)) if node.op_type == "ReduceL2" else squares]
-
-
-def _as_told(node: OnnxNode, x: Value, kind: Kind) -> Value:
-    """A reduction over the axes that the node names, all of them where it names none."""
-    rank = node.tensor(0).rank
-    given = node.axes(1)
-    if not given:
-        given = () if node.attribute("noop_with_empty_axes", 0) else tuple(range(rank))
-    axes = {node.axis(a, rank) for a in given}
-    return reduced(node, x, kind, sorted(axes), bool(node.attribute("keepdims", 1)))
 
 
 @onnx_import("GlobalAveragePool", "GlobalMaxPool")

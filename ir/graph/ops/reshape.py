@@ -135,32 +135,3 @@ def _flatten(node: OnnxNode) -> Sequence[Value]:
     axis = kind.rank if axis == kind.rank else node.axis(axis, kind.rank)
     rows = prod(kind.dims[:axis], start=ONE)
     return [reshaped(node, x, [rows, prod(kind.dims[axis:], start=ONE)])]
-
-
-@onnx_import("Squeeze")
-def _squeeze(node: OnnxNode) -> Sequence[Value]:
-    x, kind = node.operand(0), node.tensor(0)
-    given = node.axes(1)
-    if given is None:
-        unknown = [d for d in kind.dims if not d.is_constant]
-        if unknown:
-            raise node.unsupported(f"no axes, and dim {unknown[0]} may or may not be 1, so the rank is data")
-        return [reshaped(node, x, [d for d in kind.dims if d != ONE])]
-    dropped = [node.axis(a, kind.rank) for a in given]
-    wide = [kind.dims[a] for a in dropped if kind.dims[a].is_constant and kind.dims[a] != ONE]
-    if wide:
-        raise node.fail(f"squeezes a dim of {wide[0]} in {kind}, expected 1")
-    return [reshaped(node, x, [d for i, d in enumerate(kind.dims) if i not in dropped])]
-
-
-@onnx_import("Unsqueeze")
-def _unsqueeze(node: OnnxNode) -> Sequence[Value]:
-    x, kind = node.operand(0), node.tensor(0)
-    given = node.axes(1)
-    if given is None:
-        raise node.fail("axes are missing")
-    places = [node.axis(a, kind.rank + len(given)) for a in given]
-    if len(set(places)) < len(places):
-        raise node.fail(f"axes {list(given)} name a dim twice")
-    kept = iter(kind.dims)
-    return [reshaped(node, x, [ONE if i in places else next(kept) for i in range(kind.rank + len(given))])]

@@ -18,7 +18,7 @@ from headrace.ir.core import Value
 from headrace.ir.declare import OnnxForm, op
 from headrace.ir.graph.families import Array, Elementwise, Sampler, tensor
 from headrace.ir.graph.importing import OnnxNode, onnx_import
-from headrace.ir.graph.ops.cast import onnx_dtype
+from headrace.ir.graph.ops.cast import as_dtype, onnx_dtype
 from headrace.ir.graph.sampling import broadcast_shapes, chance, some
 from headrace.ir.kernel.build import ScalarBuilder
 from headrace.ir.types import BOOL, DTYPES, F32, I32, U8, DType, TensorType, Type, element_dtype
@@ -92,4 +92,6 @@ class BitCast(Elementwise):
 
 @onnx_import("BitCast", since=26)
 def _bit_cast(node: OnnxNode) -> Sequence[Value]:
-    return [node.add(BitCast(node.operand(0), onnx_dtype(node, node.attribute("to", 0))))]
+    x = node.operand(0)
+    bytes_ = as_dtype(node, x, U8) if tensor(x).dtype == BOOL else x  # a byte of 0 or 1; no other byte is a bool
+    return [node.add(BitCast(bytes_, onnx_dtype(node, node.attribute("to", 0))))]

@@ -17,6 +17,7 @@ from headrace.ir.declare import op
 from headrace.ir.graph.families import Array, GraphOp, Sampler, tensor
 from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.ops.arithmetic import Div, Sub
+from headrace.ir.graph.ops.cast import in_f32
 from headrace.ir.graph.ops.exponential import ExpNonpositive, Log
 from headrace.ir.graph.ops.reduce import Reduce
 from headrace.ir.graph.references import through_f64
@@ -59,6 +60,8 @@ class Softmax(OverAxes):
     axes: tuple[int, ...]
 
     def decompose(self, builder: Builder) -> Sequence[Value]:
+        if (wide := in_f32(self, builder)) is not None:
+            return wide
         grown = builder.add(ExpNonpositive(self.below_maximum(builder))).result
         total = builder.add(Reduce(grown, "sum", self.axes, True)).result
         return [builder.add(Div(grown, total)).result]
@@ -79,6 +82,8 @@ class LogSoftmax(OverAxes):
     axes: tuple[int, ...]
 
     def decompose(self, builder: Builder) -> Sequence[Value]:
+        if (wide := in_f32(self, builder)) is not None:
+            return wide
         below = self.below_maximum(builder)
         total = builder.add(Reduce(builder.add(ExpNonpositive(below)).result, "sum", self.axes, True)).result
         return [builder.add(Sub(below, builder.add(Log(total)).result)).result]

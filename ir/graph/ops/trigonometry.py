@@ -30,6 +30,7 @@ class Angle(Elementwise):
     x: Value
     dtypes = ("float",)
     folds = False
+    several_steps = True
     sampled: ClassVar[tuple[float, float]] = (-2.0, 2.0)
 
     @abstractmethod

@@ -21,7 +21,7 @@ import numpy as np
 from headrace.ir.core import Operation, Value
 from headrace.ir.declare import op
 from headrace.ir.dims import Dim
-from headrace.ir.types import BOOL, I64, DType, ScalarType, Type, VectorType, lanes_of, with_lanes
+from headrace.ir.types import BOOL, I32, I64, DType, ScalarType, Type, VectorType, lanes_of, with_lanes
 
 Array = np.ndarray[Any, Any]
 LaneFold = Literal["add", "mul", "min", "max"]
@@ -124,7 +124,12 @@ class TakeLanes(Operation):
 @op("kernel.cast")
 class Cast(Operation):
     """The number as another type: to float rounded to even; float to integer cut towards zero, saturating, NaN
-    gives 0; integer to integer wraps; to bool is != 0."""
+    gives 0; integer to integer wraps; to bool is != 0.
+
+    A narrow type is reached from f32 or from i32: `f8e4m3fn` has no infinity, so that what is too large becomes NaN;
+    `f4e2m1fn` has neither, but takes its largest number, and -0 for NaN; `f8e8m0fnu` has powers of two, halves
+    rounded up; narrow integers wrap.
+    """
 
     x: Value
     dtype: DType
@@ -141,14 +146,14 @@ class Cast(Operation):
 
 @op("kernel.bitcast")
 class Bitcast(Operation):
-    """The same bits read as another type of the same width."""
+    """The same bits read as another type that takes as many bytes."""
 
     x: Value
     dtype: DType
 
     def infer(self) -> Sequence[Type]:
         kind = self.x.type
-        if not isinstance(kind, ScalarType | VectorType) or kind.dtype.bits != self.dtype.bits:
+        if not isinstance(kind, ScalarType | VectorType) or kind.dtype.bytes != self.dtype.bytes:
             raise self.fail(f"operand is {kind}, expected a scalar or vector of {self.dtype.bits} bits an element")
         return [with_lanes(self.dtype, lanes_of(kind))]
 
@@ -157,6 +162,13 @@ def cast_array(x: Array, dtype: DType) -> Array:
     """`kernel.cast` on an array: the IR's one rule for conversions."""
     if dtype.kind == "bool":
         return np.asarray(x != 0)
+    if dtype.is_narrow_float:
+        real = x.astype(np.float32)
+        if dtype.name == "f4e2m1fn":
+            real = np.where(np.isnan(real), np.float32(-0.0), real)  # of either sign
+        return np.asarray(real.astype(dtype.numpy))
+    if dtype.kind == "narrow":
+        return np.asarray(cast_array(x, I32).astype(dtype.numpy))
     if dtype.is_integer and x.dtype.kind not in "iub":
         wide = x.astype(np.float64)
         info = np.iinfo(dtype.numpy)

@@ -475,6 +475,8 @@ class Compare(Operation):
         kind = self.lhs.type
         if kind != self.rhs.type or not isinstance(kind, ScalarType | VectorType):
             raise self.fail(f"compares {kind} with {self.rhs.type}, expected equal scalars or vectors")
+        if kind.dtype.kind == "narrow":
+            raise self.fail(f"compares {kind}, expected elements of a type that is computed in")
         return [with_lanes(BOOL, kind.lanes if isinstance(kind, VectorType) else 1)]
 
     def reference(self, lhs: Array, rhs: Array) -> Array:

@@ -3,12 +3,13 @@
 
 #include <string.h>
 
-/* Does the buffer's element have the port's dtype?  bf16, which buffers cannot say, comes as uint16. */
+/* Does the buffer's element have the port's dtype?  What buffers cannot say comes as unsigned integers as wide. */
 static bool has_dtype(const Py_buffer *view, uint32_t dtype) {
     static const char *const formats[] = {
         [HR_F64] = "d",  [HR_F32] = "f", [HR_F16] = "e",  [HR_BF16] = "H", [HR_I64] = "lq", [HR_I32] = "il",
         [HR_I16] = "h",  [HR_I8] = "b",  [HR_U64] = "LQ", [HR_U32] = "IL", [HR_U16] = "H",  [HR_U8] = "B",
-        [HR_BOOL] = "?",
+        [HR_BOOL] = "?", [HR_F8E4M3FN] = "B", [HR_F8E4M3FNUZ] = "B", [HR_F8E5M2] = "B", [HR_F8E5M2FNUZ] = "B",
+        [HR_F8E8M0FNU] = "B", [HR_F4E2M1FN] = "B", [HR_I4] = "B", [HR_U4] = "B", [HR_I2] = "B", [HR_U2] = "B",
     };
     const char *format = view->format ? view->format : "B";
     format += format[0] == '@' || format[0] == '=' || format[0] == '<';

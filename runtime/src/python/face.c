@@ -224,8 +224,9 @@ static bool take_named(const session_object *self, hr_call *c, PyObject *inputs,
         PyObject *given = is_input ? inputs : outputs;
         PyObject *array =
             given == Py_None ? Py_None : PyDict_GetItemWithError(given, PyTuple_GetItem(self->names, i));
-        /* bf16 comes as an array of ml_dtypes, which has no buffer of its own, never as one of uint16. */
-        if (!array || (array == Py_None) != (given == Py_None) || (port->dtype == HR_BF16 && array != Py_None) ||
+        /* These come as arrays of ml_dtypes, which have no buffer of their own, never as unsigned integers. */
+        bool foreign = port->dtype == HR_BF16 || port->dtype > HR_BOOL;
+        if (!array || (array == Py_None) != (given == Py_None) || (foreign && array != Py_None) ||
             !hr_call_view(c, i, array, port, is_input)) {
             PyErr_Clear();
             return false;

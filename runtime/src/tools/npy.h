@@ -13,7 +13,7 @@ typedef struct npy_array {
     char *memory;
 } npy_array;
 
-/* `wanted` says what a two-byte void is, since numpy has no bf16: HR_BF16, or any other dtype for none. */
+/* `wanted` says what a void is, since numpy has no bf16 and nothing narrow: that dtype, or any other for none. */
 hr_status npy_read(const char *path, uint32_t wanted, npy_array *array, hr_error *error);
 void npy_free(npy_array *array);
 

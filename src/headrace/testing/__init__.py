@@ -9,8 +9,9 @@ What Headrace does not cover raises an exception whose class name starts with `U
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,15 @@ Inputs = Mapping[str, Any]
 Compiled = Callable[[Inputs], dict[str, Array]]
 
 
-def compile_onnx(path: str, *, target: str = "host") -> Compiled:
+def compile_onnx(
+    path: str, *, target: str = "host", shapes: Mapping[str, Sequence[int | str | None]] | None = None
+) -> Compiled:
     """Compiles the model once, into a file that is removed again; the callable runs it in the C runtime."""
     from headrace import compile, load
 
     with tempfile.TemporaryDirectory(prefix="headrace-") as folder:
         artefact = Path(folder) / "model.hrm"
-        compile(path, output=artefact, target=target)
+        compile(path, output=artefact, target=target, shapes=shapes)
         session = load(artefact, threads=1)
 
     def run(inputs: Inputs) -> dict[str, Array]:
@@ -43,9 +46,34 @@ compile_onnx_v3 = partial(compile_onnx, target="x86-64-v3")
 compile_onnx_v4 = partial(compile_onnx, target="x86-64-v4")
 
 
-def run_onnx(path: str, inputs: Inputs, *, shapes: str) -> list[Array]:
+def run_onnx(path: str, inputs: Inputs, *, shapes: str) -> list[Any]:
     """Compiles the model for this machine and runs it once.
 
-    `shapes` says how the caller prepared the model; the model itself says the same, so nothing depends on it.
+    `shapes` says how the caller prepared the model, `dynamic` that dims are to be symbols; for tensors the model itself
+    says the same.  A sequence is a list, an optional its content or None: the compiled model has a tensor for each
+    element, and this takes them apart and puts them together.
     """
-    return list(compile_onnx(path)(inputs).values())
+    from headrace.compiler.frontends.onnx.ports import kinds
+
+    taken, made = kinds(path)
+    tensors: dict[str, Any] = {}
+    known: dict[str, Sequence[int | None]] = {}
+    for name, value in inputs.items():
+        if taken[name] == "tensor":
+            tensors[name] = value
+        elif value is not None:
+            is_list = isinstance(value, list | tuple)
+            parts = {f"{name}[{i}]": part for i, part in enumerate(value)} if is_list else {name: value}
+            tensors |= parts
+            known |= {n: [None if shapes == "dynamic" else d for d in np.shape(p)] for n, p in parts.items()}
+            if not parts:
+                known[name] = ()
+    found = compile_onnx(path, shapes=known)(tensors)
+    return [_assembled(name, kind, found) for name, kind in made.items()]
+
+
+def _assembled(name: str, kind: str, found: Mapping[str, Array]) -> Any:
+    if "sequence" not in kind:
+        return found.get(name)
+    parts = list(takewhile(lambda n: n in found, (f"{name}[{i}]" for i in count())))
+    return [found[n] for n in parts] if parts or kind == "sequence" else None

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from headrace.codegen.artefact.layout import FORMAT
 from headrace.codegen.artefact.model import Artefact
 from headrace.codegen.artefact.reader import read
 from headrace.codegen.artefact.writer import write
@@ -124,9 +125,11 @@ def test_other_files_are_refused(content: Any, message: Any, tmp_path: Path) -> 
 
 def test_another_format_is_named(path: Any) -> None:
     data = bytearray(path.read_bytes())
-    data[8] = 3
+    data[8] = FORMAT + 1
     path.write_bytes(data)
-    with pytest.raises(ArtefactError, match=r"is of format 3, this version of headrace reads formats 1 to 2$"):
+    with pytest.raises(
+        ArtefactError, match=f"is of format {FORMAT + 1}, this version of headrace reads formats 1 to {FORMAT}$"
+    ):
         read(path)
 
 

@@ -159,6 +159,9 @@ REFUSALS = {
     "artefact: has no variant": lambda a: replace(a, variants=()),
     "targets: 'x86-64' is there 2 times": lambda a: replace(a, variants=(a.variants[0], a.variants[0])),
     "metadata: 'k' is there 2 times": lambda a: replace(a, metadata=(("k", "1"), ("k", "2"))),
+    "input 'x': a dim is 9223372036854775808, expected a number from 0 that fits 64 bits": lambda a: replace(
+        a, signature=replace(a.signature, inputs=(replace(a.signature.inputs[0], dims=(as_dim(2**63),)),))
+    ),
     "inputs: 'x' is there 2 times": lambda a: replace(
         a, signature=replace(a.signature, inputs=(a.signature.inputs[0], a.signature.inputs[0]))
     ),

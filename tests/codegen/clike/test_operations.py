@@ -10,21 +10,21 @@ from operation_kernels import LANES, POINTWISE, functions, kernel, operands, pad
 
 from headrace.ir.kernel.ops.convert import cast_array
 from headrace.ir.kernel.ops.scalar import COMPARISONS
-from headrace.ir.types import DTYPES
+from headrace.ir.types import COMPUTED
 
-NAMES = [n for n in DTYPES if n not in ("f16", "bf16")]  # C11 has no 16-bit floats
+NAMES = [n for n in COMPUTED if n not in ("f16", "bf16")]  # C11 has no 16-bit floats
 
 
 @pytest.mark.parametrize("declared", POINTWISE, ids=lambda d: d.name)
 def test_pointwise(in_c: Any, declared: Any) -> None:
     """Bit by bit; muladd rounds twice here, as the reference does."""
     count = len(declared.operand_fields)
-    names = [n for n in NAMES if DTYPES[n].kind in declared.cls.dtypes]
+    names = [n for n in NAMES if COMPUTED[n].kind in declared.cls.dtypes]
     compiled = in_c(
         functions("".join(kernel(f"{n}_{k}", declared.name, [n] * count, n, k) for n in names for k in (1, LANES)))
     )
     for n in names:
-        inputs = padded(operands(declared.name, DTYPES[n], count))
+        inputs = padded(operands(declared.name, COMPUTED[n], count))
         with np.errstate(all="ignore"):
             expected = np.asarray(object.__new__(declared.cls).reference(*inputs))
         for lanes in (1, LANES):
@@ -39,7 +39,7 @@ def test_compare(in_c: Any) -> None:
     )
     compiled = in_c(functions(text))
     for n, p, lanes in cases:
-        inputs = padded(operands("kernel.compare", DTYPES[n], 2))
+        inputs = padded(operands("kernel.compare", COMPUTED[n], 2))
         with np.errstate(invalid="ignore"):
             same(compiled.run(f"{n}_{p}_{lanes}", inputs)[0], np.asarray(COMPARISONS[p](*inputs)))
 
@@ -48,7 +48,7 @@ def test_select(in_c: Any) -> None:
     cases = [(n, k) for n in NAMES for k in (1, LANES)]
     compiled = in_c(functions("".join(kernel(f"{n}_{k}", "kernel.select", ["bool", n, n], n, k) for n, k in cases)))
     for n, lanes in cases:
-        x, y = padded(operands("kernel.select", DTYPES[n], 2))
+        x, y = padded(operands("kernel.select", COMPUTED[n], 2))
         condition = np.random.default_rng(1).integers(0, 2, len(x)).astype(bool)
         same(compiled.run(f"{n}_{lanes}", [condition, x, y])[0], np.where(condition, x, y))
 
@@ -60,12 +60,12 @@ def test_cast(in_c: Any) -> None:
     compiled = in_c(functions(text))
     edges = [s * (2.0**p + d) for s in (1, -1) for p in (7, 8, 15, 16, 31, 32, 63, 64) for d in (-1, -0.5, 0, 0.5)]
     for a, b, lanes in cases:
-        values = samples(DTYPES[a])
-        if DTYPES[a].is_float:
+        values = samples(COMPUTED[a])
+        if COMPUTED[a].is_float:
             values = np.concatenate([values, np.array(edges, values.dtype)])
         (x,) = padded([values])
         with np.errstate(all="ignore"):
-            same(compiled.run(f"{a}_{b}_{lanes}", [x])[0], cast_array(x, DTYPES[b]))
+            same(compiled.run(f"{a}_{b}_{lanes}", [x])[0], cast_array(x, COMPUTED[b]))
 
 
 def test_bitcast(in_c: Any) -> None:
@@ -75,9 +75,9 @@ def test_bitcast(in_c: Any) -> None:
     )
     compiled = in_c(functions(text))
     for a, b in pairs:
-        (x,) = padded([samples(DTYPES[a])])
+        (x,) = padded([samples(COMPUTED[a])])
         for lanes in (1, LANES):
-            assert compiled.run(f"{a}_{b}_{lanes}", [x])[0].tobytes() == x.view(DTYPES[b].numpy).tobytes()
+            assert compiled.run(f"{a}_{b}_{lanes}", [x])[0].tobytes() == x.view(COMPUTED[b].numpy).tobytes()
 
 
 @pytest.mark.parametrize("kind", ["add", "mul", "min", "max"])
@@ -98,7 +98,7 @@ def test_reduce_lanes(in_c: Any, kind: str) -> None:
     compiled = in_c(functions(text))
     rng = np.random.default_rng(2)
     for n, lanes in cases:
-        dtype = DTYPES[n]
+        dtype = COMPUTED[n]
         # Small whole numbers: exact in any order.
         x = rng.integers(0 if n == "bool" else 1, 2 if n == "bool" else 4, (12, lanes)).astype(dtype.numpy)
         if dtype.is_float and kind in ("min", "max"):
@@ -134,7 +134,7 @@ def test_numbers_survive(in_c: Any) -> None:
         """
     compiled = in_c(functions(text))
     for number, (n, value, lanes) in enumerate(cases):
-        same(compiled.run(f"f{number}", [])[0], np.full(lanes, value, DTYPES[n].numpy))
+        same(compiled.run(f"f{number}", [])[0], np.full(lanes, value, COMPUTED[n].numpy))
 
 
 @pytest.mark.parametrize(
@@ -173,5 +173,5 @@ def test_take_lanes(in_c: Any) -> None:
         """
     compiled = in_c(functions(text))
     for n, start, taken in cases:
-        x = np.random.default_rng(3).integers(0, 2, (3, 8)).astype(DTYPES[n].numpy)
+        x = np.random.default_rng(3).integers(0, 2, (3, 8)).astype(COMPUTED[n].numpy)
         same(compiled.run(f"{n}_{start}", [x])[0], x[:, start : start + taken])

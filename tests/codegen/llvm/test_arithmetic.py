@@ -8,7 +8,7 @@ import pytest
 from operation_kernels import LANES, POINTWISE, functions, kernel, operands, padded, same
 
 from headrace.ir.kernel.ops.scalar import COMPARISONS, Fma, MulAdd
-from headrace.ir.types import DTYPES
+from headrace.ir.types import COMPUTED
 
 Array = np.ndarray[Any, Any]
 
@@ -16,7 +16,7 @@ Array = np.ndarray[Any, Any]
 @pytest.mark.parametrize("declared", POINTWISE, ids=lambda d: d.name)
 def test_pointwise(toolchain: Any, declared: Any) -> None:
     count = len(declared.operand_fields)
-    names = [n for n, t in DTYPES.items() if t.kind in declared.cls.dtypes]
+    names = [n for n, t in COMPUTED.items() if t.kind in declared.cls.dtypes]
     fused = issubclass(declared.cls, Fma)
     if fused:
         names = ["f32", "f64"]
@@ -25,13 +25,13 @@ def test_pointwise(toolchain: Any, declared: Any) -> None:
     text = "".join(kernel(f"{n}_{lanes}", declared.name, [n] * count, n, lanes) for n in names for lanes in (1, LANES))
     compiled = toolchain.compile(functions(text))
     for n in names:
-        inputs = padded(operands(declared.name, DTYPES[n], count))
+        inputs = padded(operands(declared.name, COMPUTED[n], count))
         operation = object.__new__(declared.cls)
         with np.errstate(all="ignore"):
             expected = np.asarray(operation.reference(*inputs))
         for lanes in (1, LANES):
             (found,) = compiled.run(f"{n}_{lanes}", inputs)
-            if issubclass(declared.cls, MulAdd) and DTYPES[n].is_float:
+            if issubclass(declared.cls, MulAdd) and COMPUTED[n].is_float:
                 _once_or_twice(found, inputs, expected)
             else:
                 same(found, expected, signs=declared.name not in ("kernel.min", "kernel.max"))
@@ -47,7 +47,7 @@ def _once_or_twice(found: Array, inputs: Sequence[Array], twice: Array) -> None:
 
 
 def test_compare(toolchain: Any) -> None:
-    names = list(DTYPES)
+    names = list(COMPUTED)
     text = ""
     for n in names:
         for p in COMPARISONS:
@@ -55,7 +55,7 @@ def test_compare(toolchain: Any) -> None:
             text += "".join(kernel(f"{n}_{p}_{k}", "kernel.compare", [n, n], "bool", k, attributes) for k in (1, LANES))
     compiled = toolchain.compile(functions(text))
     for n in names:
-        inputs = padded(operands("kernel.compare", DTYPES[n], 2))
+        inputs = padded(operands("kernel.compare", COMPUTED[n], 2))
         for p, compare in COMPARISONS.items():
             with np.errstate(invalid="ignore"):
                 expected = np.asarray(compare(*inputs))
@@ -64,13 +64,13 @@ def test_compare(toolchain: Any) -> None:
 
 
 def test_select(toolchain: Any) -> None:
-    names = list(DTYPES)
+    names = list(COMPUTED)
     text = "".join(
         kernel(f"{n}_{lanes}", "kernel.select", ["bool", n, n], n, lanes) for n in names for lanes in (1, LANES)
     )
     compiled = toolchain.compile(functions(text))
     for n in names:
-        x, y = padded(operands("kernel.select", DTYPES[n], 2))
+        x, y = padded(operands("kernel.select", COMPUTED[n], 2))
         condition = np.random.default_rng(1).integers(0, 2, len(x)).astype(bool)
         for lanes in (1, LANES):
             (found,) = compiled.run(f"{n}_{lanes}", [condition, x, y])
@@ -94,7 +94,7 @@ def test_division_by_a_constant_zero_is_zero(toolchain: Any) -> None:
 
 @pytest.mark.parametrize("kind", ["add", "mul", "min", "max"])
 def test_reduce_lanes(toolchain: Any, kind: str) -> None:
-    names = [n for n, t in DTYPES.items() if t.kind != "bool" or kind in ("min", "max")]
+    names = [n for n, t in COMPUTED.items() if t.kind != "bool" or kind in ("min", "max")]
     cases = [(n, lanes) for n in names for lanes in (2, 3, 4, 8)]
     text = ""
     for n, lanes in cases:
@@ -111,7 +111,7 @@ def test_reduce_lanes(toolchain: Any, kind: str) -> None:
     fold: dict[str, Callable[..., Any]] = {"add": np.sum, "mul": np.prod, "min": np.min, "max": np.max}
     rng = np.random.default_rng(2)
     for n, lanes in cases:
-        dtype = DTYPES[n]
+        dtype = COMPUTED[n]
         # Small whole numbers: their sums are exact in any order.
         x = rng.integers(1, 4, (12, lanes)).astype(dtype.numpy)
         if dtype.is_float and kind in ("min", "max"):
@@ -142,11 +142,11 @@ def test_numbers_survive(toolchain: Any) -> None:
     for n, value in values.items():
         for lanes in (1, LANES):
             (found,) = compiled.run(f"{n}_{lanes}", [])
-            same(found, np.full(lanes, value).astype(DTYPES[n].numpy))
+            same(found, np.full(lanes, value).astype(COMPUTED[n].numpy))
 
 
 def test_take_lanes(toolchain: Any) -> None:
-    cases = [(n, start, taken) for n in DTYPES for start, taken in ((0, 4), (4, 4), (3, 2), (7, 1))]
+    cases = [(n, start, taken) for n in COMPUTED for start, taken in ((0, 4), (4, 4), (3, 2), (7, 1))]
     text = ""
     for n, start, taken in cases:
         kind = n if taken == 1 else f"vector<{taken}x{n}>"
@@ -161,5 +161,5 @@ def test_take_lanes(toolchain: Any) -> None:
         """
     compiled = toolchain.compile(functions(text))
     for n, start, taken in cases:
-        x = np.random.default_rng(3).integers(0, 2, (3, 8)).astype(DTYPES[n].numpy)
+        x = np.random.default_rng(3).integers(0, 2, (3, 8)).astype(COMPUTED[n].numpy)
         same(compiled.run(f"{n}_{start}", [x])[0], x[:, start : start + taken])

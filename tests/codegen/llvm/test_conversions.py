@@ -10,7 +10,7 @@ from headrace.ir.kernel.interpret import run_kernel
 from headrace.ir.kernel.ops.convert import cast_array
 from headrace.ir.kernel.ops.func import KernelFunc
 from headrace.ir.text import parse_module
-from headrace.ir.types import DTYPES, DType
+from headrace.ir.types import COMPUTED, DType
 
 Array = np.ndarray[Any, Any]
 LANES = 4
@@ -55,17 +55,17 @@ def functions(text: str) -> list[KernelFunc]:
     return list(parse_module(text).functions(KernelFunc))
 
 
-@pytest.mark.parametrize("source", DTYPES)
+@pytest.mark.parametrize("source", COMPUTED)
 def test_cast(toolchain: Any, source: str) -> None:
-    cases = [(target, lanes) for target in DTYPES for lanes in (1, LANES)]
+    cases = [(target, lanes) for target in COMPUTED for lanes in (1, LANES)]
     text = "".join(each(f"{t}_{k}", f"kernel.cast %x {{dtype = {t}}}", source, t, k) for t, k in cases)
     compiled = toolchain.compile(functions(text))
-    x = samples(DTYPES[source])
+    x = samples(COMPUTED[source])
     for target, lanes in cases:
         with np.errstate(all="ignore"):
-            expected = cast_array(x, DTYPES[target])
+            expected = cast_array(x, COMPUTED[target])
         found = compiled.run(f"{target}_{lanes}", [x])[0]
-        if DTYPES[target].is_float:
+        if COMPUTED[target].is_float:
             nan = np.isnan(expected)
             np.testing.assert_array_equal(np.isnan(found), nan, f"{source} to {target}")
             found, expected = np.where(nan, 0, found), np.where(nan, 0, expected)
@@ -79,7 +79,7 @@ def test_every_f16_and_bf16_survives_f32(toolchain: Any) -> None:
     compiled = toolchain.compile(functions(text))
     bits = np.arange(1 << 16, dtype=np.uint16)
     for n in names:
-        x = bits.view(DTYPES[n].numpy)
+        x = bits.view(COMPUTED[n].numpy)
         wide = compiled.run(f"{n}_up", [x])[0]
         with np.errstate(invalid="ignore"):
             plain = ~np.isnan(x)
@@ -99,10 +99,10 @@ def test_bitcast(toolchain: Any) -> None:
     )
     compiled = toolchain.compile(functions(text))
     for a, b in pairs:
-        x = samples(DTYPES[a]) if a != "u8" or b != "bool" else np.resize(np.array([0, 1], np.uint8), 16)
+        x = samples(COMPUTED[a]) if a != "u8" or b != "bool" else np.resize(np.array([0, 1], np.uint8), 16)
         for lanes in (1, LANES):
             found = compiled.run(f"{a}_{b}_{lanes}", [x])[0]
-            assert found.tobytes() == x.view(DTYPES[b].numpy).tobytes()
+            assert found.tobytes() == x.view(COMPUTED[b].numpy).tobytes()
 
 
 def test_index_mask_and_holds(toolchain: Any) -> None:

@@ -123,6 +123,9 @@ def test_text() -> None:
     facts.equate(as_dim("c"), as_dim("a*2 + 1"))
     assert facts.lines() == ("a in [1, 64]", "b in [0, 7]", "a mod 8 == 0", "c == a*2 + 1")
     assert Facts.parse(facts.lines()).lines() == facts.lines()
+    assert [str(f) for f in facts.formulas(["d"])] == [
+        "a - 1", "-a + 64", "b", "-b + 7", "d", "-(a mod 8)", "-a*2 + c - 1", "a*2 - c + 1",
+    ]  # fmt: skip
     with pytest.raises(DimError, match="fact 'a < 3': expected"):
         Facts.parse(["a < 3"])
 

@@ -11,12 +11,13 @@ import pytest
 
 from headrace.ir.core import walk
 from headrace.ir.kernel.interpret import run_kernel
+from headrace.ir.kernel.ops.convert import Cast, cast_array
 from headrace.ir.kernel.ops.func import KernelFunc
 from headrace.ir.kernel.ops.scalar import LARGEST_ANGLE, Transcendental
 from headrace.ir.pass_base import PassContext
 from headrace.ir.rewrite import Rewriter
 from headrace.ir.text import parse_module
-from headrace.ir.types import DTYPES
+from headrace.ir.types import DTYPES, element_dtype
 from headrace.passes.kernel.expand_math import ExpandMath
 
 Array = np.ndarray[Any, Any]
@@ -133,3 +134,61 @@ def test_every_16_bit_float(name: str, dtype: str) -> None:
 def test_the_script_derives_the_table(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     script(monkeypatch).main()
     assert capsys.readouterr().out == (ROOT / "passes/lowering/coefficients.py").read_text()
+
+
+# ---- narrow types ----------------------------------------------------------------------------------------------------
+
+NARROW = [n for n, d in DTYPES.items() if d.kind == "narrow"]
+
+
+def cast_expanded(source: str, target: str) -> KernelFunc:
+    text = f"""
+    kernel.func @f(%x: buffer<{source}[n]>, %y: buffer<{target}[n]>) {{outputs = 1, scalars = ["n"]}} {{
+      kernel.parallel (i: task n) {{
+        %0 = kernel.load %x[i] : {source}
+        %1 = kernel.cast %0 {{dtype = {target}}} : {target}
+        kernel.store %1, %y[i]
+      }}
+    }}
+    """
+    module = parse_module(text)
+    ExpandMath().run(module, Rewriter(), PassContext())
+    function = next(module.functions(KernelFunc))
+    assert not [c for c in walk(function, Cast) if "narrow" in (element_dtype(c.x.type).kind, c.dtype.kind)]
+    return function
+
+
+@pytest.mark.parametrize("name", NARROW)
+def test_to_narrow_over_all_floats(name: str) -> None:
+    ties = (np.arange(1 << 16, dtype=np.uint32) << 16).view(np.float32)  # all of bf16: halves between small floats too
+    x = np.concatenate([np.arange(0, 1 << 32, 40009, dtype=np.uint64).astype(np.uint32).view(np.float32), ties])
+    with np.errstate(all="ignore"):
+        found, wanted = run_kernel(cast_expanded("f32", name), [x]).outputs[0], cast_array(x, DTYPES[name])
+    np.testing.assert_array_equal(found.view(np.uint8), wanted.view(np.uint8))
+
+
+@pytest.mark.parametrize("name", NARROW)
+def test_integers_to_narrow(name: str) -> None:
+    x = np.arange(-300, 300, dtype=np.int32)
+    found = run_kernel(cast_expanded("i32", name), [x]).outputs[0]
+    np.testing.assert_array_equal(found.view(np.uint8), cast_array(x, DTYPES[name]).view(np.uint8))
+
+
+@pytest.mark.parametrize("target", ["f32", "f16", "i32", "bool", "f8e5m2", "i4"])
+@pytest.mark.parametrize("name", NARROW)
+def test_from_every_code(name: str, target: str) -> None:
+    codes = np.arange(1 << DTYPES[name].bits, dtype=np.uint8).view(DTYPES[name].numpy)
+    with np.errstate(all="ignore"):
+        found = run_kernel(cast_expanded(name, target), [codes]).outputs[0]
+        wanted = cast_array(codes, DTYPES[target])
+        if target in ("f32", "f8e5m2"):  # numbers by their bits, which tell -0 from 0
+            bits = np.int32 if target == "f32" else np.uint8
+            found, wanted = (np.where(np.isnan(a), a.dtype.type(1), a).view(bits) for a in (found, wanted))
+        np.testing.assert_array_equal(found, wanted)
+
+
+def test_codes_with_bits_above() -> None:
+    """Memory of a caller's may have anything there."""
+    codes = np.array([0xF7, 0x1F, 0x80], np.uint8)
+    found = run_kernel(cast_expanded("i4", "i32"), [codes.view(DTYPES["i4"].numpy)]).outputs[0]
+    np.testing.assert_array_equal(found, [7, -1, 0])

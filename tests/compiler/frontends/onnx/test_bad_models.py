@@ -283,14 +283,26 @@ UNSUPPORTED = {
     ),
     "sequence": (
         model(RELU, inputs=[helper.make_tensor_sequence_value_info("x", TensorProto.FLOAT, None)]),
-        "input 'x': a sequence, expected a tensor",
+        "input 'x': a sequence; give a shape for each of its elements",
     ),
     "inside of a function": (
         model(
-            node("ReduceL2", "x s", "y", "a"), inputs=[value("x", 6), value("s", 1, kind=TensorProto.INT64)], opset=18
+            helper.make_node("Decoded", ["x"], ["y"], "a", domain="f"),
+            inputs=[value("x", 6, kind=TensorProto.UINT8)],
+            opset=20,
+            functions=[
+                helper.make_function(
+                    "f",
+                    "Decoded",
+                    ["p"],
+                    ["q"],
+                    [helper.make_node("ImageDecoder", ["p"], ["q"])],
+                    [helper.make_opsetid("", 20)],
+                )
+            ],
         ),
-        "a node cannot be compiled: node 'a' (ReduceL2, opset 18, of f32[6], i64[1]): its function body needs "
-        "ReduceSum: the axes are data, expected integers that are known while compiling",
+        "a node cannot be compiled: node 'a' (f.Decoded, opset unknown, of u8[6]): its function body needs "
+        "ImageDecoder: nothing here computes it",
     ),
 }
 

@@ -257,7 +257,7 @@ def test_formulas_are_those_of_the_reference(cls: type[GraphOp]) -> None:
     """`shape_values` on operands whose integers are known gives what the reference gives."""
     for operation, values, arrays in instances(cls):
         fixed = with_numbers(operation, values)
-        if any(a.dtype.kind == "f" for a in arrays) or isinstance(fixed, OwnKernel):
+        if any(a.dtype.kind not in "iub" for a in arrays) or isinstance(fixed, OwnKernel):
             continue
         known = [tuple(Dim.constant(int(n)) for n in a.reshape(-1)) for a in arrays]
         found = fixed.shape_values(known)

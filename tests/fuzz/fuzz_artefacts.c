@@ -1,0 +1,422 @@
+/* fuzz_artefacts.c: damages artefacts and sees what the runtime makes of them; compiled with sanitizers.
+**
+**     fuzz_artefacts damage|forge SEED FIRST COUNT FILE.hrm ...
+**
+** Number i of seed S is always the same file: `FIRST i COUNT 1` repeats it.
+**
+** damage: bits flipped, pieces cut out, doubled, or taken from another file, with the digests left as they are.
+**         Opening refuses it, or verifying does; and it runs without harm where only verifying would have found it.
+** forge:  sections changed word by word, code, kernel table and constants excepted, with the digests made right.
+**         It is refused, or runs within its own memory.
+**
+** Files are read from heap blocks of their very size.  All that a run uses lies between pages that cannot be touched,
+** kernels being machine code that no sanitizer has seen.  Each number runs in a child process; one that dies is
+** told, and the next child goes on behind it. */
+#define _DEFAULT_SOURCE
+#include "container.h"
+#include "headrace.h"
+#include "sha256.h"
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define MOST_FILES 64
+#define MOST_SECTIONS 64
+#define MOST_INPUTS 64
+#define MOST_BYTES (UINT64_C(256) << 20) /* that a run may take */
+#define MOST_SECONDS 20                  /* for one number */
+#define RUNS 3
+#define PAGE 4096
+#define HEADER 64
+#define ROW 64
+
+/* ---- draws: splitmix64, whose constants are Steele, Lea and Flood's ---- */
+
+static uint64_t state;
+
+static uint64_t draw(void) {
+    uint64_t z = state += UINT64_C(0x9e3779b97f4a7c15);
+    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+    return z ^ z >> 31;
+}
+
+static size_t below(size_t n) {
+    return n ? (size_t)(draw() % n) : 0;
+}
+
+/* ---- what is known of all children ---- */
+
+typedef struct tally {
+    uint64_t at, refused, unverified, failed, ran, accepted;
+} tally;
+
+static tally *told; /* shared between processes */
+
+/* ---- files ---- */
+
+typedef struct bytes {
+    uint8_t *data;
+    size_t size;
+} bytes;
+
+static bytes files[MOST_FILES];
+static size_t file_count;
+
+static bytes read_file(const char *path) {
+    FILE *f = fopen(path, "rb");
+    bytes b = {0};
+    if (!f || fseek(f, 0, SEEK_END)) {
+        perror(path);
+        exit(2);
+    }
+    b.size = (size_t)ftell(f);
+    rewind(f);
+    b.data = malloc(b.size);
+    if (fread(b.data, 1, b.size, f) != b.size) {
+        perror(path);
+        exit(2);
+    }
+    fclose(f);
+    return b;
+}
+
+static uint32_t u32(const uint8_t *p) {
+    uint32_t v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+static uint64_t u64(const uint8_t *p) {
+    uint64_t v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+/* ---- damage ---- */
+
+static void replace(bytes *b, size_t at, size_t out, const uint8_t *in, size_t in_size) {
+    uint8_t *to = malloc(b->size - out + in_size + 1);
+    memcpy(to, b->data, at);
+    if (in_size)
+        memcpy(to + at, in, in_size);
+    memcpy(to + at + in_size, b->data + at + out, b->size - at - out);
+    free(b->data);
+    *b = (bytes){to, b->size - out + in_size};
+}
+
+static void damage(bytes *b) {
+    for (size_t times = 1 + below(3); times; times--) {
+        size_t at = below(b->size), most = b->size - at, size = 1 + below(most < 4096 ? most : 4096);
+        const bytes *other = &files[below(file_count)];
+        size_t from = below(other->size), some = other->size - from < size ? other->size - from : size;
+        switch (below(6)) {
+        case 0:
+            replace(b, at, most, NULL, 0); /* cut off */
+            break;
+        case 1:
+            replace(b, at, size, NULL, 0); /* cut out */
+            break;
+        case 2:
+            replace(b, at, 0, other->data + from, some); /* put in */
+            break;
+        case 3:
+            if (b->size - at >= some)
+                memcpy(b->data + at, other->data + from, some); /* put over */
+            break;
+        default:
+            b->data[at] ^= (uint8_t)(1 << below(8));
+            break;
+        }
+        if (b->size == 0)
+            return;
+    }
+}
+
+/* ---- forging ---- */
+
+static uint32_t odd_word(const bytes *section, uint32_t old) {
+    static const uint32_t odd[] = {0, 1, 2, 3, 4, 8, 63, 64, 65, 4095, 0x7fffffff, 0x80000000, 0xfffffffe, 0xffffffff};
+    switch (below(5)) {
+    case 0:
+        return old + (uint32_t)below(7) - 3;
+    case 1:
+        return old ^ UINT32_C(1) << below(32);
+    case 2:
+        return section->size >= 4 ? u32(section->data + below(section->size / 4) * 4) : 0;
+    case 3:
+        return (uint32_t)draw() >> below(32);
+    default:
+        return odd[below(sizeof odd / sizeof *odd)];
+    }
+}
+
+static void change_words(bytes *section) {
+    for (size_t times = 1 + below(2); times; times--) {
+        size_t words = section->size / 4, at = below(words) * 4, some = 4 * (1 + below(4));
+        some = some < section->size - at ? some : 4;
+        if (!words)
+            return;
+        uint32_t word = odd_word(section, u32(section->data + at));
+        uint8_t taken[16];
+        size_t from = below(words) * 4;
+        from = from + some <= section->size ? from : 0;
+        memcpy(taken, section->data + from, some);
+        switch (below(12)) {
+        case 0:
+            replace(section, at, some, NULL, 0);
+            break;
+        case 1:
+            replace(section, at, 0, taken, some);
+            break;
+        case 2:
+            memcpy(section->data + at, taken, some);
+            break;
+        default:
+            memcpy(section->data + at, &word, sizeof word);
+            break;
+        }
+    }
+}
+
+static uint32_t type_of(const bytes *b, uint32_t section) {
+    return u32(b->data + HEADER + section * ROW);
+}
+
+static bool is_left_alone(uint32_t type) {
+    return type == HR_SECTION_CONSTANTS || type == HR_SECTION_KERNELS || type == HR_SECTION_CODE;
+}
+
+/* Sections laid out anew, digests and all. */
+static bytes laid_out(const bytes *old, bytes *sections, uint32_t count) {
+    size_t size = HEADER + (size_t)count * ROW, at[MOST_SECTIONS];
+    for (uint32_t i = 0; i < count; i++) {
+        size_t alignment = u32(old->data + HEADER + i * ROW + 24);
+        size = (size + alignment - 1) / alignment * alignment;
+        at[i] = size;
+        size += sections[i].size;
+    }
+    bytes b = {calloc(1, size), size};
+    memcpy(b.data, old->data, HEADER + (size_t)count * ROW);
+    uint64_t whole = size;
+    memcpy(b.data + 16, &whole, sizeof whole);
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t place[2] = {at[i], sections[i].size};
+        memcpy(b.data + at[i], sections[i].data, sections[i].size);
+        memcpy(b.data + HEADER + i * ROW + 8, place, sizeof place);
+        hr_sha256(sections[i].data, sections[i].size, b.data + HEADER + i * ROW + 32);
+    }
+    return b;
+}
+
+static void sign(bytes *b, uint32_t sections) {
+    hr_sha256_of_two(b->data, 32, b->data + HEADER, (size_t)sections * ROW, b->data + 32);
+}
+
+static void forge(bytes *b) {
+    uint32_t count = u32(b->data + 12);
+    bytes sections[MOST_SECTIONS];
+    for (uint32_t i = 0; i < count; i++) {
+        const uint8_t *row = b->data + HEADER + i * ROW;
+        sections[i] = (bytes){malloc((size_t)u64(row + 16) + 1), (size_t)u64(row + 16)};
+        memcpy(sections[i].data, b->data + u64(row + 8), sections[i].size);
+    }
+    uint32_t of;
+    do /* every other time the program, of which most can go wrong */
+        of = (uint32_t)below(count + 1);
+    while (of < count && (is_left_alone(type_of(b, of)) || (type_of(b, of) != HR_SECTION_PROGRAM && below(8))));
+    if (of < count)
+        change_words(&sections[of]);
+    bytes anew = laid_out(b, sections, count);
+    if (of == count) { /* the header and the table */
+        size_t at = below(8) ? HEADER + below(count * ROW / 4) * 4 : below(8) * 4;
+        uint32_t word = odd_word(&anew, u32(anew.data + at));
+        memcpy(anew.data + at, &word, sizeof word);
+    }
+    sign(&anew, count);
+    for (uint32_t i = 0; i < count; i++)
+        free(sections[i].data);
+    free(b->data);
+    *b = anew;
+}
+
+/* ---- memory between pages that cannot be touched ---- */
+
+static uint64_t taken_bytes;
+
+static size_t mapped_for(size_t size) {
+    return (size + PAGE - 1) / PAGE * PAGE + 2 * PAGE;
+}
+
+/* Its end is as near to the page behind it as the alignment lets it be. */
+static void *guarded_take(void *context, size_t size, size_t alignment) {
+    (void)context;
+    if (size > MOST_BYTES || taken_bytes + size > MOST_BYTES)
+        return NULL;
+    size_t mapped = mapped_for(size);
+    uint8_t *start = mmap(NULL, mapped, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (start == MAP_FAILED)
+        return NULL;
+    mprotect(start + PAGE, mapped - 2 * PAGE, PROT_READ | PROT_WRITE);
+    taken_bytes += size;
+    return start + (mapped - PAGE - size) / alignment * alignment;
+}
+
+static void guarded_give(void *context, void *memory, size_t size, size_t alignment) {
+    (void)context, (void)alignment;
+    uintptr_t last = (uintptr_t)memory + (size ? size - 1 : 0); /* in the last page, or in the first of the two guards */
+    size_t mapped = mapped_for(size);
+    uint8_t *end = (uint8_t *)(last / PAGE * PAGE + PAGE + (size ? PAGE : 0));
+    munmap(end - mapped, mapped);
+    taken_bytes -= size;
+}
+
+static const hr_allocator guarded = {guarded_take, guarded_give, NULL};
+
+/* ---- running ---- */
+
+static int64_t dim_of(const hr_dim *dim) {
+    static const int64_t sizes[] = {1, 2, 3, 5, 8, 17, 0, 4};
+    uint64_t of_text = 0;
+    if (dim->size >= 0 && below(50))
+        return dim->size;
+    for (const char *c = dim->text; *c; c++)
+        of_text = of_text * 31 + (uint8_t)*c;
+    return sizes[(of_text + taken_bytes + told->at) % 8];
+}
+
+static void fill(uint8_t *data, size_t size, uint32_t dtype) {
+    for (size_t i = 0; i + 8 <= size; i += 8) {
+        if (dtype == HR_F32) {
+            float x[2] = {(float)below(64) / 16 - 2, (float)below(64) / 16 - 2};
+            memcpy(data + i, x, 8);
+        } else if (dtype == HR_I64) {
+            int64_t x = (int64_t)below(12) - 3;
+            memcpy(data + i, &x, 8);
+        }
+    }
+}
+
+static void run(const hr_model *model, hr_session *session) {
+    hr_value inputs[MOST_INPUTS] = {{0}}, outputs[MOST_INPUTS] = {{0}};
+    uint32_t in = hr_model_inputs(model), out = hr_model_outputs(model), made = 0;
+    int64_t dims[MOST_INPUTS][64];
+    hr_error error;
+    bool fits = in <= MOST_INPUTS && out <= MOST_INPUTS;
+    for (; fits && made < in; made++) {
+        const hr_port *port = hr_model_input(model, made);
+        uint64_t size = hr_dtype_bytes(port->dtype);
+        for (uint32_t d = 0; d < port->rank; d++) {
+            dims[made][d] = dim_of(&port->dims[d]);
+            if (__builtin_mul_overflow(size, (uint64_t)dims[made][d], &size) || size > MOST_BYTES)
+                fits = false;
+        }
+        uint8_t *data = fits ? guarded_take(NULL, (size_t)size, 1) : NULL;
+        if (!(fits = data))
+            break;
+        fill(data, (size_t)size, port->dtype);
+        inputs[made] = (hr_value){.kind = HR_TENSOR, .dtype = port->dtype, .rank = port->rank, .dims = dims[made],
+                                  .data = data, .bytes = size};
+    }
+    uint64_t needed;
+    if (fits && (hr_memory_needed(session, inputs, &needed, &error), hr_run(session, inputs, outputs, &error) == HR_OK)) {
+        for (uint32_t i = 0; i < out; i++) { /* what it says it wrote is there */
+            volatile uint8_t last = outputs[i].bytes ? ((uint8_t *)outputs[i].data)[outputs[i].bytes - 1] : 0;
+            (void)last;
+        }
+        told->ran++;
+    } else {
+        told->failed++;
+    }
+    while (made--)
+        guarded_give(NULL, inputs[made].data, (size_t)inputs[made].bytes, 1);
+}
+
+static void try_one(const bytes *b, bool is_forged) {
+    hr_model_options options = {.size = sizeof options, .allocator = guarded};
+    hr_session_options alone = {.size = sizeof alone, .threads = 1};
+    hr_model *model;
+    hr_session *session;
+    hr_error error;
+    void *exact;
+    if (posix_memalign(&exact, 64, b->size ? b->size : 1))
+        exit(2);
+    memcpy(exact, b->data, b->size);
+    if (hr_model_open_memory(exact, b->size, &options, &model, &error)) {
+        told->refused++;
+    } else {
+        bool verified = !hr_model_verify(model, &error);
+        told->unverified += !verified;
+        if (verified && !is_forged) {
+            told->accepted++;
+            printf("%llu: accepted although damaged\n", (unsigned long long)told->at);
+        }
+        if (!hr_session_open(model, &alone, &session, &error)) {
+            for (int i = 0; i < RUNS; i++)
+                run(model, session);
+            hr_session_close(session);
+        }
+        hr_model_close(model);
+    }
+    free(exact);
+}
+
+static void try_number(bool is_forged, uint64_t seed, uint64_t number) {
+    state = seed * UINT64_C(0x100000001b3) + number * UINT64_C(0x9e3779b97f4a7c15);
+    draw();
+    const bytes *original = &files[below(file_count)];
+    bytes b = {malloc(original->size + 1), original->size};
+    memcpy(b.data, original->data, b.size);
+    (is_forged ? forge : damage)(&b);
+    bool differs = b.size != original->size || memcmp(b.data, original->data, b.size);
+    if (differs && b.size)
+        try_one(&b, is_forged);
+    free(b.data);
+}
+
+static void run_child(bool is_forged, uint64_t seed, uint64_t end) {
+    for (; told->at < end; told->at++) {
+        alarm(MOST_SECONDS);
+        try_number(is_forged, seed, told->at);
+    }
+    exit(0);
+}
+
+int main(int argc, char **argv) {
+    if (argc < 6 || argc - 5 > MOST_FILES) {
+        fprintf(stderr, "fuzz_artefacts damage|forge SEED FIRST COUNT FILE.hrm ...\n");
+        return 2;
+    }
+    bool is_forged = !strcmp(argv[1], "forge");
+    uint64_t seed = strtoull(argv[2], NULL, 10), first = strtoull(argv[3], NULL, 10);
+    uint64_t end = first + strtoull(argv[4], NULL, 10), died = 0;
+    for (int i = 5; i < argc; i++)
+        files[file_count++] = read_file(argv[i]);
+    told = mmap(NULL, sizeof *told, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    told->at = first;
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    while (told->at < end) {
+        pid_t child = fork();
+        if (child == 0)
+            run_child(is_forged, seed, end);
+        int status;
+        waitpid(child, &status, 0);
+        if (told->at == end)
+            break;
+        died++;
+        printf("%llu: %s %d\n", (unsigned long long)told->at, WIFSIGNALED(status) ? "killed by signal" : "exit status",
+               WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+        told->at++;
+    }
+    printf("%llu files: %llu refused when opened, %llu by verify; runs: %llu, failed: %llu; accepted: %llu, died: %llu\n",
+           (unsigned long long)(end - first), (unsigned long long)told->refused, (unsigned long long)told->unverified,
+           (unsigned long long)told->ran, (unsigned long long)told->failed, (unsigned long long)told->accepted,
+           (unsigned long long)died);
+    return died || told->accepted;
+}

@@ -1,0 +1,162 @@
+"""Damages artefacts and runs them under sanitizers (fuzz_artefacts.c).
+
+    python tests/fuzz/fuzz_artefacts.py --count 100000 [--seed 1]
+
+Half are damaged with their digests left as they are, half forged with digests made right.  Exit status 1 if a damaged
+file was accepted, or one did harm; `--first N --count 1 --only forge` repeats one.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import click
+import numpy as np
+from onnx import GraphProto, ModelProto, numpy_helper, parser
+
+import headrace
+
+ROOT = Path(__file__).parents[2]
+SANITIZED = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+OPSET = '<ir_version: 9, opset_import: ["" : 17]>'
+
+# What artefacts are made of: products, windows, rows, lookups, sizes from data, recurrences, parts of buffers.
+MODELS = {
+    "dense": """
+        g (float[batch, 12] x) => (float[batch, 10] y) <float[12, 33] w, float[33] b, float[33, 10] v, float[10] c> {
+          h = Gemm(x, w, b)
+          r = Relu(h)
+          l = Gemm(r, v, c)
+          y = Softmax<axis = 1>(l)
+        }""",
+    "windows": """
+        g (float[batch, 3, rows, 9] x) => (float[batch, 5] y)
+          <float[8, 3, 3, 3] w, float[8, 1, 3, 3] d, float[8, 5] v> {
+          a = Conv<pads = [1, 1, 1, 1]>(x, w)
+          b = Relu(a)
+          c = Conv<group = 8, pads = [1, 1, 1, 1]>(b, d)
+          e = Add(c, b)
+          p = MaxPool<kernel_shape = [3, 3], pads = [1, 1, 1, 1]>(e)
+          m = GlobalAveragePool(p)
+          f = Flatten(m)
+          y = MatMul(f, v)
+        }""",
+    "attention": """
+        g (float[batch, seq, 16] q, float[batch, seq, 16] k) => (float[batch, seq, 16] y) {
+          t = Transpose<perm = [0, 2, 1]>(k)
+          s = MatMul(q, t)
+          p = Softmax<axis = 2>(s)
+          y = MatMul(p, k)
+        }""",
+    "lookups": """
+        g (float[n, 6] x, int64[m] i) => (float[m, 6] y, float[m, 12] z) {
+          y = Gather(x, i)
+          a = Neg(y)
+          z = Concat<axis = 1>(y, a)
+        }""",
+    "sizes": """
+        g (float[n, 4] x, int64[2] s) => (float[r, c] y) {
+          a = Relu(x)
+          b = Reshape(a, s)
+          y = Neg(b)
+        }""",
+    "recurrence": """
+        g (float[seq, batch, 4] x) => (float[seq, 1, batch, 5] y) <float[1, 20, 4] w, float[1, 20, 5] u> {
+          y = LSTM<hidden_size = 5>(x, w, u)
+        }""",
+    "parts": """
+        g (float[n, 8] x) => (float[n, 8] y)
+          <int64[1] zero = {0}, int64[1] one = {1}, int64[1] half = {4}, int64[1] whole = {8}> {
+          h = Tanh(x)
+          a = Slice(h, zero, half, one)
+          b = Slice(h, half, whole, one)
+          c = Mul(b, a)
+          d = Concat<axis = 1>(c, a)
+          y = Add(d, x)
+        }""",
+}
+
+
+def models() -> dict[str, ModelProto]:
+    """`MODELS`, parsed."""
+    parsed = {name: parser.parse_model(OPSET + text) for name, text in MODELS.items()}
+    for model in parsed.values():
+        _fill(model.graph)
+    return parsed
+
+
+def make_models(folder: Path) -> list[Path]:
+    """Compiles each of `MODELS`; the artefacts' paths."""
+    paths = []
+    for name, model in models().items():
+        (folder / f"{name}.onnx").write_bytes(model.SerializeToString())
+        paths.append(folder / f"{name}.hrm")
+        headrace.compile(folder / f"{name}.onnx", output=paths[-1], target="x86-64-v2")
+    return paths
+
+
+def _fill(graph: GraphProto) -> None:
+    """Weights that the text declares get values."""
+    rng = np.random.default_rng(0)
+    for declared in graph.value_info:
+        shape = [d.dim_value for d in declared.type.tensor_type.shape.dim]
+        weights = rng.standard_normal(shape, np.float32)
+        graph.initializer.append(numpy_helper.from_array(weights, declared.name))
+    del graph.value_info[:]
+
+
+def build(folder: Path) -> Path:
+    """fuzz_artefacts.c with the whole runtime, under sanitizers."""
+    table = folder / "drivers.c"
+    table.write_text(
+        '#include "model.h"\nextern const hr_driver hr_driver_cpu;\n'
+        "const hr_driver *const hr_builtin_drivers[] = {&hr_driver_cpu, NULL};\n"
+    )
+    source = ROOT / "runtime" / "src"
+    files = [table, Path(__file__).with_suffix(".c"), *sorted(source.glob("*.c")), source / "drivers" / "cpu.c"]
+    flags = ["-std=c11", "-O1", "-g", "-pthread", "-D_POSIX_C_SOURCE=200809L", '-DHR_VERSION_TEXT="test"']
+    program = folder / "artefacts"
+    include = [f"-I{source}", f"-I{ROOT / 'runtime' / 'include'}"]
+    subprocess.run(["gcc", *flags, *SANITIZED, *include, *files, "-o", program], check=True)
+    return program
+
+
+def run(
+    program: Path, kind: str, seed: int, first: int, count: int, paths: Sequence[Path]
+) -> subprocess.CompletedProcess[str]:
+    """One process of `fuzz_artefacts.c`: what it says of numbers `first` and on."""
+    command = [str(word) for word in (program, kind, seed, first, count, *paths)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--count", default=100_000, help="Files, of both kinds together.", show_default=True)
+@click.option("--seed", default=1, show_default=True)
+@click.option("--first", default=0, help="Number of the first file of each kind.", show_default=True)
+@click.option("--only", type=click.Choice(["damage", "forge"]), help="This kind alone.")
+@click.option("--jobs", default=2, show_default=True)
+def main(count: int, seed: int, first: int, only: str | None, jobs: int) -> None:
+    """Damage artefacts, and see that none is accepted or does harm."""
+    kinds = [only] if only else ["damage", "forge"]
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        program, paths = build(folder), make_models(folder)
+        each = count // len(kinds)
+        parts = [
+            (kind, first + each * i // jobs, each * (i + 1) // jobs - each * i // jobs)
+            for kind in kinds
+            for i in range(jobs)
+        ]
+        with ThreadPoolExecutor(jobs) as pool:
+            done = list(pool.map(lambda p: run(program, p[0], seed, p[1], p[2], paths), parts))
+    for (kind, at, _), result in zip(parts, done, strict=True):
+        click.echo(f"{kind}, seed {seed}, from {at}\n{result.stderr}{result.stdout}", nl=False)
+    raise SystemExit(int(any(r.returncode for r in done)))
+
+
+if __name__ == "__main__":
+    main()
