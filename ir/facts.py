@@ -28,6 +28,8 @@ class TargetFacts:
     l2_bytes: int
     converts_f16: bool = False  # f16 to f32 and back in hardware
     channels_last: bool = True  # convolutions and poolings want the channels of a pixel side by side
+    group_threads: int = 0  # threads that a workgroup should have; 0 where there are none
+    shared_bytes: int = 0  # shared memory of a workgroup
     emitter: str = "llvm"  # the folder of codegen/ or plug-in that turns loops into bytes
 
     def lanes(self, element_bytes: int) -> int:

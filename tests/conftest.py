@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -31,6 +32,22 @@ def require_tool() -> Callable[[str], str]:
         return path
 
     return find
+
+
+@pytest.fixture(scope="session")
+def opencl() -> Any:
+    """PoCL's device, an `opencl_device.OpenCL`.
+
+    Without it the test is skipped; where HEADRACE_REQUIRE_TOOLS=1 says that all tools are installed, it fails.
+    """
+    from opencl_device import Missing, OpenCL  # imported late: it imports the compiler
+
+    try:
+        return OpenCL()
+    except Missing as error:
+        if os.environ.get("HEADRACE_REQUIRE_TOOLS") == "1":
+            pytest.fail(f"{error}, and HEADRACE_REQUIRE_TOOLS is 1")
+        pytest.skip(str(error))
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:

@@ -1,4 +1,4 @@
-"""Scalar arithmetic in C: an expression for one lane of each operation, and the helpers that it needs.
+"""Scalar arithmetic in the C family: an expression for one lane of each operation, and the helpers that it needs.
 
 In: an operation of the kernel dialect and the C texts of its operands' lanes.  Out: a C expression.  Helpers are
 generated for the types that are used; `Helpers` collects them in the order of first use.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from headrace.codegen.clike.language import Language
 from headrace.codegen.clike.types import c_type, literal, unsigned
 from headrace.ir.core import Operation
 from headrace.ir.errors import CodegenError
@@ -33,9 +34,10 @@ _WRAPPING: dict[type[Operation], str] = {
 
 
 class Helpers:
-    """The helper functions that the text needs so far."""
+    """The helper functions that the text needs so far, and its language."""
 
-    def __init__(self) -> None:
+    def __init__(self, language: Language) -> None:
+        self.language = language
         self.texts: dict[str, str] = {}
 
     def use(self, name: str, text: Callable[[], str]) -> str:
@@ -61,12 +63,14 @@ def lane_expression(operation: Operation, operands: list[str], helpers: Helpers)
         case scalar.Min() | scalar.Max():
             return f"{_extreme(kind is scalar.Min, dtype, helpers)}({operands[0]}, {operands[1]})"
         case scalar.MulAdd():
+            if dtype.is_float and helpers.language.fuses:
+                return f"HR_MULADD({', '.join(operands)})"
             return _wrapping("{} * {} + {}", operands, dtype)
         case scalar.Neg():
             return f"-{operands[0]}" if dtype.is_float else _wrapping("0 - {}", operands, dtype)
         case scalar.Abs():
             if dtype.is_float:
-                return f"{_library('fabs', dtype)}({operands[0]})"
+                return f"{_library('fabs', dtype, helpers.language)}({operands[0]})"
             return f"{operands[0]} < 0 ? {_wrapping('0 - {}', operands, dtype)} : {operands[0]}"
         case scalar.Not():
             return f"!{operands[0]}" if dtype.kind == "bool" else f"({c_type(dtype)})~{operands[0]}"
@@ -79,16 +83,17 @@ def lane_expression(operation: Operation, operands: list[str], helpers: Helpers)
         case scalar.Shr():
             return f"({c_type(dtype)})({operands[0]} >> {operands[1]})"
     if kind in _LIBRARY:
-        return f"{_library(_LIBRARY[kind], dtype)}({', '.join(operands)})"
+        return f"{_library(_LIBRARY[kind], dtype, helpers.language)}({', '.join(operands)})"
     if kind in _WRAPPING:
         return _wrapping(f"{{}} {_WRAPPING[kind]} {{}}", operands, dtype)
     raise CodegenError(
-        f"{operation.name} at {operation.location} has no C form; kernel.expand-math writes functions out"
+        f"{operation.name} at {operation.location} has no {helpers.language.name} form;"
+        " kernel.expand-math writes functions out"
     )
 
 
-def _library(name: str, dtype: DType) -> str:
-    return f"{name}f" if dtype.bits == 32 else name
+def _library(name: str, dtype: DType, language: Language) -> str:
+    return f"{name}f" if dtype.bits == 32 and not language.overloaded else name
 
 
 def _wrapping(form: str, operands: list[str], dtype: DType) -> str:

@@ -1,4 +1,4 @@
-"""Names and literals in C.  In: element types, Python numbers, names in the IR.  Out: C text."""
+"""Names and literals in the C family.  In: element types, Python numbers, names in the IR.  Out: C text."""
 
 from __future__ import annotations
 
@@ -23,22 +23,14 @@ _NAMES = {
     "u8": "uint8_t",
     "bool": "bool",
 }
-# Names that mean something in the text: C's own, the ABI's, the emitter's, and the functions that it calls.
-_WORDS = """
-    auto break case char const continue default do double else enum extern float for goto if inline int long
-    register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while
-    bool true false buffers scalars scratch begin end task rest lane sqrt floor ceil rint fma fabs sqrtf floorf
-    ceilf rintf fmaf fabsf
-"""
-_TAKEN = frozenset(_WORDS.split())
 
 
 def c_type(dtype: DType) -> str:
-    """Raises CodegenError for an element type that C11 does not have; narrow ones are their bits."""
+    """Raises CodegenError for an element type that the C family does not have; narrow ones are their bits."""
     if dtype.kind == "narrow":
         return "uint8_t"
     if dtype.name not in _NAMES:
-        raise CodegenError(f"element type {dtype} has no C11 type; expected one of {', '.join(_NAMES)}")
+        raise CodegenError(f"element type {dtype} has no C type; expected one of {', '.join(_NAMES)}")
     return _NAMES[dtype.name]
 
 
@@ -72,13 +64,13 @@ def _integer(number: int, dtype: DType) -> str:
     return str(number)
 
 
-def identifier(wish: str) -> str:
+def identifier(wish: str, reserved: re.Pattern[str]) -> str:
     """A name for something inside a kernel; it hides nothing that the text uses."""
     name = re.sub(r"\W", "_", wish, flags=re.ASCII)
     if not name[:1].isalpha():
         name = f"v{name}"  # a digit cannot begin a name, and what begins with _ is the compiler's
-    taken = name in _TAKEN or name.startswith("hr_") or name.endswith("_t") or re.fullmatch(r"[A-Z0-9_]{2,}", name)
-    return f"{name}_" if taken else name  # capitals alone are the names of macros
+    macro = name.startswith("hr_") or name.endswith("_t") or re.fullmatch(r"[A-Z0-9_]{2,}", name)
+    return f"{name}_" if macro or reserved.fullmatch(name) else name  # capitals alone are the names of macros
 
 
 def kernel_name(function_name: str) -> str:

@@ -187,7 +187,7 @@ class Dim:
     def evaluate(self, values: Mapping[str, Any]) -> Any:
         """The number for given symbol values; numpy int64 arrays broadcast.  Raises DimError for a missing one."""
         if self._compiled is None:
-            names = ", ".join(self.symbols)
+            names = ", ".join(_variable(s) for s in self.symbols)
             self._compiled = eval(f"lambda {names}: {_python(self)}", {"_min": _minimum, "_max": _maximum})
         try:
             arguments = [values[s] for s in self.symbols]
@@ -467,5 +467,10 @@ def _maximum(*values: Any) -> Any:
 
 
 def _python(dim: Dim) -> str:
-    text = str(dim).replace("floordiv", "//").replace(" mod ", " % ")
-    return re.sub(r"\b(min|max)\(", r"_\1(", text)
+    words = {"floordiv": "//", "mod": "%", "min(": "_min(", "max(": "_max("}
+    return re.sub(r"\b(min|max)\(|\b[^\W\d]\w*", lambda found: words.get(found[0]) or _variable(found[0]), str(dim))
+
+
+def _variable(symbol: str) -> str:
+    """A symbol may be called as a word of Python's."""
+    return f"v{symbol}"

@@ -11,27 +11,21 @@ Each dim d of x becomes two, (1, d) where the mask is 1 and (d, 1) where it is 0
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from headrace.ir.core import Value
 from headrace.ir.dims import Dim, dim_max
 from headrace.ir.graph.compose import Term
+from headrace.ir.graph.counting import formulas
 from headrace.ir.graph.families import tensor
 from headrace.ir.graph.importing import OnnxNode
 from headrace.ir.graph.ops.concat import Concat
 from headrace.ir.graph.ops.cumulate import Cumulate
-from headrace.ir.graph.ops.formulas import Formulas
 from headrace.ir.graph.ops.gather import Gather
 from headrace.ir.graph.ops.reshape_dynamic import ReshapeDynamic
 from headrace.ir.types import I64
-
-
-def are_data(node: OnnxNode, number: int) -> bool:
-    """Whether an input holds axes that are not known while compiling."""
-    found = None if node.input(number) is None else node.shape_value(number)
-    return node.input(number) is not None and (found is None or not all(d.is_constant for d in found))
 
 
 def axes_mask(node: OnnxNode, number: int, rank: int, *, all_if_none: bool = False) -> Term:
@@ -42,7 +36,26 @@ def axes_mask(node: OnnxNode, number: int, rank: int, *, all_if_none: bool = Fal
     numbers = Term(node, node.add_constant(np.arange(rank, dtype=np.int64)))
     named = numbers.of(Gather(numbers.value, axes.value, 0)).reshape(*axes.dims, 1)
     mask = named.compare("eq", numbers).reduce("max", (0,), keepdims=False).cast(I64)
-    return mask + _formulas(node, [dim_max(1 - count(node, number), 0)]) if all_if_none else mask
+    return mask + formulas(node, [dim_max(1 - count(node, number), 0)]) if all_if_none else mask
+
+
+def integers(node: OnnxNode, number: int) -> Term:
+    """An input as i64 of one dim."""
+    return Term(node, node.operand(number)).cast(I64).reshape(count(node, number))
+
+
+def by_dim(node: OnnxNode, axes: Term, rank: int) -> Callable[[Term, Term], Term]:
+    """What an i64[k], one for each of the axes, i64[k], and an i64[rank] for the other dims are together, i64[rank]."""
+    numbers = axes.indices(Dim.constant(rank))
+    from_front = numbers.of(Gather(numbers.value, axes.value, 0))  # and an error unless in range
+    hits = from_front.reshape(*axes.dims, 1).compare("eq", numbers)
+    is_named = hits.reduce("max", (0,), keepdims=False)
+
+    def of_dims(given: Term, otherwise: Term) -> Term:
+        column = given.reshape(*axes.dims, 1)
+        return is_named.where(hits.where(column, column.like(0)).reduce("sum", (0,), keepdims=False), otherwise)
+
+    return of_dims
 
 
 def count(node: OnnxNode, number: int) -> Dim:
@@ -52,7 +65,7 @@ def count(node: OnnxNode, number: int) -> Dim:
 
 def parted(node: OnnxNode, x: Value, mask: Term) -> Term:
     """x under dims twice as many."""
-    dims = _formulas(node, tensor(x).dims)
+    dims = formulas(node, tensor(x).dims)
     apart = mask * (dims - 1)
     pairs = [part.reshape(len(tensor(x).dims), 1).value for part in (dims - apart, apart + 1)]
     return reshaped_as(node, x, mask.of(Concat(tuple(pairs), 1)).reshape(2 * tensor(x).rank))
@@ -63,7 +76,7 @@ def kept_dims(node: OnnxNode, dims: Sequence[Dim], mask: Term, kept: int) -> Ter
     others = 1 - mask
     place = mask.of(Cumulate(others.value, "sum", 0)) * others - 1  # among the kept ones; -1 for no place
     wanted = Term(node, node.add_constant(np.arange(kept, dtype=np.int64).reshape(kept, 1)))
-    of_all = _formulas(node, dims)
+    of_all = formulas(node, dims)
     return wanted.compare("eq", place).where(of_all, of_all.like(0)).reduce("sum", (1,), keepdims=False)
 
 
@@ -72,7 +85,7 @@ def inserted_dims(node: OnnxNode, dims: Sequence[Dim], mask: Term) -> Term:
     others = 1 - mask
     place = (mask.of(Cumulate(others.value, "sum", 0)) * others - 1).reshape(mask.dims[0], 1)
     numbers = Term(node, node.add_constant(np.arange(len(dims), dtype=np.int64)))
-    of_all = _formulas(node, dims)
+    of_all = formulas(node, dims)
     return numbers.compare("eq", place).where(of_all, of_all.like(0)).reduce("sum", (1,), keepdims=False) + mask
 
 
@@ -93,7 +106,3 @@ def reshaped_as(node: OnnxNode, x: Value, dims: Term) -> Term:
     """x under dims that are data."""
     symbols = tuple(node.symbol(f"{node.name}_{i}") for i in range(dims.dims[0].value))
     return dims.of(ReshapeDynamic(x, dims.value, symbols))
-
-
-def _formulas(node: OnnxNode, values: Sequence[Dim]) -> Term:
-    return Term(node, node.add(Formulas(tuple(values), (len(values),))))

@@ -105,6 +105,10 @@ class OnnxNode(Protocol):
         """Axes as the attribute `axes` or as an input that is known; None where neither is given."""
         ...
 
+    def known_numbers(self, number: int) -> tuple[int, ...] | None:
+        """The integers of an input, none where it is left out; None where they are data or formulas."""
+        ...
+
     def is_nonnegative(self, value: Dim) -> bool:
         """Whether a formula is proven to be >= 0."""
         ...

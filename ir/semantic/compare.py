@@ -10,7 +10,8 @@ Out: None, or where they first differ, in words.
 where scale is the output's largest magnitude, eps its type's, and eps' that of float32, or of float64 for
 float64: sums of narrower floats are not done in these.  What overflowed before must still be infinite, NaN, or
 within 1/16 of that.  The bound leaves rounding alone: one product that is
-lost in a sum of thousands, or one element that is taken twice, is far above it.
+lost in a sum of thousands, or one element that is taken twice, is far above it.  Narrow elements are compared by their
+codes, like integers: a rounding before the cast may lead to the neighbour.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ def difference(before: Outcome, after: Outcome, exact: Outcome | None, effect: E
             place = np.argwhere(was != is_)[0].tolist()
             change = ("was written", "is no longer") if was[tuple(place)] else ("was not written", "is now")
             return f"output {number} at {place} {change[0]} before and {change[1]}"
-        reference = None if exact is None else exact.outputs[number]
+        reference = None if exact is None else _codes(exact.outputs[number])
+        old, new = _codes(old), _codes(new)
         wrong = _wrong(old, new, reference, effect, bound_ulp) & was
         if wrong.any():
             place = np.argwhere(wrong)[0].tolist()
@@ -63,6 +65,11 @@ def difference(before: Outcome, after: Outcome, exact: Outcome | None, effect: E
             told = "" if reference is None else f", and is {reference[there]!s} in float64"
             return f"output {number} at {place} is {new[there]!s}, was {old[there]!s} before{told}"
     return None
+
+
+def _codes(array: Array) -> Array:
+    """The bytes of narrow elements; any others as they are."""
+    return array.view(np.int8) if array.dtype.itemsize == 1 and array.dtype.isbuiltin == 2 else array
 
 
 def _wrong(old: Array, new: Array, exact: Array | None, effect: Effect, bound_ulp: float) -> Array:
@@ -123,9 +130,9 @@ def emptiness(outcome: Outcome) -> str | None:
         return None
     finite, varied = 0, False
     for output, written in zip(outcome.outputs, outcome.written, strict=True):
-        kept = output[written]
+        kept = _codes(output)[written]
         with np.errstate(all="ignore"):
-            good = kept if output.dtype.kind in "iub" else kept[np.isfinite(kept)]
+            good = kept if kept.dtype.kind in "iub" else kept[np.isfinite(kept)]
         finite += len(good)
         varied = varied or len(good) == 1 or bool(len(good) and (good != good[0]).any())
     if finite * 2 < total:

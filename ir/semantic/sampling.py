@@ -16,9 +16,11 @@ from typing import Any
 
 import numpy as np
 
+from headrace.ir.core import walk
 from headrace.ir.kernel.interpret import run_kernel
 from headrace.ir.kernel.ops.control import Parallel
 from headrace.ir.kernel.ops.func import KernelFunc
+from headrace.ir.kernel.ops.memory import Store
 from headrace.ir.kernel.ops.structured import Structured
 from headrace.ir.kernel.tasks import task_axes
 from headrace.ir.semantic.cases import Case, kernel_cost
@@ -121,18 +123,33 @@ def _tasks(
 
 
 def _task_blocks(function: KernelFunc, case: Case) -> list[list[int]]:
-    """Flat numbers of the first, the last and some middle tasks, two neighbours along each axis."""
+    """Flat numbers of the first, the last and some middle tasks, two neighbours along each axis that moves them by the
+    least: blocks of other tasks lie between the neighbours along another."""
     extents = _extents(function, case)
     share = kernel_cost(function, dict(case)).work // max(int(np.prod(extents)), 1)
-    width = 2 if share * 3 << len(extents) <= WORK else 1
+    many = 2 if share * 3 << len(extents) <= WORK else 1
+    apart = _axes_of_blocks(function)
+    widths = [1 if axis.name in apart else many for axis in task_axes(function)]
     rng = np.random.default_rng(len(extents))
     starts = ([0] * len(extents), extents, [int(rng.integers(0, n)) for n in extents])
     blocks = []
     for start in starts:
-        lowest = [max(0, min(a, n - width)) for a, n in zip(start, extents, strict=True)]
-        ranges = [range(a, min(n, a + width)) for a, n in zip(lowest, extents, strict=True)]
+        lowest = [max(0, min(a, n - w)) for a, n, w in zip(start, extents, widths, strict=True)]
+        ranges = [range(a, min(n, a + w)) for a, n, w in zip(lowest, extents, widths, strict=True)]
         blocks.append([int(np.ravel_multi_index(point, extents)) for point in product(*ranges)])
     return blocks
+
+
+def _axes_of_blocks(function: KernelFunc) -> set[str]:
+    """The task axes that move an index of an output by more than another one does."""
+    names = {a.name for a in task_axes(function)}
+    found = set[str]()
+    for store in walk(function, Store):
+        for index in store.target.map.indices if store.target.value in function.written else ():
+            splits = {s: index.linear(s) for s in index.symbols if s in names}
+            steps = {s: abs(v[0].value) for s, v in splits.items() if v is not None and v[0].is_constant}
+            found |= {s for s, step in steps.items() if step > min(steps.values())}
+    return found
 
 
 def _wanted_boxes(function: KernelFunc, case: Case) -> list[Array] | None:

@@ -41,8 +41,7 @@ from headrace.ir.kernel.ops.structured import Map, Reduce
 from headrace.ir.module import Module
 from headrace.ir.pass_base import Pass, PassContext
 from headrace.ir.rewrite import Rewriter
-from headrace.ir.types import element_dtype
-from headrace.passes.lowering.axes import kernel_named, rewrite_formulas
+from headrace.passes.lowering.axes import kernel_named, rewrite_formulas, zero_of
 from headrace.passes.lowering.names import Names, version_name
 
 
@@ -130,7 +129,7 @@ class BlockRows(Pass):
         """Rows that do not exist read 0."""
         for field, accesses in _groups(op):
             maps = tuple(
-                replace(a.map, otherwise=_zero(a.value))
+                replace(a.map, otherwise=zero_of(a.value))
                 if a.value not in scratch and a.map.otherwise is None and _mentions(a, row)
                 else a.map
                 for a in accesses
@@ -150,11 +149,6 @@ class BlockRows(Pass):
 def _groups(op: Map | Reduce) -> list[tuple[str, tuple[Access, ...]]]:
     """The fields that read."""
     return [("reads", op.reads), *([("late", op.late)] if isinstance(op, Reduce) else [])]
-
-
-def _zero(buffer: Value) -> float | int | bool:
-    dtype = element_dtype(buffer.type)
-    return 0.0 if dtype.is_float else False if dtype.kind == "bool" else 0
 
 
 def _mentions(access: Access, axis: str) -> bool:

@@ -135,7 +135,7 @@ class Peel(Pass):
 
 def _outer_axes(op: Structured, rows: Dim) -> tuple[Axis, ...]:
     """The loops around the tile's operations: the tasks; in a kernel of rows, those that the condition mentions."""
-    tasks = tuple(a for a in op.axes if a.kind == "task")
+    tasks = tuple(a for a in op.axes if a.kind in ("task", "grid"))
     if tasks:
         return tasks
     kinds = [a.kind for a in op.axes]

@@ -10,13 +10,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from headrace.ir.access import AccessMap, Axis
-from headrace.ir.core import Operation, walk
+from headrace.ir.core import Operation, Value, walk
 from headrace.ir.dims import Dim, DimLike
 from headrace.ir.errors import PassError, nearest
 from headrace.ir.kernel.ops.func import KernelFunc
 from headrace.ir.kernel.ops.structured import Structured
 from headrace.ir.module import Module
 from headrace.ir.rewrite import Rewriter
+from headrace.ir.types import element_dtype
 
 
 def kernel_named(module: Module, name: str) -> KernelFunc:
@@ -55,6 +56,12 @@ def rewrite_formulas(op: Operation, rewriter: Rewriter, values: Mapping[str, Dim
 def substitute_all(attributes: Mapping[str, Any], values: Mapping[str, DimLike]) -> dict[str, Any]:
     """The attributes of a detached operation with symbols substituted in all formulas."""
     return {name: _substituted(attribute, values) for name, attribute in attributes.items()}
+
+
+def zero_of(buffer: Value) -> float | int | bool:
+    """What a read outside of a buffer gives where the value does not matter."""
+    dtype = element_dtype(buffer.type)
+    return 0.0 if dtype.is_float else False if dtype.kind == "bool" else 0
 
 
 def _set(op: Operation, rewriter: Rewriter, name: str, value: object) -> None:

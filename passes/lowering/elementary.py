@@ -150,7 +150,7 @@ class Elementary:
         negative = b.compare("lt", self.bits(x), self.integer(0))
         moved = b.select(negative, self.integer(middle), self.integer(-middle))
         constant = self.of_bits(b.sub(self.integer(f.bias << f.mantissa), moved))
-        return self.scaled(b.muladd(t, constant, constant), b.add(s, moved))
+        return b.mul(b.muladd(t, constant, constant), self.of_bits(b.add(s, moved)))
 
     def exp_nonpositive(self) -> Value:
         """The same for min(x, 0): the constant is known, and the exponents come out moved by the other factor."""
@@ -158,12 +158,9 @@ class Elementary:
         x = b.maximum(b.minimum(self.x, self.real(0.0)), self.real(f.exp_low))
         t, s = self.reduced_exp(x, f.middle)
         constant = self.real(2.0**-f.middle)
-        return self.scaled(b.muladd(t, constant, constant), s)
-
-    def scaled(self, x: Value, bits: Value) -> Value:
-        """x times the float with these bits, where the product may be denormal: there a multiplication costs Zen cores
-        some eight cycles more, a multiply-add none."""
-        return self.b.muladd(x, self.of_bits(bits), self.real(0.0))
+        # The scores of a softmax differ by enough for denormal results.  Those cost a multiplication of Zen cores some
+        # eight cycles more, a multiply-add none.
+        return b.muladd(b.muladd(t, constant, constant), self.of_bits(s), self.real(0.0))
 
     # ---- log ---------------------------------------------------------------------------------------------
 

@@ -325,11 +325,7 @@ class Nest:
     ) -> None:
         reads = self._plan(op.reads)
         self._stage(reads, 0)
-        with (
-            self._reduction_loops(reads, 0),
-            guarded(self.builder, [c.substitute(self.folding) for c in self.conditions.reduction]),
-            self._over_tile(reads, everything=False) as (rename, values),
-        ):
+        with self._reduction_loops(reads, 0), self._over_tile(reads, everything=False) as (rename, values):
             held = self._recall(state, rename)
             stepped = write_region(self.builder, op.step, [*values, *held], rename, self.lanes, self.facts)
             self._keep(state, stepped, rename)
@@ -351,10 +347,18 @@ class Nest:
             return
         axis = self.reductions[opened]
         name = str(self.folding.get(axis.name, axis.name))
-        with loops(self.builder, [Axis(name, axis.kind, axis.extent.substitute(self.folding))]):
+        loop = Axis(name, axis.kind, axis.extent.substitute(self.folding))
+        with loops(self.builder, [loop]), guarded(self.builder, self._decided(opened + 1)):
             self._stage(reads, opened + 1)
             with self._reduction_loops(reads, opened + 1):
                 yield
+
+    def _decided(self, opened: int) -> list[Dim]:
+        """The conditions on reductions that the innermost of the open ones decides: nothing is read without them."""
+        inside = {a.name for a in self.reductions[opened:]}
+        here = self.reductions[opened - 1].name
+        deepest = [c for c in self.conditions.reduction if not inside & set(c.symbols)]
+        return [c.substitute(self.folding) for c in deepest if here in c.symbols]
 
     def _keep(self, state: Sequence[Value], values: Sequence[Value], rename: Mapping[str, Dim]) -> None:
         for buffer, value in zip(state, values, strict=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import onnxruntime
 import pytest
@@ -31,6 +32,7 @@ WEIGHTS = {
     "whole": (i8(256, 384), scales(), np.int8(-7), 1, 0),
     "bytes": (i8(256, 384).view(np.uint8), scales(384), i8(384).view(np.uint8), -1, 0),
     "blocks": (i8(256, 384), scales(8, 384), i8(8, 384), 0, 32),
+    "nibbles": (i8(256, 384).astype(ml_dtypes.int4), scales(8, 384), i8(8, 384).astype(ml_dtypes.int4), 0, 32),
 }
 
 

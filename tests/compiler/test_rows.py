@@ -87,24 +87,38 @@ def short_attention() -> onnx.ModelProto:
     return _attention(3, ["Identity scaled masked"], {})
 
 
-def few_queries() -> onnx.ModelProto:
-    """One token after many: a query for each head."""
-    return _queries(1)
-
-
-def queries_left_over() -> onnx.ModelProto:
-    """A few more queries than fill the tasks."""
-    return _queries(35)
-
-
-def _queries(count: int) -> onnx.ModelProto:
+def one_query() -> onnx.ModelProto:
+    """One token after many."""
     nodes = [
         node("Transpose", "k", "k_t", perm=[0, 1, 3, 2]),
         node("MatMul", "q k_t", "scores"),
         node("Softmax", "scores", "p", axis=-1),
         node("MatMul", "p v", "y"),
     ]
-    return model(nodes, {"q": ("b", 2, count, 20), "k": ("b", 2, "s", 20), "v": ("b", 2, "s", 20)})
+    return model(nodes, {"q": ("b", 2, 1, 20), "k": ("b", 2, "s", 20), "v": ("b", 2, "s", 20)})
+
+
+def cached_attention() -> onnx.ModelProto:
+    """Tokens after others whose keys and values are given; each sees those before it, by a mask cut out of a larger one."""
+    nodes = [
+        node("Concat", "past_k k", "all_k", axis=2),
+        node("Concat", "past_v v", "all_v", axis=2),
+        node("Shape", "q", "tokens", start=2, end=3),
+        node("Shape", "all_k", "end", start=2, end=3),
+        node("Sub", "end tokens", "start"),
+        node("Slice", "mask start end row", "rows"),
+        node("Slice", "rows zero end column", "seen"),
+        node("Transpose", "all_k", "k_t", perm=[0, 1, 3, 2]),
+        node("MatMul", "q k_t", "scores"),
+        node("Where", "seen scores c", "masked"),
+        node("Softmax", "masked", "p", axis=-1),
+        node("MatMul", "p all_v", "o"),
+        node("Transpose", "o", "y", perm=[0, 2, 1, 3]),
+    ]
+    inputs: dict[str, Dims] = dict.fromkeys("qkv", ("b", 2, "n", 20))
+    inputs |= dict.fromkeys(("past_k", "past_v"), ("b", 2, "s", 20))
+    held = {"zero": np.array([0]), "row": np.array([2]), "column": np.array([3]), "c": np.float32(-1e4)}
+    return model(nodes, inputs, mask=np.tril(np.ones((1, 1, 256, 256), bool)), **held)
 
 
 def _attention(size: int, masking: list[str], more: dict[str, Dims]) -> onnx.ModelProto:
@@ -145,8 +159,8 @@ MODELS: dict[str, tuple[Callable[[], onnx.ModelProto], int]] = {
     "columns": (columns, 4),
     "attention": (attention, 1),
     "short_attention": (short_attention, 1),
-    "few_queries": (few_queries, 1),
-    "queries_left_over": (queries_left_over, 1),
+    "one_query": (one_query, 1),
+    "cached_attention": (cached_attention, 2),  # of them one for keys and values
 }
 
 
@@ -166,7 +180,7 @@ def test_as_onnxruntime(name: str, tmp_path: Path) -> None:
     reference = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
     rng = np.random.default_rng(4)
     for rows, length in ((1, 1), (2, 7), (3, 8), (5, 33), (4, 64), (1, 197)):
-        sizes = {"b": rows, "s": length}
+        sizes = {"b": rows, "s": length, "n": rows}
         inputs = {
             i.name: rng.standard_normal(
                 [sizes.get(d.dim_param, d.dim_value) for d in i.type.tensor_type.shape.dim]

@@ -157,6 +157,14 @@ def test_loops_of_a_big_kernel_are_checked_by_tasks() -> None:
         checked(BIG_LOOPS, BIG_LOOPS.replace("k: sequential 9", "k: sequential 8"))
 
 
+def test_tasks_that_share_an_index_leave_no_holes() -> None:
+    """The neighbours of a block lie a block away: what other tasks of the block write in between is not lost."""
+    blocks = BIG_LOOPS.replace("jo: task 63", "jb: task 9, jo: task 7").replace("jo*16", "(jo*16 + jb*112)")
+    assert checked(BIG, blocks).checked == 1
+    with pytest.raises(SemanticError, match=r"@rows: output 0 at \[.*\] was written before and is no longer"):
+        checked(BIG, blocks.replace("upper = 1000 -", "upper = min(15, 1000 -").replace("112), lanes", "112)), lanes"))
+
+
 GRAPH = """
 graph.func @main(%x: f32[n, m], %w: f32[m, 4]) {facts = ["m mod 2 == 0"]} {
   %y = graph.matmul %x, %w : f32[n, 4]
@@ -398,3 +406,15 @@ def test_results_that_say_nothing() -> None:
     assert emptiness(outcome(np.zeros(5, np.int32))) == "the result is constant"
     assert emptiness(replace(outcome(np.zeros(5, np.int32)), fixed=True)) is None
     assert emptiness(outcome(np.zeros((0, 3)))) == "the result has no elements"
+
+
+@pytest.mark.parametrize("dtype", [ml_dtypes.float8_e4m3fn, ml_dtypes.int4, ml_dtypes.float8_e8m0fnu])
+@pytest.mark.parametrize("effect", ["exact", "approximates"])
+def test_narrow_elements_are_compared_by_their_codes(dtype: Any, effect: Any) -> None:
+    codes = np.arange(1, 5, dtype=np.uint8)
+    before, other = codes.copy(), codes.copy()
+    other[2] += 3
+    old, same, new = (Outcome.whole([c.view(dtype)]) for c in (before, codes, other))
+    assert difference(old, same, old, effect, 1.0) is None
+    assert "output 0 at [2]" in str(difference(old, new, old, effect, 1.0))
+    assert emptiness(old) is None

@@ -11,7 +11,7 @@ import pytest
 
 from headrace.codegen.artefact.model import Base, Buffer, Copy, Port, Segment, Signature
 from headrace.ir.dims import as_dim
-from headrace.ir.types import BF16, F32, I64
+from headrace.ir.types import BF16, DTYPES, F32, I64
 
 
 @pytest.fixture
@@ -54,24 +54,28 @@ def test_outputs_into_a_folder(call: Any, model: Any, x: Any, tmp_path: Path) ->
 
 
 def test_version_2_headers_and_odd_shapes_are_read(call: Any, maker: Any, tmp_path: Path) -> None:
-    """Copies from inputs to outputs: no dims, one dim, bf16, an empty array, a long header."""
+    """Copies from inputs to outputs: no dims, one dim, bf16, an empty array, narrow types, a long header."""
     ports = (
         Port("scalar", F32, ()),
         Port("row", I64, (as_dim("n"),)),
         Port("half", BF16, (as_dim(2), as_dim("m"))),
         Port("a/b", F32, (as_dim("n"), as_dim(0))),
+        Port("nibbles", DTYPES["u4"], (as_dim("m"),)),
+        Port("small", DTYPES["f8e5m2"], (as_dim("m"),)),
     )
-    sizes = [4, as_dim("n") * 8, as_dim("m") * 4, 0]
+    sizes = [4, as_dim("n") * 8, as_dim("m") * 4, 0, as_dim("m"), as_dim("m")]
     buffers = tuple(
         Buffer(Base(kind, i), as_dim(0), as_dim(size)) for kind in ("input", "output") for i, size in enumerate(sizes)
     )
-    steps = tuple(Copy(i, i + 4) for i in range(4))
+    steps = tuple(Copy(i, i + 6) for i in range(6))
     path = maker.write(maker.artefact(Signature(ports, ports), (Segment(buffers=buffers, steps=steps),), ()))
     arrays = {
         "scalar": np.float32(7),
         "row": np.arange(3),
         "half": np.arange(6).reshape(2, 3).astype(ml_dtypes.bfloat16),
         "a/b": np.zeros((3, 0), np.float32),
+        "nibbles": np.arange(3).astype(ml_dtypes.uint4),
+        "small": np.arange(3).astype(ml_dtypes.float8_e5m2),
     }
     arguments = []
     for number, (name, array) in enumerate(arrays.items()):

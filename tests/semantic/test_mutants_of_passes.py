@@ -9,11 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
-from planted import Mutant, Patch, verdict
+from planted import Mutant, Patch, text_test, verdict
 
 from headrace.ir.access import Access, AccessMap, Axis
 from headrace.ir.core import Operation, Region, Value
@@ -45,8 +44,6 @@ from headrace.passes.kernel import (
     stage,
     versions,
 )
-
-PASSES = Path(__file__).parents[1] / "passes"
 
 # Cubes: a dim that is taken for another has the same extent.
 WEIGHTS = [[[[float(4 * f + c)]] for c in range(4)] for f in range(8)]
@@ -269,18 +266,8 @@ MUTANTS: tuple[tuple[Mutant, str], ...] = (
 )
 
 
-def program(mutant: Mutant) -> tuple[str, Path]:
-    """The pipeline and the file of the guilty pass's text test."""
-    dialect, _, name = mutant.guilty.partition(".")
-    path = PASSES / dialect / f"{name.replace('-', '_')}.hir"
-    first = path.read_text(encoding="utf-8").partition("\n")[0]
-    found = re.search(r"--pass-pipeline (?:'([^']*)'|(\S+))", first)
-    assert found is not None
-    return found[1] or found[2], path
-
-
 @pytest.mark.parametrize(("mutant", "text"), MUTANTS, ids=lambda p: p.name if isinstance(p, Mutant) else "")
 def test_mutant_is_named(mutant: Mutant, text: str) -> None:
-    pipeline, path = program(mutant)
+    pipeline, path = text_test(mutant)
     modules = [parse_module(f"module {{{text}}}") if text else load_hir(path)]
     assert verdict(mutant, modules, Pipeline.parse(pipeline)) == "caught"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +51,16 @@ def call(library: ctypes.CDLL, kernel: KernelFunc, buffers: Sequence[Array], sca
 
 def run_in_c(module: Module, inputs: dict[str, Array], folder: Path) -> list[Array]:
     """The results of the module's program, in order."""
+    library = library_of(list(module.functions(KernelFunc)), folder)
+    return run_program(module, inputs, lambda kernel, buffers, scalars: call(library, kernel, buffers, scalars))
+
+
+def run_program(
+    module: Module, inputs: dict[str, Array], launch: Callable[[KernelFunc, Sequence[Array], Sequence[int]], None]
+) -> list[Array]:
+    """The results of the module's program, in order; `launch` runs a kernel on arrays, the last of which it writes."""
     (program,) = module.functions(ProgramFunc)
     kernels = {k.function_name: k for k in module.functions(KernelFunc)}
-    library = library_of(list(kernels.values()), folder)
     source = constants_of(module)
     memory: dict[Value, Array] = {}
     symbols: dict[str, int] = {}
@@ -84,7 +91,7 @@ def run_in_c(module: Module, inputs: dict[str, Array], folder: Path) -> list[Arr
                 memory[op.target][...] = memory[op.source].reshape(memory[op.target].shape)
             case Launch():
                 scalars = [int(s.evaluate(symbols)) for s in op.scalars]
-                call(library, kernels[op.kernel.name], [memory[b] for b in op.buffers], scalars)
+                launch(kernels[op.kernel.name], [memory[b] for b in op.buffers], scalars)
             case Check():
                 assert all(int(formula.evaluate(symbols)) >= 0 for formula in op.where), op.message
             case _:

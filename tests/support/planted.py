@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -15,6 +17,7 @@ from headrace.ir.pipeline import Pipeline
 from headrace.ir.semantic import SemanticCheck
 from headrace.targets import find_target
 
+PASSES = Path(__file__).parents[1] / "passes"
 Patch = tuple[Any, str, Any]  # object, attribute, replacement
 
 
@@ -60,12 +63,12 @@ def run(module: Module, check: Any, preset: str, pipeline: Pipeline | None = Non
 
 
 def verdict(mutant: Mutant, modules: Iterable[Module], pipeline: Pipeline | None = None) -> str:
-    """`caught`, or what happened instead."""
+    """`caught`, or what happened instead, with code for x86-64-v3: its tiles have four rows, whose rest has two pieces."""
     said = "not noticed"
     for module in modules:
         planted = Planted(mutant)
         try:
-            run(module, planted, "x86-64-v2", pipeline)
+            run(module, planted, "x86-64-v3", pipeline)
         except SemanticError as error:
             return "caught" if mutant.guilty in str(error) else f"blamed wrongly: {error}"
         except Exception as error:
@@ -76,6 +79,16 @@ def verdict(mutant: Mutant, modules: Iterable[Module], pipeline: Pipeline | None
         if said == "not noticed" and not planted.ran:
             said = "the pass did not run"
     return said
+
+
+def text_test(mutant: Mutant) -> tuple[str, Path]:
+    """The pipeline and the file of the guilty pass's text test."""
+    dialect, _, name = mutant.guilty.partition(".")
+    path = PASSES / dialect / f"{name.replace('-', '_')}.hir"
+    first = path.read_text(encoding="utf-8").partition("\n")[0]
+    found = re.search(r"--pass-pipeline (?:'([^']*)'|(\S+))", first)
+    assert found is not None
+    return found[1] or found[2], path
 
 
 def missed(mutants: Iterable[Mutant], modules: Callable[[], Iterable[Module]]) -> list[str]:

@@ -185,10 +185,10 @@ class _Import:
                 raise ModelError(f"{self.model.name}: node {name!r}: {wrong}")
         if (node.op_type, domain) == ("If", ""):
             return self._branch(node, name, inputs, scope)
-        if (node.op_type, domain) in (("Loop", ""), ("Scan", "")):
-            return self._unrolled(node, name, inputs, scope)
         if (node.op_type, domain) == ("SequenceMap", ""):
             return self._mapped(node, name, inputs, scope)
+        if (node.op_type, domain) in (("Loop", ""), ("Scan", "")):
+            return self._unrolled(node, name, inputs, scope)
         opset = self._opset(node, name, scope)
         reason: Exception = NodeUnsupported(self._unknown(node.op_type, domain, opset))
         importer = self._importer(node.op_type, domain, opset)
@@ -342,10 +342,10 @@ class _Import:
         graph = next(a.g for a in node.attribute if a.name == "body")
 
         def body(given: Sequence[Held]) -> Sequence[Held | None]:
+            inner = scope.within()
             if len(graph.input) != len(given):
                 found = f"takes {len(graph.input)} inputs, expected {len(given)}"
                 raise ModelError(f"{self.model.name}: node {name!r}: its body {found}")
-            inner = scope.within()
             inner.values.update(zip((i.name for i in graph.input), given, strict=True))
             self._add_initializers(graph, inner)
             self._nodes(graph.node, inner)

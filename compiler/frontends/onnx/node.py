@@ -106,6 +106,10 @@ class Node:
             raise self.unsupported("the axes are data, expected integers that are known while compiling")
         return tuple(d.value for d in found)
 
+    def known_numbers(self, number: int) -> tuple[int, ...] | None:
+        found = () if self.input(number) is None else self.shape_value(number)
+        return None if found is None or not all(d.is_constant for d in found) else tuple(d.value for d in found)
+
     def is_nonnegative(self, value: Dim) -> bool:
         return self._state.facts.less_equal(0, value) is True
 

@@ -1,8 +1,7 @@
 """Loop and Scan whose number of turns is known while compiling.  In: their inputs, a body.  Out: their outputs.
 
 The body is written out, turn after turn; what is known of its values in one turn, sizes above all, may differ from
-what is known in the next.  The state may hold sequences and optionals.  The slices that Scan takes are views of memory,
-and results are joined at the end.
+what is known in the next.  The slices that Scan takes are views of memory, and results are joined at the end.
 """
 
 from __future__ import annotations
@@ -35,31 +34,31 @@ def loop(inputs: Sequence[Held | None], body: Body, state: State) -> Sequence[He
 
     Raises NodeUnsupported where the number of turns is data.
     """
-    most, condition = (None if v is None else _tensor(v) for v in (*inputs, None, None)[:2])
+    most, condition = (*inputs, None, None)[:2]
     carried = [v for v in inputs[2:] if v is not None]
     limit = None if most is None else _known(most, state, "the trip count")
     goes_on = condition or state.add_constant(np.array(True))
-    turns: list[Sequence[Value]] = []
+    turns: list[Sequence[Held]] = []
     while (limit is None or len(turns) < limit) and _known(goes_on, state, "the condition"):
         _check_turns(len(turns) + 1)
         outputs = _turn(body, len(turns), goes_on, carried, state)
         made = [v for v in outputs if v is not None]
         if len(made) < len(outputs):
             return [None] * (len(outputs) - 1)
-        goes_on, carried = _tensor(made[0]), made[1 : 1 + len(carried)]
-        turns.append([_tensor(v) for v in made[1 + len(carried) :]])
+        goes_on, carried = made[0], made[1 : 1 + len(carried)]
+        turns.append(made[1 + len(carried) :])
     if turns:
-        return [*carried, *(_joined(parts, state) for parts in zip(*turns, strict=True))]
+        return [*carried, *(_joined(_tensors(parts), state) for parts in zip(*turns, strict=True))]
     with state.builder.at(Block()):  # what a turn would append has a type; its operations go nowhere
         appended = _turn(body, 0, goes_on, carried, state)[1 + len(carried) :]
-    return [*carried, *(None if v is None else _none_of(_tensor(v), state) for v in appended)]
+    return [*carried, *(None if v is None else _none_of(_tensors([v])[0], state) for v in appended)]
 
 
 def scan(
     inputs: Sequence[Held | None], attributes: Mapping[str, Any], body: Body, state: State
 ) -> Sequence[Held | None]:
     """The outputs of Scan, as from version 9 on.  Raises NodeUnsupported where the number of turns is no known one."""
-    given = [_tensor(v) for v in inputs if v is not None]
+    given = _tensors([v for v in inputs if v is not None])
     count = int(attributes["num_scan_inputs"])
     carried, scanned = given[: len(given) - count], given[len(given) - count :]
     axes = _normalized(attributes.get("scan_input_axes", (0,) * count), scanned)
@@ -76,7 +75,7 @@ def scan(
         places = [length - 1 - turn if b else turn for b in backwards]
         parts = [_part(x, axis, at, state) for x, axis, at in zip(scanned, axes, places, strict=True)]
         outputs = body([*carried, *parts])
-        made = [_tensor(v) for v in outputs if v is not None]
+        made = _tensors([v for v in outputs if v is not None])
         if len(made) < len(outputs):
             return [None] * len(outputs)
         carried = made[: len(carried)]
@@ -94,19 +93,22 @@ def scan(
 # ---- turns -----------------------------------------------------------------------------------------------------
 
 
-def _turn(body: Body, number: int, goes_on: Value, carried: Sequence[Held], state: State) -> Sequence[Held | None]:
+def _turn(
+    body: Body, number: int, goes_on: Held, carried: Sequence[Held], state: State
+) -> Sequence[Held | None]:
     """The outputs of Loop's body: whether it goes on, the state, what the turn appends."""
     return body([state.add_constant(np.array(number, np.int64)), goes_on, *carried])
 
 
-def _tensor(held: Held) -> Value:
-    if not isinstance(held, Value):
-        raise NodeUnsupported("takes or appends a sequence or an optional, expected a tensor")
-    return held
+def _tensors(values: Sequence[Held]) -> list[Value]:
+    found = [v for v in values if isinstance(v, Value)]
+    if len(found) < len(values):
+        raise NodeUnsupported("scans or appends a sequence or an optional, expected tensors")
+    return found
 
 
-def _known(value: Value, state: State, what: str) -> int:
-    found = state.integers(value)
+def _known(value: Held, state: State, what: str) -> int:
+    found = state.integers(value) if isinstance(value, Value) else None
     if found is None or len(found) != 1 or not found[0].is_constant:
         raise NodeUnsupported(f"{what} is data or a symbol, expected one that is known while compiling")
     return found[0].value

@@ -1,4 +1,4 @@
-"""ONNX DFT: the discrete Fourier transform along an axis, as a matrix product.
+"""ONNX DFT, STFT: the discrete Fourier transform along an axis, or of overlapping frames, as a matrix product.
 
     y[k] = sum over j of x[j] * exp(-2 pi i j k / n)          // + and divided by n for the inverse
 
@@ -18,6 +18,7 @@ from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.linear import ZERO
 from headrace.ir.graph.ops.concat import Concat
 from headrace.ir.graph.ops.formulas import Formulas
+from headrace.ir.graph.ops.gather import Gather
 from headrace.ir.graph.ops.pad import Pad
 from headrace.ir.graph.ops.slice import sliced
 from headrace.ir.graph.ops.trigonometry import Cos, Sin
@@ -36,6 +37,30 @@ def _dft_20(node: OnnxNode) -> Sequence[Value]:
     if node.input(2) is not None and (axis is None or not axis[0].is_constant):
         raise node.unsupported("the axis is data, expected one that is known while compiling")
     return [_dft(node, x, node.axis(-2 if axis is None else axis[0].value, x.rank)).value]
+
+
+@onnx_import("STFT", since=17)
+def _stft(node: OnnxNode) -> Sequence[Value]:
+    """Frames of the signal, `step` apart, each times the window, then transformed: [batch, frames, bins, 2]."""
+    x, step, length = Term(node, node.operand(0)), node.shape_value(1), node.shape_value(3)
+    window = None if node.input(2) is None else Term(node, node.operand(2))
+    if step is None or not step[0].is_constant or (node.input(3) is not None and length is None):
+        raise node.unsupported("the step or the length of a frame is data, expected them known while compiling")
+    if x.rank != 3 or not x.dims[2].is_constant or (window is None and length is None):
+        raise node.fail(f"the signal is {x.type}, expected rank 3, the last dim 1 or 2, and a window or a length")
+    size = length[0] if length is not None else window.dims[0] if window is not None else ZERO
+    count = (x.dims[1] - size) // step[0].value + 1
+    place = x.indices(count).reshape(count, 1) * step[0].value + x.indices(size)
+    frames = x.of(Gather(x.value, place.value, 1))  # [batch, frames, size, 1 or 2]
+    frames = frames if window is None else frames * window.reshape(size, 1)
+    parts = [
+        Term(node, sliced(node, frames.value, 3, Dim.constant(i), Dim.constant(1))).reshape(*frames.dims[:-1])
+        for i in range(x.dims[2].value)
+    ]
+    found = _transformed(parts, size, False)
+    if node.attribute("onesided", 1):
+        found = [Term(node, sliced(node, p.value, 2, ZERO, size // 2 + 1)) for p in found]
+    return [node.add(Concat(tuple(p.reshape(*p.dims, 1).value for p in found), 3))]
 
 
 def _dft(node: OnnxNode, x: Term, axis: int) -> Term:

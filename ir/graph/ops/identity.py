@@ -1,6 +1,6 @@
 """ONNX operators that hand an operand through, clip it, or hold a constant: no operation of their own.
 
-Identity, and Dropout outside training, are their operand.  Clip is graph.max with the lower bound, then
+Identity is its operand.  Clip is graph.max with the lower bound, then
 graph.min with the upper one, where each is given.
 """
 
@@ -13,22 +13,11 @@ import numpy as np
 from headrace.ir.core import Value
 from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.ops.arithmetic import Max, Min
-from headrace.ir.graph.ops.fill import Fill
-from headrace.ir.types import BOOL
 
 
 @onnx_import("Identity")
 def _identity(node: OnnxNode) -> Sequence[Value]:
     return [node.operand(0)]
-
-
-@onnx_import("Dropout", since=7)
-def _dropout(node: OnnxNode) -> Sequence[Value]:
-    training = node.constant(2)
-    if node.input(2) is not None and (training is None or training.any()):
-        raise node.unsupported("the training mode may be on, expected the constant false")
-    mask = [node.add(Fill(node.tensor(0).dims, True, BOOL))] if node.wants(1) else []
-    return [node.operand(0), *mask]
 
 
 @onnx_import("Clip", since=6)

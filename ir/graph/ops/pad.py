@@ -13,11 +13,7 @@ from headrace.ir.core import Value
 from headrace.ir.declare import op
 from headrace.ir.dims import Dim
 from headrace.ir.graph.families import Array, Index, Pull, PullBuilder, Sampler, tensor
-from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.linear import ZERO
-from headrace.ir.graph.ops.extend import MODES as EXTENSIONS
-from headrace.ir.graph.ops.extend import Extend
-from headrace.ir.graph.ops.slice import Slice
 from headrace.ir.graph.sampling import pick
 from headrace.ir.types import F32, TensorType, Type
 
@@ -76,55 +72,3 @@ class Pad(Pull):
         dims = sampler.dims(pick(sampler, 1, 4))
         before, after = (tuple(Dim.constant(pick(sampler, 0, 2)) for _ in dims) for _ in range(2))
         return cls(sampler.tensor(TensorType(F32, dims)), before, after, float(pick(sampler, -1, 1)))
-
-
-@onnx_import("Pad", since=2)
-def _pad_2(node: OnnxNode) -> Sequence[Value]:
-    numbers: tuple[int, ...] = node.attribute("pads", ())
-    pads = tuple(Dim.constant(n) for n in numbers)
-    return [_padded(node, pads, tuple(range(node.tensor(0).rank)), node.attribute("value", 0.0))]
-
-
-@onnx_import("Pad", since=11)
-def _pad_11(node: OnnxNode) -> Sequence[Value]:
-    pads = node.shape_value(1)
-    if pads is None:
-        raise node.unsupported("pads are data, expected integers that are known while compiling")
-    value: float | int | bool = 0 if not node.tensor(0).dtype.is_float else 0.0
-    if node.input(2) is not None:
-        constant = node.constant(2)
-        if constant is None:
-            raise node.unsupported("the value is data, expected a constant")
-        value = constant.reshape(()).item()
-    given = node.axes(3)
-    return [_padded(node, pads, tuple(range(node.tensor(0).rank)) if given is None else given, value)]
-
-
-def _padded(node: OnnxNode, pads: tuple[Dim, ...], axes: tuple[int, ...], value: float | int | bool) -> Value:
-    kind = node.tensor(0)
-    if len(pads) != 2 * len(axes):
-        raise node.fail(f"{len(pads)} pads for {len(axes)} axes, expected two each")
-    before, after = [ZERO] * kind.rank, [ZERO] * kind.rank
-    for number, axis in enumerate(axes):
-        place = node.axis(axis, kind.rank)
-        before[place], after[place] = pads[number], pads[len(axes) + number]
-    mode = node.attribute("mode", "constant")
-    if mode == "constant":
-        return node.add(Pad(node.operand(0), tuple(before), tuple(after), value))
-    if mode not in EXTENSIONS:
-        raise node.fail(f"mode is {mode!r}, expected 'constant', {', '.join(repr(m) for m in EXTENSIONS)}")
-    return _extended(node, before, after, mode)
-
-
-def _extended(node: OnnxNode, before: list[Dim], after: list[Dim], mode: str) -> Value:
-    """What negative pads cut off is gone first; then the rest goes on."""
-    x = node.operand(0)
-    for pad in (*before, *after):
-        if not pad.is_constant and not node.is_nonnegative(pad):
-            raise node.unsupported(f"the pad {pad} may be negative or not in mode {mode!r}")
-    cuts = [[p if p.is_constant and p.value < 0 else ZERO for p in side] for side in (before, after)]
-    if any(c != ZERO for side in cuts for c in side):
-        sizes = tuple(d + b + a for d, b, a in zip(node.tensor(0).dims, *cuts, strict=True))
-        x = node.add(Slice(x, tuple(-b for b in cuts[0]), sizes, (1,) * len(sizes)))
-    before, after = ([p - c for p, c in zip(*s, strict=True)] for s in zip((before, after), cuts, strict=True))
-    return node.add(Extend(x, tuple(before), tuple(after), mode))

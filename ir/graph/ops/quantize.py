@@ -171,6 +171,8 @@ def _quantize(node: OnnxNode) -> Sequence[Value]:
     wanted = int(node.attribute("output_dtype", 0))
     given = node.tensor(2).dtype if node.input(2) is not None else onnx_dtype(node, wanted) if wanted else U8
     scale, zero = _parameters(node)
+    precision = int(node.attribute("precision", 0))
+    scale = as_dtype(node, scale, onnx_dtype(node, precision)) if precision else scale
     x = as_dtype(node, node.operand(0), tensor(scale).dtype)
     if given.is_narrow_float and zero is None and not node.attribute("saturate", 1):
         return [node.add(Cast(node.add(Div(x, scale)), given, saturate=False))]

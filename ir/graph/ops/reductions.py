@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from headrace.ir.core import Value
-from headrace.ir.graph.data_axes import are_data, axes_mask, count, kept_dims, parted, reshaped_as, result_rank
+from headrace.ir.graph.data_axes import axes_mask, count, kept_dims, parted, reshaped_as, result_rank
 from headrace.ir.graph.families import tensor
 from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.linear import ZERO
@@ -44,7 +44,7 @@ def _logarithm(node: OnnxNode) -> Sequence[Value]:
 
 def _as_told(node: OnnxNode, x: Value, kind: Kind) -> Value:
     """A reduction over the axes that the node names, all of them where it names none."""
-    if are_data(node, 1):
+    if node.known_numbers(1) is None:
         return _over_data(node, x, kind)
     rank = node.tensor(0).rank
     given = node.axes(1)

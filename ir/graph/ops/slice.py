@@ -14,10 +14,10 @@ import numpy as np
 
 from headrace.ir.core import Value
 from headrace.ir.declare import op
-from headrace.ir.dims import Dim, ceildiv, dim_max, dim_min
+from headrace.ir.dims import Dim, dim_min
 from headrace.ir.graph import shape_values
 from headrace.ir.graph.families import Array, DimCheck, Index, Known, Movement, Sampler, tensor
-from headrace.ir.graph.importing import OnnxNode, onnx_import
+from headrace.ir.graph.importing import OnnxNode
 from headrace.ir.graph.linear import ZERO
 from headrace.ir.graph.sampling import pick
 from headrace.ir.types import F32, TensorType, Type
@@ -103,74 +103,5 @@ def sliced(node: OnnxNode, x: Value, axis: int, start: Dim, size: Dim, step: int
     return node.add(Slice(x, starts, sizes, tuple(step if i == axis else 1 for i in range(len(dims)))))
 
 
-@onnx_import("Slice", since=1)
-def _slice_1(node: OnnxNode) -> Sequence[Value]:
-    starts, ends = (node.attribute(name, ()) for name in ("starts", "ends"))
-    axes = node.attribute("axes", tuple(range(len(starts))))
-    return [_sliced(node, constants(starts), constants(ends), axes, (1,) * len(starts))]
-
-
-@onnx_import("Slice", since=10)
-def _slice_10(node: OnnxNode) -> Sequence[Value]:
-    starts, ends = (_known(node, i, what) for i, what in ((1, "starts"), (2, "ends")))
-    given = node.axes(3)
-    axes = tuple(range(len(starts))) if given is None else given
-    steps = tuple(d.value for d in _known(node, 4, "steps")) if node.input(4) else (1,) * len(starts)
-    return [_sliced(node, starts, ends, axes, steps)]
-
-
 def constants(numbers: Sequence[int]) -> tuple[Dim, ...]:
     return tuple(Dim.constant(n) for n in numbers)
-
-
-def _known(node: OnnxNode, number: int, what: str) -> tuple[Dim, ...]:
-    found = node.shape_value(number)
-    if found is None or (what == "steps" and not all(d.is_constant for d in found)):
-        raise node.unsupported(f"{what} are data, expected integers that are known while compiling")
-    return found
-
-
-def _sliced(
-    node: OnnxNode, starts: Sequence[Dim], ends: Sequence[Dim], axes: Sequence[int], steps: Sequence[int]
-) -> Value:
-    x, kind = node.operand(0), node.tensor(0)
-    if len({len(starts), len(ends), len(axes), len(steps)}) != 1:
-        raise node.fail(f"{len(starts)} starts, {len(ends)} ends, {len(axes)} axes and {len(steps)} steps")
-    places = [node.axis(a, kind.rank) for a in axes]
-    if len(set(places)) < len(places):
-        raise node.fail(f"axes {list(axes)} name a dim twice")
-    if 0 in steps:
-        raise node.fail("a step is 0, expected another number")
-    begins, sizes, strides = [ZERO] * kind.rank, list(kind.dims), [1] * kind.rank
-    for axis, start, end, step in zip(places, starts, ends, steps, strict=True):
-        first, size = _bounds(node, start, end, step, kind.dims[axis])
-        begins[axis], sizes[axis] = node.simplify(first), node.simplify(size)
-        strides[axis] = step
-    if sizes == list(kind.dims) and all(s == 1 for s in strides):
-        return x
-    return node.add(Slice(x, tuple(begins), tuple(sizes), tuple(strides)))
-
-
-def _bounds(node: OnnxNode, start: Dim, end: Dim, step: int, dim: Dim) -> tuple[Dim, Dim]:
-    """The first element and how many there are: both ends counted from the back if negative, then clamped."""
-    if step > 0:
-        first = _clamped(node, start, dim, ZERO, dim)
-        size = dim_max(ceildiv(_clamped(node, end, dim, ZERO, dim) - first, step), 0)
-        return (ZERO if size == ZERO else first), size
-    first = _clamped(node, start, dim, ZERO, dim - 1)
-    last = _clamped(node, end, dim, Dim.constant(-1), dim - 1)
-    return first, dim_max(ceildiv(first - last, -step), 0)
-
-
-def _clamped(node: OnnxNode, place: Dim, dim: Dim, lowest: Dim, highest: Dim) -> Dim:
-    """A start or end inside [lowest, highest]; negative ones count from the back.
-
-    A formula that may be negative or not is refused: the two cases are different elements.
-    """
-    if place.is_constant and place.value < 0:
-        return dim_max(lowest, dim + place) if place.value > NO_LIMIT_BELOW else lowest
-    if node.is_nonnegative(place):
-        return highest if place.is_constant and place.value >= NO_LIMIT else dim_min(place, highest)
-    if node.is_nonnegative(-place - 1):
-        return dim_max(lowest, dim + place)
-    raise node.unsupported(f"the bound {place} may be negative or not")

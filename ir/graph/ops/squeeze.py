@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from headrace.ir.core import Value
-from headrace.ir.graph.data_axes import are_data, axes_mask, count, inserted_dims, kept_dims, reshaped_as, result_rank
+from headrace.ir.graph.data_axes import axes_mask, count, inserted_dims, kept_dims, reshaped_as, result_rank
 from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.linear import ONE
 from headrace.ir.graph.ops.reshape import reshaped
@@ -14,7 +14,7 @@ from headrace.ir.graph.ops.reshape import reshaped
 @onnx_import("Squeeze")
 def _squeeze(node: OnnxNode) -> Sequence[Value]:
     x, kind = node.operand(0), node.tensor(0)
-    if are_data(node, 1):
+    if node.known_numbers(1) is None:
         rank = result_rank(node, kind.rank, -count(node, 1))
         dims = kept_dims(node, kind.dims, axes_mask(node, 1, kind.rank), rank)
         return [reshaped_as(node, x, dims).value]
@@ -34,7 +34,7 @@ def _squeeze(node: OnnxNode) -> Sequence[Value]:
 @onnx_import("Unsqueeze")
 def _unsqueeze(node: OnnxNode) -> Sequence[Value]:
     x, kind = node.operand(0), node.tensor(0)
-    if are_data(node, 1):
+    if node.known_numbers(1) is None:
         rank = result_rank(node, kind.rank, count(node, 1))
         return [reshaped_as(node, x, inserted_dims(node, kind.dims, axes_mask(node, 1, rank))).value]
     given = node.axes(1)

@@ -3,7 +3,8 @@
 ** A file is: "\x93NUMPY", version, length of the header, then the header, a Python dict such as
 **     {'descr': '<f4', 'fortran_order': False, 'shape': (1, 784), }
 ** padded with blanks, then the bytes.  The types of ml_dtypes have no descr of their own:
-** like ml_dtypes we read and write '<V2' for bf16, '<f1' for f8e5m2 and '<V1' for what else is narrow. */
+** like ml_dtypes we read and write '<V2' for bf16 and '<V1' for what is narrow; its '<f1' for f8e5m2, which numpy does not
+** read again, is only read. */
 #include "npy.h"
 
 #include <errno.h>
@@ -22,8 +23,8 @@ static const struct {
     {HR_F64, "<f8"}, {HR_F32, "<f4"}, {HR_F16, "<f2"}, {HR_I64, "<i8"},  {HR_I32, "<i4"},
     {HR_I16, "<i2"}, {HR_I8, "|i1"},  {HR_U64, "<u8"}, {HR_U32, "<u4"},  {HR_U16, "<u2"},
     {HR_U8, "|u1"},  {HR_BOOL, "|b1"}, {HR_BF16, "<V2"}, {HR_BF16, "|V2"}, /* written as the first of the two */
-    {HR_F8E5M2, "<f1"}, {HR_F8E4M3FN, "<V1"}, {HR_F8E4M3FNUZ, "<V1"}, {HR_F8E5M2FNUZ, "<V1"}, {HR_F8E8M0FNU, "<V1"},
-    {HR_F4E2M1FN, "<V1"}, {HR_I4, "<V1"}, {HR_U4, "<V1"}, {HR_I2, "<V1"}, {HR_U2, "<V1"},
+    {HR_F8E4M3FN, "<V1"}, {HR_F8E4M3FNUZ, "<V1"}, {HR_F8E5M2, "<V1"}, {HR_F8E5M2, "<f1"}, {HR_F8E5M2FNUZ, "<V1"},
+    {HR_F8E8M0FNU, "<V1"}, {HR_F4E2M1FN, "<V1"}, {HR_I4, "<V1"}, {HR_U4, "<V1"}, {HR_I2, "<V1"}, {HR_U2, "<V1"},
 };
 
 __attribute__((format(printf, 3, 4))) static hr_status fail(hr_error *error, hr_status status, const char *format,

@@ -1,17 +1,21 @@
-"""Kernels compiled from their C text by gcc, every warning an error, and run task by task."""
+"""Kernels compiled from their text: C by gcc, every warning an error, run task by task; OpenCL C on a device."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from c_program import call, library_of
+from opencl_device import Built, OpenCL
 
 from headrace.ir.bind import bind
+from headrace.ir.kernel.ops.control import Parallel
 from headrace.ir.kernel.ops.func import KernelFunc
+from headrace.ir.rewrite import Rewriter
 from headrace.ir.types import BufferType
 
 Array = np.ndarray[Any, Any]
@@ -46,3 +50,21 @@ def in_c(tmp_path: Path, require_tool: Callable[[str], str]) -> Callable[[Sequen
     """Compiles kernels."""
     require_tool("gcc")
     return lambda functions: InC(functions, tmp_path)
+
+
+@pytest.fixture(params=["c", "opencl"])
+def in_each(request: pytest.FixtureRequest) -> Callable[[Sequence[KernelFunc]], InC | Built]:
+    """Compiles kernels, in one language after the other; tasks become workgroups where there are no tasks."""
+    if request.param == "c":
+        return request.getfixturevalue("in_c")  # type: ignore[no-any-return]
+    device: OpenCL = request.getfixturevalue("opencl")
+
+    def build(functions: Sequence[KernelFunc]) -> Built:
+        for function in functions:
+            for outer in function.block.operations:
+                if isinstance(outer, Parallel):
+                    axes = tuple(replace(a, kind="grid") for a in outer.axes)
+                    Rewriter().set_attribute(outer, "axes", axes)
+        return device.build(functions)
+
+    return build

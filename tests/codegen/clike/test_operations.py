@@ -1,4 +1,4 @@
-"""Every operation that computes, in C, on scalars and vectors, against its declaration's reference."""
+"""Every operation that computes, in each language of the C family, on scalars and vectors, against its declaration's reference."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ NAMES = [n for n in COMPUTED if n not in ("f16", "bf16")]  # C11 has no 16-bit f
 
 
 @pytest.mark.parametrize("declared", POINTWISE, ids=lambda d: d.name)
-def test_pointwise(in_c: Any, declared: Any) -> None:
+def test_pointwise(in_each: Any, declared: Any) -> None:
     """Bit by bit; muladd rounds twice here, as the reference does."""
     count = len(declared.operand_fields)
     names = [n for n in NAMES if COMPUTED[n].kind in declared.cls.dtypes]
-    compiled = in_c(
+    compiled = in_each(
         functions("".join(kernel(f"{n}_{k}", declared.name, [n] * count, n, k) for n in names for k in (1, LANES)))
     )
     for n in names:
@@ -32,32 +32,32 @@ def test_pointwise(in_c: Any, declared: Any) -> None:
             same(found, expected, signs=declared.name not in ("kernel.min", "kernel.max"))
 
 
-def test_compare(in_c: Any) -> None:
+def test_compare(in_each: Any) -> None:
     cases = [(n, p, k) for n in NAMES for p in COMPARISONS for k in (1, LANES)]
     text = "".join(
         kernel(f"{n}_{p}_{k}", "kernel.compare", [n, n], "bool", k, f"{{predicate = {p}}}") for n, p, k in cases
     )
-    compiled = in_c(functions(text))
+    compiled = in_each(functions(text))
     for n, p, lanes in cases:
         inputs = padded(operands("kernel.compare", COMPUTED[n], 2))
         with np.errstate(invalid="ignore"):
             same(compiled.run(f"{n}_{p}_{lanes}", inputs)[0], np.asarray(COMPARISONS[p](*inputs)))
 
 
-def test_select(in_c: Any) -> None:
+def test_select(in_each: Any) -> None:
     cases = [(n, k) for n in NAMES for k in (1, LANES)]
-    compiled = in_c(functions("".join(kernel(f"{n}_{k}", "kernel.select", ["bool", n, n], n, k) for n, k in cases)))
+    compiled = in_each(functions("".join(kernel(f"{n}_{k}", "kernel.select", ["bool", n, n], n, k) for n, k in cases)))
     for n, lanes in cases:
         x, y = padded(operands("kernel.select", COMPUTED[n], 2))
         condition = np.random.default_rng(1).integers(0, 2, len(x)).astype(bool)
         same(compiled.run(f"{n}_{lanes}", [condition, x, y])[0], np.where(condition, x, y))
 
 
-def test_cast(in_c: Any) -> None:
+def test_cast(in_each: Any) -> None:
     """Integers wrap, floats saturate, NaN gives 0."""
     cases = [(a, b, k) for a in NAMES for b in NAMES for k in (1, LANES)]
     text = "".join(kernel(f"{a}_{b}_{k}", "kernel.cast", [a], b, k, f"{{dtype = {b}}}") for a, b, k in cases)
-    compiled = in_c(functions(text))
+    compiled = in_each(functions(text))
     edges = [s * (2.0**p + d) for s in (1, -1) for p in (7, 8, 15, 16, 31, 32, 63, 64) for d in (-1, -0.5, 0, 0.5)]
     for a, b, lanes in cases:
         values = samples(COMPUTED[a])
@@ -68,12 +68,12 @@ def test_cast(in_c: Any) -> None:
             same(compiled.run(f"{a}_{b}_{lanes}", [x])[0], cast_array(x, COMPUTED[b]))
 
 
-def test_bitcast(in_c: Any) -> None:
+def test_bitcast(in_each: Any) -> None:
     pairs = [("f32", "i32"), ("i32", "f32"), ("f64", "u64"), ("i64", "f64"), ("i8", "u8"), ("bool", "u8")]
     text = "".join(
         kernel(f"{a}_{b}_{k}", "kernel.bitcast", [a], b, k, f"{{dtype = {b}}}") for a, b in pairs for k in (1, LANES)
     )
-    compiled = in_c(functions(text))
+    compiled = in_each(functions(text))
     for a, b in pairs:
         (x,) = padded([samples(COMPUTED[a])])
         for lanes in (1, LANES):
@@ -81,7 +81,7 @@ def test_bitcast(in_c: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", ["add", "mul", "min", "max"])
-def test_reduce_lanes(in_c: Any, kind: str) -> None:
+def test_reduce_lanes(in_each: Any, kind: str) -> None:
     cases = [(n, k) for n in NAMES if n != "bool" or kind in ("min", "max") for k in (2, 3, 8)]
     text = "".join(
         f"""
@@ -95,7 +95,7 @@ def test_reduce_lanes(in_c: Any, kind: str) -> None:
         """
         for n, k in cases
     )
-    compiled = in_c(functions(text))
+    compiled = in_each(functions(text))
     rng = np.random.default_rng(2)
     for n, lanes in cases:
         dtype = COMPUTED[n]
@@ -107,7 +107,7 @@ def test_reduce_lanes(in_c: Any, kind: str) -> None:
         same(compiled.run(f"{n}_{lanes}", [x])[0], fold(x, axis=1).astype(dtype.numpy))
 
 
-def test_numbers_survive(in_c: Any) -> None:
+def test_numbers_survive(in_each: Any) -> None:
     """Constants of each type, to the last bit."""
     values: dict[str, list[Any]] = {
         "f64": [0.1, -1e-320, float("inf"), float("-inf"), 1.7976931348623157e308],
@@ -132,7 +132,7 @@ def test_numbers_survive(in_c: Any) -> None:
           kernel.store %c, %out[0]
         }}
         """
-    compiled = in_c(functions(text))
+    compiled = in_each(functions(text))
     for number, (n, value, lanes) in enumerate(cases):
         same(compiled.run(f"f{number}", [])[0], np.full(lanes, value, COMPUTED[n].numpy))
 
@@ -151,13 +151,13 @@ def test_numbers_survive(in_c: Any) -> None:
         ("kernel.shr", -8, 1, -4),
     ],
 )
-def test_integers_as_promised(in_c: Any, operator: str, x: int, y: int, expected: int) -> None:
-    compiled = in_c(functions(kernel("f", operator, ["i32", "i32"], "i32", 1)))
+def test_integers_as_promised(in_each: Any, operator: str, x: int, y: int, expected: int) -> None:
+    compiled = in_each(functions(kernel("f", operator, ["i32", "i32"], "i32", 1)))
     operands_ = [np.array([v], np.int32) for v in (x, y)]
     assert compiled.run("f", operands_)[0].tolist() == [expected]
 
 
-def test_take_lanes(in_c: Any) -> None:
+def test_take_lanes(in_each: Any) -> None:
     cases = [(n, start, taken) for n in NAMES for start, taken in ((0, 4), (4, 4), (3, 2), (7, 1))]
     text = ""
     for n, start, taken in cases:
@@ -171,7 +171,7 @@ def test_take_lanes(in_c: Any) -> None:
           }}
         }}
         """
-    compiled = in_c(functions(text))
+    compiled = in_each(functions(text))
     for n, start, taken in cases:
         x = np.random.default_rng(3).integers(0, 2, (3, 8)).astype(COMPUTED[n].numpy)
         same(compiled.run(f"{n}_{start}", [x])[0], x[:, start : start + taken])

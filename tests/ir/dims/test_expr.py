@@ -181,3 +181,9 @@ def test_missing_symbol_and_zero_divisor() -> None:
         _ = as_dim("a").value
     with pytest.raises(DimError, match="symbol '1a'"):
         Dim.symbol("1a")
+
+
+@pytest.mark.parametrize("name", ["lambda", "global", "floordivs", "modulus", "minimum", "_min", "_x", "v"])
+def test_symbols_called_as_words_of_python_or_of_formulas(name: str) -> None:
+    formula = parse_dim(f"min({name}*2 + 7, v_1) floordiv 3 + max({name}, 4) mod 5 + v")
+    assert formula.evaluate({name: 2, "v": 2, "v_1": 100}) == 3 + 4 + 2

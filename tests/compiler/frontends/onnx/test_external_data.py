@@ -47,6 +47,28 @@ def test_reads_a_part_of_a_file(tmp_path: Path, offset: int) -> None:
     np.testing.assert_array_equal(weights_of(path), WEIGHTS)
 
 
+@pytest.mark.parametrize("bits", [4, 2])
+def test_elements_narrower_than_a_byte_are_packed(tmp_path: Path, bits: int) -> None:
+    """Lowest bits first, in raw data and in a file alike; the last byte may be half full."""
+    numbers = np.array([1, 0, 3, 2, 1])
+    packed = sum(int(n) << (bits * i) for i, n in enumerate(numbers)).to_bytes(-(-5 * bits // 8), "little")
+    kind = TensorProto.UINT4 if bits == 4 else TensorProto.UINT2
+    for external in (False, True):
+        w = TensorProto(name="w", data_type=kind, dims=[5])
+        if external:
+            (tmp_path / "w.bin").write_bytes(packed)
+            w.data_location = TensorProto.EXTERNAL
+            w.external_data.add(key="location", value="w.bin")
+        else:
+            w.raw_data = packed
+        nodes = [helper.make_node("Cast", ["w"], ["c"], to=TensorProto.FLOAT), helper.make_node("Add", ["x", "c"], ["y"])]
+        x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [5])
+        graph = helper.make_graph(nodes, "g", [x], [onnx.ValueInfoProto(name="y")], [w])
+        path = tmp_path / "model.onnx"
+        path.write_bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 26)]).SerializeToString())
+        np.testing.assert_array_equal(weights_of(path).astype(int), numbers)
+
+
 def test_a_link_inside_of_the_folder(tmp_path: Path) -> None:
     (tmp_path / "real.bin").write_bytes(WEIGHTS.tobytes())
     (tmp_path / "w.bin").symlink_to("real.bin")

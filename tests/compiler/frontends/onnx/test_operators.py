@@ -335,6 +335,25 @@ def samples_and_norms() -> Iterator[Case]:
     yield Case("DFT", [f32(2, 6, 1)], {"axis": 1}, (17,), symbolic=False)
     yield Case("DFT", [f32(2, 5, 2)], {"axis": 1, "inverse": 1}, (17,), symbolic=False)
     yield Case("DFT", [f32(2, 6, 1)], {"axis": 1, "onesided": 1}, (17,), symbolic=False)
+    frames = {1: np.int64(3), 3: np.int64(8)}
+    yield Case("STFT", [f32(2, 20, 1), None, None, None], {}, (17,), frames, symbolic=False)
+    yield Case("STFT", [f32(2, 20, 1), None, f32(8), None], {"onesided": 0}, (17,), frames, symbolic=False)
+    grams: dict[str, Any] = {
+        "ngram_counts": [0, 4], "ngram_indexes": [0, 6, 2, 3, 4, 5, 1], "pool_int64s": [2, 3, 5, 4, 5, 6, 7, 8, 6, 7],
+    }  # fmt: skip
+    grams |= {"min_gram_length": 1, "max_gram_length": 2, "max_skip_count": 3}
+    words = RNG.integers(2, 9, (3, 20))
+    yield Case("TfIdfVectorizer", [words], grams | {"mode": "TF"}, (9,))
+    yield Case("TfIdfVectorizer", [words[0]], grams | {"mode": "TF"}, (9,), symbolic=False)
+    for mode in ("IDF", "TFIDF"):
+        weighted = grams | {"mode": mode, "weights": [0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5]}
+        yield Case("TfIdfVectorizer", [words], weighted, (9,))
+    for size in (1, 2, 3, 4):
+        yield Case("Det", [f32(2, size, size)], {}, (11, 22), symbolic=False)
+    offsets = [f32(1, 4, 5, 6), f32(6, 2, 2, 3), f32(1, 24, 4, 4), f32(6), f32(1, 12, 4, 4)]
+    yield Case("DeformConv", offsets, {"group": 2, "offset_group": 2}, (19, 22), symbolic=False)
+    strided = {"strides": [2, 1], "pads": [1, 0, 1, 2], "dilations": [1, 2]}
+    yield Case("DeformConv", [f32(2, 2, 5, 7), f32(3, 2, 2, 2), f32(2, 8, 3, 7)], strided, (19,), symbolic=False)
     yield Case("Col2Im", [f32(1, 8, 6), None, None], {}, (18,), {1: ints(3, 4), 2: ints(2, 2)}, symbolic=False)
     pads = {"kernel_shape": [2, 3], "pads": [1, 0, 0, 1], "strides": [2, 1]}
     yield Case("LpPool", [f32(1, 2, 5, 6)], pads, (11, 18))

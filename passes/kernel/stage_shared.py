@@ -1,0 +1,138 @@
+"""kernel.stage-shared: let the threads of a workgroup copy what an operation reads into shared memory first.
+
+Before:
+    kernel.parallel (gy: grid m floordiv 64, gx: grid 12) {
+      kernel.parallel (ty: thread 16, tx: thread 16) {
+        kernel.for (k_o: sequential 48) {
+          kernel.map (k_i: sequential 16, i: unroll 4, j: vector 4)
+              reads(%x[gy*64 + ty*4 + i, k_o*16 + k_i], %w[k_o*16 + k_i, gx*64 + tx*4 + j], %acc[i, j]) ...
+After `kernel.stage-shared{func=f axis=k_i reads=[0 1]}`:
+    kernel.parallel (gy: grid m floordiv 64, gx: grid 12) {
+      %tile = kernel.alloc {type = buffer<f32[64, 16], shared>}
+      %tile_1 = kernel.alloc {type = buffer<f32[16, 64], shared>}
+      kernel.parallel (ty: thread 16, tx: thread 16) {
+        kernel.for (k_o: sequential 48) {
+          kernel.map (c: parallel 4) reads(%x[gy*64 + e floordiv 16, k_o*16 + e mod 16] else 0.0)
+              writes(%tile[e floordiv 16, e mod 16]) ...                    // e = c*256 + ty*16 + tx
+          kernel.map (c_1: parallel 4) reads(%w[...] else 0.0) writes(%tile_1[...]) ...
+          kernel.barrier
+          kernel.map (k_i: sequential 16, i: unroll 4, j: vector 4)
+              reads(%tile[ty*4 + i, k_i], %tile_1[k_i, tx*4 + j], %acc[i, j]) ...
+          kernel.barrier
+
+A tile is the box around what all threads read; neighbouring threads copy neighbouring elements.  Needs: an operation in
+a loop over threads, which every thread comes to: nothing but loops between them.  Refuses: indices that are not linear
+in the axes of the operation and the threads, with factors of 0 or more, or such axes whose extents are no constants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+from headrace.ir.access import Access, AccessMap, Axis
+from headrace.ir.core import Block, Region, Value
+from headrace.ir.dims import Dim, ceildiv
+from headrace.ir.errors import PassError
+from headrace.ir.kernel.ops.control import Barrier, For, Parallel, Yield
+from headrace.ir.kernel.ops.memory import Alloc
+from headrace.ir.kernel.ops.structured import Map
+from headrace.ir.module import Module
+from headrace.ir.pass_base import Pass, PassContext
+from headrace.ir.rewrite import Builder, Rewriter
+from headrace.ir.types import BufferType, ScalarType
+from headrace.passes.lowering.axes import kernel_named, with_axis, zero_of
+from headrace.passes.lowering.names import Names
+
+
+@dataclass(frozen=True)
+class StageShared(Pass):
+    """`func`: the kernel; `axis`: an axis of one of its maps; `reads`: which of its reads."""
+
+    func: str
+    axis: str
+    reads: tuple[int, ...]
+
+    summary = "let the threads of a workgroup copy what an operation reads into shared memory first"
+    effect = "exact"
+
+    def run(self, module: Module, rewriter: Rewriter, context: PassContext) -> None:
+        function = kernel_named(module, self.func)
+        op = with_axis(function, self.axis)
+        if not isinstance(op, Map) or not all(0 <= n < len(op.reads) for n in self.reads):
+            raise PassError(f"kernel.stage-shared: reads {list(self.reads)} of {op.name} with axis {self.axis}")
+        threads = self._threads(op)
+        names = Names(function)
+        before, outside = rewriter.before(op), rewriter.before(threads)
+        for number in self.reads:
+            tile = _Tile(op.reads[number], (*threads.axes, *op.axes), self.axis)
+            kind = op.reads[number].value.type
+            assert isinstance(kind, BufferType)
+            buffer = outside.add(Alloc(BufferType(kind.dtype, tile.extents, "shared")), "tile").result
+            before.add(tile.copy(buffer, threads.axes, names))
+            maps = [a.map for a in op.reads]
+            maps[number] = AccessMap(tile.inside)
+            rewriter.set_attribute(op, "reads", tuple(maps))
+            rewriter.set_operand(op, number, buffer)
+        before.add(Barrier())
+        rewriter.after(op).add(Barrier())
+
+    def _threads(self, op: Map) -> Parallel:
+        """The loop over threads around `op`."""
+        for above in op.ancestors():
+            if isinstance(above, Parallel) and all(a.kind == "thread" for a in above.axes):
+                return above
+            if not isinstance(above, For):
+                break
+        raise PassError(f"kernel.stage-shared: not every thread comes to the operation with axis {self.axis}")
+
+
+class _Tile:
+    """The box of elements that all threads of a workgroup read together."""
+
+    def __init__(self, read: Access, local: Sequence[Axis], name: str) -> None:
+        self.read = read
+        self.start: list[Dim] = []
+        extents, inside = [], []
+        for index in read.map.indices:
+            here, most, rest = Dim.constant(0), 0, index
+            for axis in local:
+                split = rest.linear(axis.name)
+                if split is None or not split[0].is_constant or split[0].value < 0 or not axis.extent.is_constant:
+                    raise PassError(
+                        f"kernel.stage-shared: {index} moves with {axis} in no constant steps; at axis {name}"
+                    )
+                factor, rest = split
+                here += factor * Dim.symbol(axis.name)
+                most += factor.value * (axis.extent.value - 1)
+            self.start.append(rest)
+            extents.append(most + 1)
+            inside.append(here)
+        self.extents = tuple(Dim.constant(n) for n in extents)
+        self.inside = tuple(inside)
+        self.size = prod(extents)
+
+    def copy(self, buffer: Value, threads: Sequence[Axis], names: Names) -> Map:
+        """All threads together."""
+        flat = Dim.constant(0)
+        for axis in threads:
+            flat = flat * axis.extent + Dim.symbol(axis.name)
+        together = prod(a.extent.value for a in threads)
+        turn = Axis(names.fresh("c"), "parallel", ceildiv(Dim.constant(self.size), together))
+        element = flat if turn.extent == 1 else Dim.symbol(turn.name) * together + flat
+        where = (self.size - 1 - element,) if self.size % together else ()
+        index = list[Dim]()
+        rest = element
+        for extent in reversed(self.extents[1:]):
+            index.insert(0, rest % extent)
+            rest = rest // extent
+        index.insert(0, rest)
+        otherwise = zero_of(self.read.value) if self.read.map.otherwise is None else self.read.map.otherwise
+        source = AccessMap(tuple(s + i for s, i in zip(self.start, index, strict=True)), otherwise)
+        kind = self.read.value.type
+        assert isinstance(kind, BufferType)
+        block = Block([ScalarType(kind.dtype)], [self.read.value.hint])
+        Builder(block).add(Yield((block.arguments[0],)))
+        target = Access(buffer, AccessMap(tuple(index)))
+        return Map((turn,), (Access(self.read.value, source),), (target,), Region(block), where)

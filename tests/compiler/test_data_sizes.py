@@ -1,0 +1,117 @@
+"""Sizes that data decide: Slice with bounds, NonZero and Compress with masks that come in when the model runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import parser
+
+import headrace
+from headrace.runtime.python import HeadraceRuntimeError
+
+Array = np.ndarray[Any, Any]
+X = np.random.default_rng(0).standard_normal((3, 4, 5), np.float32)
+FAR = 2**63 - 1
+
+
+@pytest.fixture
+def compiled(tmp_path: Path) -> Callable[..., Callable[..., Array]]:
+    def compile(graph: str) -> Callable[..., Array]:
+        model = parser.parse_model(f'<ir_version: 9, opset_import: ["" : 18]> g {graph}')
+        (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+        headrace.compile(tmp_path / "m.onnx", output=tmp_path / "m.hrm")
+        session = headrace.load(tmp_path / "m.hrm")
+        return lambda **inputs: session.run(inputs)["y"]
+
+    return compile
+
+
+def integers(*numbers: int) -> Array:
+    return np.array(numbers, np.int64)
+
+
+CUTS: list[tuple[Sequence[int], Sequence[int], Sequence[int], Sequence[int]]] = [
+    ((1,), (3,), (1,), (1,)),
+    ((0,), (100,), (2,), (2,)),
+    ((-1,), (-FAR - 1,), (-1,), (-1,)),
+    ((3, 0), (0, 2), (1, 0), (-2, 1)),
+    ((10,), (0,), (2,), (-3,)),
+    ((2,), (2,), (0,), (1,)),
+    ((-100,), (FAR,), (0,), (1,)),
+]
+
+
+def test_slice_at_bounds_that_are_data(compiled: Any) -> None:
+    run = compiled("""(float[a, b, c] x, int64[k] first, int64[k] last, int64[k] axes, int64[k] steps)
+        => (float[p, q, r] y) { y = Slice(x, first, last, axes, steps) }""")
+    for first, last, axes, steps in CUTS:
+        found = run(x=X, first=integers(*first), last=integers(*last), axes=integers(*axes), steps=integers(*steps))
+        cut = [slice(None)] * 3
+        for a, b, axis, step in zip(first, last, axes, steps, strict=True):
+            cut[axis] = slice(a, None if b < -FAR else b, step)
+        np.testing.assert_array_equal(found, X[tuple(cut)])
+    given = {"x": X, "first": integers(0), "last": integers(1)}
+    with pytest.raises(HeadraceRuntimeError, match=r"node 'Slice_0': .* is -1, expected 0"):
+        run(**given, axes=integers(0), steps=integers(0))
+    with pytest.raises(HeadraceRuntimeError, match="node 'Slice_0': index 7 is out of range for a dim of 3"):
+        run(**given, axes=integers(7), steps=integers(1))
+
+
+def test_slice_along_axes_that_are_known(compiled: Any) -> None:
+    run = compiled("""(float[a, b, c] x, int64[2] first, int64[2] last) => (float[p, q, r] y)
+        { y = Slice(x, first, last) }""")
+    np.testing.assert_array_equal(run(x=X, first=integers(1, -3), last=integers(3, -1)), X[1:3, -3:-1])
+
+
+def test_a_bound_that_counts_from_either_end(compiled: Any) -> None:
+    """Of a formula it may not be known whether it is negative."""
+    run = compiled("""(float[a, b] x) => (float[p, q] y) <int64[1] two = {2}, int64[1] one = {1}>
+        { s = Shape(x)  rows = Gather(s, zero)  first = Sub(rows, two)  y = Slice(x, first, rows, zero) }""".replace(
+            "<int64[1] two", "<int64[1] zero = {0}, int64[1] two"))  # fmt: skip
+    for rows in (1, 2, 3):
+        x = np.arange(rows * 2, dtype=np.float32).reshape(rows, 2)
+        np.testing.assert_array_equal(run(x=x), x[rows - 2 : rows])
+
+
+def test_nonzero(compiled: Any) -> None:
+    run = compiled("(float[a, b] x) => (int64[p, q] y) { y = NonZero(x) }")
+    for x in ([[0, 1, 0], [2, 0, np.nan]], [[0, 0]], [[5]], np.zeros((0, 3))):
+        x = np.array(x, np.float32)
+        np.testing.assert_array_equal(run(x=x), np.array(np.nonzero(x)))
+
+
+def test_compress(compiled: Any) -> None:
+    run = compiled("(float[a, b] x, bool[m] keep) => (float[p, q] y) { y = Compress<axis = 1>(x, keep) }")
+    for keep in ([1, 0, 1], [0, 0], [0, 1, 1, 0, 1]):
+        np.testing.assert_array_equal(run(x=X[0], keep=np.array(keep, bool)), np.compress(keep, X[0], 1))
+    with pytest.raises(HeadraceRuntimeError, match="node 'Compress_0': index 5 is out of range for a dim of 5"):
+        run(x=X[0], keep=np.ones(6, bool))
+    flat = compiled("(float[a, b] x, bool[m] keep) => (float[p] y) { y = Compress(x, keep) }")
+    np.testing.assert_array_equal(flat(x=X[0], keep=np.array([0, 1, 1], bool)), np.compress([0, 1, 1], X[0]))
+
+
+@pytest.mark.parametrize("mode", ["constant", "edge", "reflect", "wrap"])
+def test_pads_that_are_data(mode: str, compiled: Any) -> None:
+    run = compiled(f"""(float[a, b] x, int64[p] pads, float v, int64[k] axes) => (float[q, r] y)
+        {{ y = Pad<mode = "{mode}">(x, pads, v, axes) }}""")
+    for pads, axes in (((1, 0, 2, 3), (0, 1)), ((2, 1), (-1,)), ((1, 2, 0, 0), (1, 0)), ((0, 0), (0,))):
+        sides = [(0, 0), (0, 0)]
+        for i, axis in enumerate(axes):
+            sides[axis] = (pads[i], pads[len(axes) + i])
+        more: Any = {"constant_values": 7.0} if mode == "constant" else {}
+        expected = np.pad(X[0], sides, mode=mode, **more)  # type: ignore[call-overload]
+        found = run(x=X[0], pads=integers(*pads), v=np.float32(7.0), axes=integers(*axes))
+        np.testing.assert_array_equal(found, expected)
+    found = run(x=X[0], pads=integers(-1, 2), v=np.float32(7.0), axes=integers(0))
+    assert found.shape == (5, 5)
+    np.testing.assert_array_equal(found[:3], X[0][1:])
+
+
+def test_a_padding_value_that_is_data(compiled: Any) -> None:
+    run = compiled("""(float[a, b] x, float v) => (float[q, r] y) <int64[4] pads = {1, 0, 0, 2}>
+        { y = Pad(x, pads, v) }""")
+    np.testing.assert_array_equal(run(x=X[0], v=np.float32(3)), np.pad(X[0], ((1, 0), (0, 2)), constant_values=3))

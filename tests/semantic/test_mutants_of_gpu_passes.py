@@ -1,0 +1,85 @@
+"""Planted bugs in the passes that make kernels for GPUs, each found on the program of the guilty pass's own text test."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from planted import Mutant, Patch, text_test, verdict
+
+from headrace.ir.access import Access, AccessMap
+from headrace.ir.core import Value
+from headrace.ir.dims import Dim
+from headrace.ir.kernel.ops.memory import Wait
+from headrace.ir.pipeline import Pipeline
+from headrace.ir.text import load_hir
+from headrace.passes.kernel import accumulate, double_buffer, split_reduction, stage_shared
+
+
+def rows_outside_are_read() -> Patch:
+    return accumulate._Parts, "_padded", lambda parts, read: read
+
+
+def one_sum_for_all_rows() -> Patch:
+    def wrong(state: Sequence[Value], tile: Any, names: Any) -> tuple[Access, ...]:
+        return tuple(Access(buffer, AccessMap((Dim.constant(0),))) for buffer in state)
+
+    return accumulate, "_at", wrong
+
+
+def everything_is_summed() -> Patch:
+    right = accumulate._Parts.write
+
+    def wrong(parts: Any) -> None:
+        parts.ties = ()
+        right(parts)
+
+    return accumulate._Parts, "write", wrong
+
+
+def nobody_waits() -> Patch:
+    return stage_shared, "Barrier", lambda: Wait(())
+
+
+def tiles_from_the_corner() -> Patch:
+    right = stage_shared._Tile.copy
+
+    def wrong(tile: Any, *given: Any) -> Any:
+        tile.start = [Dim.constant(0) for _ in tile.start]
+        return right(tile, *given)
+
+    return stage_shared._Tile, "copy", wrong
+
+
+def one_half_for_all() -> Patch:
+    right = double_buffer._copy
+
+    def wrong(copy: Any, builder: Any, now: Any, half: Dim, *rest: Any) -> None:
+        right(copy, builder, now, Dim.constant(0), *rest)
+
+    return double_buffer, "_copy", wrong
+
+
+def the_first_part_only() -> Patch:
+    def wrong(parts: Sequence[Value], index: Dim) -> tuple[Access, ...]:
+        return tuple(Access(part, AccessMap((index - index + 0,))) for part in parts)
+
+    return split_reduction, "_at", wrong
+
+
+MUTANTS = (
+    Mutant("rows outside are read", "kernel.accumulate", rows_outside_are_read),
+    Mutant("one sum for all rows", "kernel.accumulate", one_sum_for_all_rows),
+    Mutant("everything is summed", "kernel.accumulate", everything_is_summed),
+    Mutant("nobody waits", "kernel.stage-shared", nobody_waits),
+    Mutant("tiles from the corner", "kernel.stage-shared", tiles_from_the_corner),
+    Mutant("one half for all", "kernel.double-buffer", one_half_for_all),
+    Mutant("the first part only", "kernel.split-reduction", the_first_part_only),
+)
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda m: m.name)
+def test_mutant_is_named(mutant: Mutant) -> None:
+    pipeline, path = text_test(mutant)
+    assert verdict(mutant, [load_hir(path)], Pipeline.parse(pipeline)) == "caught"
