@@ -123,3 +123,15 @@ def test_what_is_not_known(inputs: list[Any], constants: Mapping[str, Array], re
     proto = model([*AROUND, node("Loop", "m c x", "z rows", body=counting())], inputs, "z rows", **constants)
     with pytest.raises(UnsupportedModelError, match=reason):
         imported(proto)
+
+
+def test_a_sequence_as_state(imported: Imported, evaluate: Evaluate) -> None:
+    """What each turn inserts is known by its place; joined again behind the loop."""
+    state = helper.make_tensor_sequence_value_info("seq", F32, None)
+    taken = [info("i", I64), info("go", BOOL), state, info("s", F32, 3, 4)]
+    work = [node("Identity", "go", "on"), node("Add", "s x", "t"), node("SequenceInsert", "seq t", "longer")]
+    turned = node("Loop", "m c none x", "all last", body=body(taken, "on longer t", *work))
+    nodes = [node("SequenceEmpty", "", "none"), turned, node("ConcatFromSequence", "all", "y", axis=0)]
+    proto = model(nodes, [info("x", F32, 3, 4)], "y", m=np.array(3, np.int64), c=TRUE)
+    (y,) = evaluate(imported(proto), {"x": X})
+    np.testing.assert_allclose(y, np.concatenate([2 * X, 3 * X, 4 * X]), rtol=1e-6)
