@@ -2,8 +2,9 @@
 
 In: a preset; any, since nothing runs.  Out: a line for each innermost loop whose code stores values to the stack for
 later, or loads such; exit code 1 if there are any.  LLVM says in its assembly which instructions those are, and which
-loop each block belongs to.  Of each layer the kernel with most work counts.  Loops that divide are no contractions:
-they are of the functions in a recurrent layer, whose constants may lie on the stack as well as elsewhere.
+loop each block belongs to.  Of each layer the kernel with most work counts.  Loops that divide, or shift bits into an
+exponent, are no contractions: they are of functions, in a recurrent layer or a softmax, whose constants may lie on the
+stack as well as elsewhere.
 
 python -m benchmarks.kernels.spills                    every preset of every CPU target
 python -m benchmarks.kernels.spills --preset aarch64   one
@@ -108,16 +109,16 @@ def spills(text: str) -> dict[str, list[str]]:
     blocks = [(m[1] or m[2], text[m.end() : end]) for m, end in zip(marks, ends, strict=True)]
     inner = {name for name, block in blocks if "This Inner Loop Header" in block}
     found: dict[str, list[str]] = {}
-    divides = set[str]()
+    of_functions = set[str]()
     for name, block in blocks:
         said = re.search(r"in Loop: Header=(BB\d+_\d+)", block)
         loop = name if name in inner else said[1] if said is not None and said[1] in inner else None
         lines = [" ".join(line.split()) for line in block.splitlines() if re.search(r"(Spill|Reload)$", line)]
         if loop is not None and lines:
             found.setdefault(loop, []).extend(lines)
-        if loop is not None and re.search(r"\tv?f?div", block):
-            divides.add(loop)
-    return {loop: lines for loop, lines in found.items() if loop not in divides}
+        if loop is not None and re.search(r"\t(v?f?div|v?pslld|shl\b)", block):
+            of_functions.add(loop)
+    return {loop: lines for loop, lines in found.items() if loop not in of_functions}
 
 
 if __name__ == "__main__":
