@@ -23,7 +23,7 @@ no full stop.  This module is a leaf: it imports nothing of Headrace.
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 
 class HeadraceError(Exception):
@@ -35,7 +35,14 @@ class ModelError(HeadraceError):
 
 
 class UnsupportedModelError(HeadraceError):
-    """The model needs something Headrace does not have; the message names every such node."""
+    """The model needs something Headrace does not have; the message names every such node.
+
+    `nodes` tells the same in parts: name, op, domain, opset, types of the inputs, and the reason.
+    """
+
+    def __init__(self, message: str, nodes: Sequence[Mapping[str, object]] = ()) -> None:
+        super().__init__(message)
+        self.nodes = tuple(nodes)
 
 
 class IRError(HeadraceError):

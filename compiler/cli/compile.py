@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from headrace.compiler.cli._options import hooks_of, pass_options, shape_options
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The file to write.")
 @click.option("--target", default="host", show_default=True, metavar="NAME,...", help="What to generate code for.")
 @click.option("--emit", type=click.Choice(["hrm", "c"]), default="hrm", show_default=True, help="What to write.")
+@click.option("--json", "as_json", is_flag=True, help="Print nodes that cannot be compiled as JSON too.")
 @shape_options
 @pass_options
 def command(
@@ -22,6 +24,7 @@ def command(
     output: Path,
     target: str,
     emit: str,
+    as_json: bool,
     shapes: dict[str, list[int | str]],
     pipeline: str | None,
     print_ir_after: tuple[str, ...],
@@ -31,13 +34,19 @@ def command(
     """Compile MODEL, an ONNX file or a .hir file."""
     from headrace.compiler.driver import compile, emit_c_text
     from headrace.compiler.progress import progress
+    from headrace.ir.errors import UnsupportedModelError
 
     with (
         progress(f"compiling {model.name}") as observe,
         hooks_of(print_ir_after, verify_each, output, observe) as hooks,
     ):
         stage = compile if emit == "hrm" else emit_c_text
-        report = stage(model, output=output, target=target, shapes=shapes or None, pipeline=pipeline, hooks=hooks)
+        try:
+            report = stage(model, output=output, target=target, shapes=shapes or None, pipeline=pipeline, hooks=hooks)
+        except UnsupportedModelError as error:
+            if as_json:
+                click.echo(json.dumps(error.nodes, indent=2))
+            raise
     if timings:
         for timing in report.passes:
             print(f"{timing.seconds * 1e3:9.2f} ms  {timing.step}", file=sys.stderr)

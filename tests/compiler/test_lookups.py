@@ -149,3 +149,31 @@ def test_an_index_into_nothing_is_out_of_range(tmp_path: Path) -> None:
     np.testing.assert_array_equal(session.run({"x": x, "i": np.array(-1)})["y"], [3, 4, 5])
     with pytest.raises(InputError, match="node 'pick': index 0 is out of range for a dim of 0"):
         session.run({"x": x[:0], "i": np.array(0)})
+
+
+FAMILIES = {
+    "GatherND": ((4, 3), (2, 1), None),
+    "GatherElements": ((4, 3), (2, 3), None),
+    "ScatterElements": ((4, 3), (2, 3), (2, 3)),
+    "ScatterND": ((4, 3), (2, 1), (2, 3)),
+}
+
+
+@pytest.mark.parametrize("bad", [4, -5, 2**40, -(2**63)])
+@pytest.mark.parametrize("op", FAMILIES)
+def test_every_family_names_its_node(op: str, bad: int, tmp_path: Path) -> None:
+    table, places, updates = FAMILIES[op]
+    shapes = {"x": (TensorProto.FLOAT, table), "i": (TensorProto.INT64, places)}
+    if updates:
+        shapes["u"] = (TensorProto.FLOAT, updates)
+    inputs = [helper.make_tensor_value_info(n, t, s) for n, (t, s) in shapes.items()]
+    outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]
+    graph = helper.make_graph([helper.make_node(op, list(shapes), ["y"], name="pick")], "g", inputs, outputs)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    compile(tmp_path / "m.onnx", output=tmp_path / "m.hrm")
+    session = load(tmp_path / "m.hrm")
+    values = {n: np.ones(s, np.float32 if t == TensorProto.FLOAT else np.int64) for n, (t, s) in shapes.items()}
+    values["i"].flat[-1] = bad
+    with pytest.raises(InputError, match=f"^node 'pick': index {bad} is out of range for a dim of 4$"):
+        session.run(values)

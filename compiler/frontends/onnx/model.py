@@ -9,6 +9,7 @@ which are then only asked whether they are known at all.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from headrace.compiler.frontends.onnx.state import State
 from headrace.compiler.frontends.onnx.structures import RULES
 from headrace.compiler.frontends.onnx.tensors import array_of
 from headrace.compiler.frontends.onnx.unrolled import loop, scan
+from headrace.compiler.frontends.onnx.unsupported import UnsupportedNode
 from headrace.ir.core import Value
 from headrace.ir.errors import DimError, ModelError, UnsupportedModelError, VerifyError, nearest
 from headrace.ir.graph.families import ElementTypeError, tensor
@@ -65,7 +67,7 @@ class _Import:
             for v in (*model.proto.graph.output, *model.proto.graph.value_info)
             if v.type.tensor_type.HasField("shape")
         }
-        self.problems: list[str] = []
+        self.problems: list[UnsupportedNode] = []
         self.nodes_left = MOST_NODES
         self.functions = {(canonical_domain(f.domain), f.name): f for f in model.proto.functions}
         self.importers: dict[tuple[str, str], list[Importer]] = {}
@@ -89,7 +91,10 @@ class _Import:
         results = [self._result(o.name, scope) for o in graph.output]
         if self.problems:
             count = f"{len(self.problems)} nodes" if len(self.problems) > 1 else "a node"
-            raise UnsupportedModelError(f"{file}: {count} cannot be compiled: {'; '.join(self.problems)}")
+            told = "; ".join(map(str, self.problems))
+            raise UnsupportedModelError(
+                f"{file}: {count} cannot be compiled: {told}", [asdict(p) for p in self.problems]
+            )
         outputs: dict[str, Value] = {}
         for output, result in zip(graph.output, results, strict=True):
             assert result is not None
@@ -457,13 +462,12 @@ def _schema_defaults(function: FunctionProto, scope: Scope) -> dict[str, Attribu
     return {name: a for name, a in defaults.items() if a.name}
 
 
-def _described(node: NodeProto, name: str, kinds: Sequence[TensorType | None], scope: Scope, reason: str) -> str:
-    """`node 'a' (NonMaxSuppression, opset 13, of f32[1, 8, 4]): nothing here computes it`."""
+def _described(
+    node: NodeProto, name: str, kinds: Sequence[TensorType | None], scope: Scope, reason: str
+) -> UnsupportedNode:
     domain = canonical_domain(node.domain)
-    operator = _shown(f"{domain}.{node.op_type}" if domain else node.op_type)
-    shown = ", ".join(str(k) for k, i in zip(kinds, node.input, strict=True) if k is not None and i)
-    opset = f"opset {scope.opsets.get(domain, 'unknown')}"
-    return f"node {name!r} ({operator}, {opset}{f', of {shown}' if shown else ''}): {reason}"
+    shown = tuple(str(k) for k, i in zip(kinds, node.input, strict=True) if k is not None and i)
+    return UnsupportedNode(name, node.op_type, domain, scope.opsets.get(domain), shown, reason)
 
 
 def _shown(name: str) -> str:

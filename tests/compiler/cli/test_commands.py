@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import runpy
 import subprocess
@@ -13,6 +14,7 @@ from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
+from onnx import TensorProto, helper
 
 from headrace.compiler import progress as progress_module
 from headrace.compiler.progress import progress
@@ -25,6 +27,7 @@ HIR = """module {
   }
 }
 """
+
 
 def run(*arguments: str, script: str | None = None, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     how = ["-m", "headrace"] if script is None else ["-c", script]
@@ -103,3 +106,30 @@ def test_no_progress_where_nobody_watches(monkeypatch: pytest.MonkeyPatch) -> No
         assert observe is None
         time.sleep(0.1)
     assert stream.getvalue() == ""
+
+
+def test_nodes_that_cannot_be_compiled_as_json(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Foo", ["x"], ["a"], name="first", domain="my.own"),
+        helper.make_node("Softmaxx", ["x"], ["y"], name="second"),
+    ]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3])
+    graph = helper.make_graph(nodes, "g", [x], [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)])
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("my.own", 1)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=9)
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    found = run("compile", "m.onnx", "-o", "m.hrm", "--json", cwd=tmp_path)
+    assert found.returncode == 2
+    assert found.stderr.count("\n") == 1
+    common = {"inputs": ["f32[n, 3]"]}
+    assert json.loads(found.stdout) == [
+        common | {"name": "first", "op": "Foo", "domain": "my.own", "opset": 1, "reason": "no such operator"},
+        common
+        | {
+            "name": "second",
+            "op": "Softmaxx",
+            "domain": "",
+            "opset": 17,
+            "reason": "no such operator; did you mean 'Softmax'?",
+        },
+    ]
