@@ -244,12 +244,12 @@ UNSUPPORTED = {
     "all together": (
         model(
             node("Softmaxx", "x", "a", "first"),
-            node("NonZero", "x", "b", "second"),
+            node("Unique", "x", "b", "second"),
             node("Unique", "a", "c", "third"),
             node("Relu", "c", "y", "fourth"),
         ),
         "3 nodes cannot be compiled: node 'first' (Softmaxx, opset 17, of f32[2, 3]): no such operator; did you mean "
-        "'Softmax'?; node 'second' (NonZero, opset 17, of f32[2, 3]): nothing here computes it; node 'third' (Unique, "
+        "'Softmax'?; node 'second' (Unique, opset 17, of f32[2, 3]): nothing here computes it; node 'third' (Unique, "
         "opset 17): nothing here computes it",
     ),
     "another domain": (
