@@ -17,19 +17,17 @@ from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, TensorPro
 from onnx.defs import onnx_opset_version
 
 from headrace.compiler.frontends.onnx import schema as onnx_schema
-from headrace.compiler.frontends.onnx.branches import is_squeezed_where, squeezes_or_hands_on
-from headrace.compiler.frontends.onnx.held import Held, Tensors, flat, is_structure
+from headrace.compiler.frontends.onnx.held import Held, flat, is_structure
+from headrace.compiler.frontends.onnx.holding import HOLDING_GRAPHS, HoldingNode
 from headrace.compiler.frontends.onnx.inputs import Symbols, input_types
 from headrace.compiler.frontends.onnx.node import Node, NodeUnsupported, plain_attribute
 from headrace.compiler.frontends.onnx.order import ordered
-from headrace.compiler.frontends.onnx.outline import Body, bodies, chosen
 from headrace.compiler.frontends.onnx.ports import Shapes, held
 from headrace.compiler.frontends.onnx.reading import Model, canonical_domain, opset_versions, read_model
 from headrace.compiler.frontends.onnx.scope import Scope
 from headrace.compiler.frontends.onnx.state import State
 from headrace.compiler.frontends.onnx.structures import RULES
 from headrace.compiler.frontends.onnx.tensors import array_of
-from headrace.compiler.frontends.onnx.unrolled import loop, scan
 from headrace.compiler.frontends.onnx.unsupported import UnsupportedNode
 from headrace.ir.core import Value
 from headrace.ir.errors import DimError, ModelError, UnsupportedModelError, VerifyError, nearest
@@ -40,7 +38,6 @@ from headrace.ir.types import TensorType
 
 DEEPEST_CALL = 32  # functions within functions
 MOST_NODES = 250_000  # once all functions are written out
-HOLDING_GRAPHS = (("If", ""), ("Loop", ""), ("Scan", ""))
 
 
 def import_model(path: str | Path, shapes: Shapes | None = None) -> Module:
@@ -188,13 +185,10 @@ class _Import:
             wrong = onnx_schema.mistake(schema, node, kinds)
             if wrong is not None:
                 raise ModelError(f"{self.model.name}: node {name!r}: {wrong}")
-        if (node.op_type, domain) == ("If", ""):
-            return self._branch(node, name, inputs, scope)
-        if (node.op_type, domain) == ("SequenceMap", ""):
-            return self._mapped(node, name, inputs, scope)
-        if (node.op_type, domain) in (("Loop", ""), ("Scan", "")):
-            return self._unrolled(node, name, inputs, scope)
         opset = self._opset(node, name, scope)
+        if (node.op_type, domain) in HOLDING_GRAPHS:
+            plain = {k: self._plain(a, name) for k, a in attributes.items() if not a.HasField("g")}
+            return HoldingNode(node, name, opset, plain, scope, self.model.name, self.state, self.graph).outputs(inputs)
         reason: Exception = NodeUnsupported(self._unknown(node.op_type, domain, opset))
         importer = self._importer(node.op_type, domain, opset)
         structured = importer is None or any(is_structure(v) for v in inputs)
@@ -314,108 +308,13 @@ class _Import:
             found.append(self._value(formal, inner) if output else None)
         return found
 
-    def _branch(
-        self, node: NodeProto, name: str, inputs: Sequence[Held | None], scope: Scope
-    ) -> Sequence[Held | None]:
-        """The outputs of the branch that is taken; one that data choose is a function."""
-        condition = inputs[0]
-        if not isinstance(condition, Value):
-            raise NodeUnsupported("the condition is no tensor")
-        known = self.state.integers(condition)
-        branches = {a.name: a.g for a in node.attribute}
-        if known is not None and len(known) == 1 and known[0].is_constant:
-            return self._inlined(node, branches, "then_branch" if known[0].value else "else_branch", scope)
-        if squeezes_or_hands_on(branches["then_branch"], branches["else_branch"]):
-            (squeezed,) = self._inlined(node, branches, "then_branch", scope)
-            if not isinstance(squeezed, Value) or is_squeezed_where(condition, squeezed, self.state):
-                return [squeezed]
-        graphs = [branches["then_branch"], branches["else_branch"]]
-        found, given = bodies(graphs, scope, self.state)
-        results = [self._outlined(node, graph, body) for graph, body in zip(graphs, found, strict=True)]
-        if any(is_structure(v) for values in results for v in values):
-            raise NodeUnsupported("a branch that data choose makes a sequence or an optional, expected tensors")
-        made = [[v for v in values if isinstance(v, Value)] for values in results]
-        if made != results:
-            return [None] * len(node.output)
-        self.state.at(name)
-        return chosen(condition, found[0], found[1], made, given, self.state)
+    # ---- graphs within nodes ------------------------------------------------------------------------------------
 
-    def _unrolled(
-        self, node: NodeProto, name: str, inputs: Sequence[Held | None], scope: Scope
-    ) -> Sequence[Held | None]:
-        """The outputs of a loop, whose turns become part of the graph around it."""
-        graph = next(a.g for a in node.attribute if a.name == "body")
-
-        def body(given: Sequence[Held]) -> Sequence[Held | None]:
-            inner = scope.within()
-            if len(graph.input) != len(given):
-                found = f"takes {len(graph.input)} inputs, expected {len(given)}"
-                raise ModelError(f"{self.model.name}: node {name!r}: its body {found}")
-            inner.values.update(zip((i.name for i in graph.input), given, strict=True))
-            self._add_initializers(graph, inner)
-            self._nodes(graph.node, inner)
-            self.state.at(name)
-            return [self._result(o.name, inner) for o in graph.output]
-
-        if node.op_type == "Loop":
-            return loop(inputs, body, self.state)
-        if self._opset(node, name, scope) < 9:
-            raise NodeUnsupported("known from opset 9 on")
-        plain = {a.name: self._plain(a, name) for a in node.attribute if a.name != "body"}
-        return scan(inputs, plain, body, self.state)
-
-    def _outlined(self, node: NodeProto, graph: GraphProto, body: Body) -> Sequence[Held | None]:
-        """The outputs of a graph whose nodes become part of a function."""
-        with self.state.builder.at(body.block):
-            return self._outputs(node, graph, body.scope)
-
-    def _inlined(
-        self, node: NodeProto, branches: Mapping[str, GraphProto], wanted: str, scope: Scope
-    ) -> Sequence[Held | None]:
-        """The outputs of one branch, whose nodes become part of the graph around it."""
-        return self._body(node, wanted, branches[wanted], {}, scope)
-
-    def _mapped(
-        self, node: NodeProto, name: str, inputs: Sequence[Held | None], scope: Scope
-    ) -> Sequence[Held | None]:
-        """The outputs of SequenceMap: its body once for each element of the first sequence."""
-        body = next(a.g for a in node.attribute if a.name == "body")
-        lengths = [len(v.elements) for v in inputs if isinstance(v, Tensors)]
-        if not isinstance(inputs[0], Tensors) or len(set(lengths)) > 1 or len(inputs) != len(body.input):
-            raise ModelError(
-                f"{self.model.name}: node {name!r}: sequences of {lengths} elements among {len(inputs)} inputs for "
-                f"{len(body.input)} of the body, expected as many inputs, the first a sequence, all of one length"
-            )
-        columns: list[list[Value | None]] = [[] for _ in node.output]
-        for number in range(lengths[0]):
-            given = {
-                formal.name: v.elements[number] if isinstance(v, Tensors) else v
-                for formal, v in zip(body.input, inputs, strict=True)
-            }
-            for column, found in zip(columns, self._body(node, "body", body, given, scope), strict=True):
-                if is_structure(found):
-                    raise ModelError(f"{self.model.name}: node {name!r}: the body makes a sequence, expected tensors")
-                column.append(found if isinstance(found, Value) else None)
-        return [None if None in c else Tensors(tuple(v for v in c if v is not None)) for c in columns]
-
-    def _body(
-        self, node: NodeProto, wanted: str, graph: GraphProto, given: Mapping[str, Held | None], scope: Scope
-    ) -> Sequence[Held | None]:
-        """The outputs of an inner graph on these inputs, whose nodes become part of the graph around it."""
-        inner = scope.within()
-        inner.values.update(given)
-        return self._outputs(node, graph, inner)
-
-    def _outputs(self, node: NodeProto, graph: GraphProto, inner: Scope) -> Sequence[Held | None]:
-        """The outputs of an inner graph, whose nodes are imported where the builder stands."""
-        self._add_initializers(graph, inner)
-        self._nodes(graph.node, inner)
-        if len(graph.output) != len(node.output):
-            raise ModelError(
-                f"{self.model.name}: node {inner.caller or node.name!r}: branch {graph.name!r} has {len(graph.output)} "
-                f"outputs, expected {len(node.output)}"
-            )
-        return [self._result(o.name, inner) for o in graph.output]
+    def graph(self, graph: GraphProto, scope: Scope) -> Sequence[Held | None]:
+        """The outputs of a graph whose inputs the scope holds."""
+        self._add_initializers(graph, scope)
+        self._nodes(graph.node, scope)
+        return [self._result(o.name, scope) for o in graph.output]
 
 
 def _kind(held: Held | None) -> TensorType | None:

@@ -23,7 +23,7 @@ from headrace.ir.graph.ops.slice import Slice
 from headrace.ir.graph.ops.transpose import Transpose
 
 # Imports the body's nodes on these inputs; None for an output that cannot be imported.
-Body = Callable[[Sequence[Held]], Sequence[Held | None]]
+Body = Callable[[Sequence[Held | None]], Sequence[Held | None]]
 
 MOST_TURNS = 1024
 ZERO, ONE = Dim.constant(0), Dim.constant(1)
