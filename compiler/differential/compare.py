@@ -64,6 +64,7 @@ def disagreement(
 
 def _apart(new: Array, old: Array) -> Array:
     """Which elements are not as good as equal."""
+    new, old = _as_codes(new), _as_codes(old)
     if old.dtype.kind in "iub":
         return np.asarray(new != old)
     with np.errstate(all="ignore"):
@@ -74,6 +75,7 @@ def _apart(new: Array, old: Array) -> Array:
 
 def _explained(new: Array, old: Array, runs: Sequence[Array]) -> Array:
     """Which elements are no further off than rounding may carry them."""
+    new, old, runs = _as_codes(new), _as_codes(old), [_as_codes(run) for run in runs]
     explained = np.zeros(old.shape, np.bool_)
     if old.dtype.kind in "iub":
         for run in runs:
@@ -112,7 +114,7 @@ def _decomposed(function: GraphFunc) -> GraphFunc:
 
 def _noise(rng: np.random.Generator) -> Disturb:
     def disturb(operation: Operation | None, array: Array) -> Array:
-        if array.dtype.kind in "iub":
+        if _as_codes(array).dtype.kind in "iub":
             return array
         unit = (NOISE_16 if array.dtype.itemsize == 2 else NOISE) * float(_finfo(array.dtype).eps)
         with np.errstate(all="ignore"):
@@ -124,6 +126,11 @@ def _noise(rng: np.random.Generator) -> Disturb:
             return np.asarray(found).astype(array.dtype)
 
     return disturb
+
+
+def _as_codes(array: Array) -> Array:
+    """Elements of less than 8 bits, or floats of 8, as the integers that stand for them: either equal, or not."""
+    return array.view(np.uint8) if array.dtype.kind == "V" and array.dtype.itemsize == 1 else array
 
 
 def _unit(array: Array) -> Array:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
+from headrace.errors import HeadraceError
 from headrace.ir.text import print_op
 from random_graphs.differential import check, target_of
 from random_graphs.graphs import random_graph
@@ -78,6 +79,10 @@ def _alone(seed: int) -> tuple[str | None, list[str]]:
 
 
 def _one(seed: int) -> tuple[str | None, list[str]]:
+    try:
+        random_graph(seed)
+    except HeadraceError as error:
+        return f"no graph: {error}", []
     names = [o.name for o in operations_of(random_graph(seed).main.block)]
     return check(seed), names
 

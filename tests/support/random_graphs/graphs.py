@@ -38,9 +38,8 @@ class RandomGraph:
 
 def sampled_classes() -> list[type[GraphOp]]:
     """The operations whose declarations make random instances."""
-    own = GraphOp.sample.__func__
     classes = [d.cls for d in declarations("graph") if issubclass(d.cls, GraphOp)]
-    return [c for c in classes if c.sample.__func__ is not own]
+    return [c for c in classes if any("sample" in vars(base) for base in c.__mro__[: c.__mro__.index(GraphOp)])]
 
 
 def random_graph(seed: int, classes: Sequence[type[GraphOp]] | None = None) -> RandomGraph:
@@ -48,7 +47,8 @@ def random_graph(seed: int, classes: Sequence[type[GraphOp]] | None = None) -> R
     g = Growing(np.random.default_rng(seed))
     classes = sampled_classes() if classes is None else classes
     # Parameters that bind the symbols.
-    for dims in [SYMBOLS] if g.chance(0.6) else [("n", 4), (8, "m")]:
+    given: list[tuple[str | int, ...]] = [SYMBOLS] if g.chance(0.6) else [("n", 4), (8, "m")]
+    for dims in given:
         g.tensor(TensorType.of(F32, *dims))
     wanted = 1 + min(int(g.rng.integers(MOST_OPERATIONS)), int(g.rng.integers(MOST_OPERATIONS)))
     for _ in range(20 * wanted):

@@ -205,7 +205,7 @@ class Growing:
 
     def _drawn(self, kind: TensorType, low: float, high: float, case: dict[str, int]) -> Array:
         shape = [d.value for d in static(kind, case).dims]
-        drawn = self.rng.uniform(low, high, shape)
+        drawn: Array = self.rng.uniform(low, high, shape)
         if kind.dtype.kind == "bool":
             drawn = drawn > 0
         elif kind.dtype.is_integer:
