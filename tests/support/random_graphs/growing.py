@@ -114,6 +114,8 @@ class Growing:
             self.arrays[result] = [arrays[number] for arrays in found]
             if not self._says_something(self.arrays[result]) and not self.chance(0.05):
                 raise Refused("nothing finite")
+            if any(_is_near_overflow(array) for array in self.arrays[result]):
+                raise Refused("another order of the same sums may overflow")
         return operation.results[0]
 
     def grow(self, make: Callable[[], GraphOp]) -> bool:
@@ -232,3 +234,11 @@ def operations_of(block: Block) -> list[Operation]:
 
 def constant_type(array: Array) -> TensorType:
     return TensorType.of(dtype_of(array), *array.shape)
+
+
+def _is_near_overflow(array: Array) -> bool:
+    """Whether it has a finite f32 or f64 beyond what two of them may be multiplied to."""
+    if array.dtype.kind != "f" or array.dtype.itemsize < 4:
+        return False
+    finite = np.abs(array[np.isfinite(array)])
+    return bool(finite.max(initial=0) > np.sqrt(np.finfo(array.dtype).max))
