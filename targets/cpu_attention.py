@@ -36,8 +36,9 @@ def is_attention(plans: Sequence[Plan]) -> bool:
     row = rows.axes[-1].name
     if not all(p.op.parent is rows.body.block and moves_by_rows(p, row) for p in plans):
         return False
-    # A product over one element has none to copy into lanes.
-    return all(axes for p in plans for axes in _staged(p, row).values())
+    # A product over one element has none to copy into lanes, and a window that hangs over an edge is no copy.
+    staged = [(p.op.reads[number], axes) for p in plans for number, axes in _staged(p, row).items()]
+    return all(axes and read.map.otherwise is None for read, axes in staged)
 
 
 def attention(plans: Sequence[Plan]) -> list[str]:

@@ -41,9 +41,17 @@ _finfo: Any = ml_dtypes.finfo  # numpy's, and that of bfloat16; without types
 
 
 def disagreement(
-    function: GraphFunc, inputs: Sequence[Array], found: Sequence[Array], expected: Sequence[Array] | None = None
+    function: GraphFunc,
+    inputs: Sequence[Array],
+    found: Sequence[Array],
+    expected: Sequence[Array] | None = None,
+    coarse: tuple[type[Operation], ...] = (),
 ) -> str | None:
-    """`output 0 at [0, 3] is 0.25, expected 0.5`, or None.  `expected`: what the interpreter gives, if known."""
+    """`output 0 at [0, 3] is 0.25, expected 0.5`, or None.
+
+    `expected`: what the interpreter gives, if known, or another engine; `coarse`: operations that this engine computes
+    to some units in the last place of 1, however small the result is.
+    """
     expected = run_graph(function, inputs) if expected is None else expected
     for number, (new, old) in enumerate(zip(found, expected, strict=True)):
         if (new.shape, new.dtype) != (old.shape, old.dtype):
@@ -51,9 +59,10 @@ def disagreement(
     apart = [_apart(new, old) for new, old in zip(found, expected, strict=True)]
     if not any(a.any() for a in apart):
         return None
-    runs = list(_noisy_runs(function, inputs))
+    simple = _decomposed(function)
+    calm, runs = run_graph(simple, inputs), list(_noisy_runs(simple, inputs, coarse))
     for number, (new, old, wrong) in enumerate(zip(found, expected, apart, strict=True)):
-        wrong &= ~_explained(new, old, [run[number] for run in runs])
+        wrong &= ~_explained(new, old, calm[number], [run[number] for run in runs])
         if wrong.any():
             place = np.argwhere(wrong)[0]
             count = f" ({np.count_nonzero(wrong)} of {wrong.size} elements)" if wrong.size > 1 else ""
@@ -73,31 +82,32 @@ def _apart(new: Array, old: Array) -> Array:
         return np.asarray(~(same | (np.abs(a - b) <= CLOSE * _unit(old))))
 
 
-def _explained(new: Array, old: Array, runs: Sequence[Array]) -> Array:
-    """Which elements are no further off than rounding may carry them."""
-    new, old, runs = _as_codes(new), _as_codes(old), [_as_codes(run) for run in runs]
+def _explained(new: Array, old: Array, calm: Array, runs: Sequence[Array]) -> Array:
+    """Which elements are no further off than runs with noise are from the one without: as far as rounding carries."""
+    new, old, calm, *runs = (_as_codes(a) for a in (new, old, calm, *runs))
     explained = np.zeros(old.shape, np.bool_)
     if old.dtype.kind in "iub":
         for run in runs:
-            explained |= run != old
+            explained |= run != calm
         return explained
     with np.errstate(all="ignore"):
         a, b = new.astype(np.float64), old.astype(np.float64)
-        moved = np.zeros(old.shape)
+        moved, middle = np.zeros(old.shape), calm.astype(np.float64)
         for run in runs:
             c = run.astype(np.float64)
-            explained |= np.isfinite(c) != np.isfinite(b)
-            moved = np.fmax(moved, np.abs(c - b))
+            explained |= np.isfinite(c) != np.isfinite(middle)
+            moved = np.fmax(moved, np.abs(c - middle))
         return np.asarray(explained | (np.abs(a - b) <= REACH * moved + CLOSE * _unit(old)))
 
 
-def _noisy_runs(function: GraphFunc, inputs: Sequence[Array]) -> Iterator[Sequence[Array]]:
-    simple = _decomposed(function)
+def _noisy_runs(
+    function: GraphFunc, inputs: Sequence[Array], coarse: tuple[type[Operation], ...]
+) -> Iterator[Sequence[Array]]:
     for seed in range(RUNS):
-        disturb = _noise(np.random.default_rng(seed))
+        disturb = _noise(np.random.default_rng(seed), coarse)
         # An index that came of a float may be out of range now.
         with suppress(ExecutionError):
-            yield run_graph(simple, [disturb(None, i) for i in inputs], disturb=disturb)
+            yield run_graph(function, [disturb(None, i) for i in inputs], disturb=disturb)
 
 
 def _decomposed(function: GraphFunc) -> GraphFunc:
@@ -112,7 +122,7 @@ def _decomposed(function: GraphFunc) -> GraphFunc:
     return found
 
 
-def _noise(rng: np.random.Generator) -> Disturb:
+def _noise(rng: np.random.Generator, coarse: tuple[type[Operation], ...]) -> Disturb:
     def disturb(operation: Operation | None, array: Array) -> Array:
         if _as_codes(array).dtype.kind in "iub":
             return array
@@ -123,6 +133,8 @@ def _noise(rng: np.random.Generator) -> Disturb:
             if isinstance(operation, OwnKernel | Reducing | Gelu | Interpolate):
                 finite = np.abs(wide[np.isfinite(wide)])
                 found = found + unit / NOISE * rng.uniform(-1, 1, array.shape) * finite.max(initial=0)
+            if isinstance(operation, coarse):
+                found = found + unit * rng.uniform(-1, 1, array.shape)
             return np.asarray(found).astype(array.dtype)
 
     return disturb

@@ -28,6 +28,7 @@ import numpy as np
 from headrace.ir.core import Operation, Value
 from headrace.ir.dims import Dim, Facts, dim_max, dim_min
 from headrace.ir.errors import DataError, VerifyError
+from headrace.ir.graph.exporting import OnnxWriter, by_declaration
 from headrace.ir.kernel.build import ScalarBuilder
 from headrace.ir.kernel.ops.lookup import OUT_OF_RANGE, filled_in
 from headrace.ir.kernel.writer import KernelWriter
@@ -140,6 +141,10 @@ class GraphOp(Operation):
         """Raises VerifyError unless the type has the axis."""
         if not 0 <= axis < x.rank:
             raise self.fail(f"axis is {axis} for {x}, expected 0 to {x.rank - 1}")
+
+    def to_onnx(self, w: OnnxWriter) -> Sequence[str]:
+        """Names of its results in an ONNX model, whose nodes it adds.  Raises NotInOnnx."""
+        return by_declaration(self, w)
 
     def checks(self) -> Sequence[DimCheck]:
         """What must hold for the operation to have a meaning, and could not be proven while compiling."""

@@ -105,8 +105,9 @@ class _Layout:
         x = _simplified(build, build.add(Transpose(op.x, channels_to_end(rank))).result)
         w = build.add(Transpose(op.w, (*range(2, rank), 1, 0))).result
         self.lazy.add(w)
-        copy = self._copy(op, {op.x: x, op.w: w}, channels_last=True)
-        self._finish(op, build, copy, _opposite(channels_to_end(rank)))
+        # A new one, not a copy with other values in their places: a constant may be both operands.
+        new = Conv(x, w, op.b, op.strides, op.dilations, op.before, op.after, op.groups, True)
+        self._finish(op, build, new, _opposite(channels_to_end(rank)))
 
     def _finish(self, old: GraphOp, build: Builder, new: GraphOp, perm: Perm) -> None:
         """Puts a transpose of `new` in the place of `old`."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 import platform
 
 import pytest
-from random_graphs.differential import check
+from random_graphs.against_onnxruntime import check_onnx, onnx_graph
+from random_graphs.differential import check, target_of
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="the graphs are compiled for x86-64")
 
@@ -17,4 +18,11 @@ pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="the grap
 def test_graphs_compute_what_they_mean(first: int) -> None:
     for seed in range(first, first + 20):
         wrong = check(seed)
+        assert wrong is None, f"seed {seed}: {wrong}"
+
+
+def test_onnx_models_give_what_onnxruntime_gives() -> None:
+    """Twenty of them; `--onnx` runs as many as one likes."""
+    for seed in range(20):
+        wrong = check_onnx(onnx_graph(seed), target_of(seed))
         assert wrong is None, f"seed {seed}: {wrong}"

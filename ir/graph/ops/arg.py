@@ -18,6 +18,7 @@ from headrace.ir.core import Value
 from headrace.ir.declare import op
 from headrace.ir.dims import Dim
 from headrace.ir.graph.compose import Term
+from headrace.ir.graph.exporting import OnnxWriter
 from headrace.ir.graph.families import Array, Index, Pull, PullBuilder, Reducing, Sampler, tensor
 from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.linear import ONE
@@ -70,6 +71,10 @@ class Arg(Reducing):
             return np.full([d.value for d in tensor(self.result).dims], NONE_YET)
         found = np.expand_dims((np.argmax if self.kind == "max" else np.argmin)(x, self.axis), self.axis)
         return (x.shape[self.axis] - 1 - found if self.last else found).astype(np.int64)
+
+    def to_onnx(self, w: OnnxWriter) -> Sequence[str]:
+        word = {"max": "ArgMax", "min": "ArgMin"}[self.kind]
+        return w.node(word, self.x, axis=self.axis, keepdims=1, select_last_index=self.last)
 
     @classmethod
     def sample(cls, sampler: Sampler) -> Arg:

@@ -17,6 +17,7 @@ from headrace.ir.core import Value, producer
 from headrace.ir.declare import OnnxForm, op
 from headrace.ir.dims import Dim, Facts, dim_max, dim_min
 from headrace.ir.graph import shape_values
+from headrace.ir.graph.exporting import OnnxWriter
 from headrace.ir.graph.families import Array, Elementwise, Known, Sampler, tensor
 from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.ops.fmod import FMod
@@ -144,6 +145,9 @@ class Min(Arithmetic):
     def reference(self, *operands: Array) -> Array:
         return np.minimum(*operands)
 
+    def to_onnx(self, w: OnnxWriter) -> Sequence[str]:
+        return w.node("Min", self.a, self.b)
+
 
 @op("graph.max")
 class Max(Arithmetic):
@@ -160,6 +164,9 @@ class Max(Arithmetic):
 
     def reference(self, *operands: Array) -> Array:
         return np.maximum(*operands)
+
+    def to_onnx(self, w: OnnxWriter) -> Sequence[str]:
+        return w.node("Max", self.a, self.b)
 
 
 @op("graph.rem")
@@ -180,6 +187,9 @@ class Rem(Arithmetic):
     def reference(self, *operands: Array) -> Array:
         lhs, rhs = np.broadcast_arrays(*operands)
         return np.where(rhs == 0, np.zeros_like(lhs), np.fmod(lhs, np.where(rhs == 0, np.ones_like(rhs), rhs)))
+
+    def to_onnx(self, w: OnnxWriter) -> Sequence[str]:
+        return w.node("Mod", self.a, self.b, fmod=1)
 
     @classmethod
     def sample(cls, sampler: Sampler) -> Rem:
@@ -206,6 +216,9 @@ class Mod(Arithmetic):
     def reference(self, *operands: Array) -> Array:
         lhs, rhs = np.broadcast_arrays(*operands)
         return np.where(rhs == 0, np.zeros_like(lhs), np.mod(lhs, np.where(rhs == 0, np.ones_like(rhs), rhs)))
+
+    def to_onnx(self, w: OnnxWriter) -> Sequence[str]:
+        return w.node("Mod", self.a, self.b)
 
     @classmethod
     def sample(cls, sampler: Sampler) -> Mod:

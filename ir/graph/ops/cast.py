@@ -22,6 +22,7 @@ import numpy as np
 from headrace.ir.core import Value
 from headrace.ir.declare import op
 from headrace.ir.dims import Dim
+from headrace.ir.graph.exporting import OnnxWriter
 from headrace.ir.graph.families import Array, Elementwise, GraphOp, Known, Sampler, accumulator, tensor
 from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.narrow import Rounding, array_power_of_two, array_within, power_of_two, within
@@ -76,6 +77,9 @@ class Cast(Elementwise):
             x = array_within(x, self.dtype) if self.saturate else x
             x = array_power_of_two(x, self.rounding) if self.dtype.name == "f8e8m0fnu" else x
         return cast_array(x, self.dtype)
+
+    def to_onnx(self, w: OnnxWriter) -> Sequence[str]:
+        return w.node("Cast", self.x, to=self.dtype)
 
     @classmethod
     def sample(cls, sampler: Sampler) -> Cast:

@@ -12,6 +12,7 @@ import numpy as np
 
 from headrace.ir.core import Value
 from headrace.ir.declare import OnnxForm, op
+from headrace.ir.graph.exporting import OnnxWriter
 from headrace.ir.graph.families import Array, Elementwise, Sampler, tensor
 from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.sampling import chance, some
@@ -64,6 +65,9 @@ class IsInf(_Test):
     def reference(self, *operands: Array) -> Array:
         found = np.isinf(operands[0])
         return found & (((operands[0] > 0) & self.positive) | ((operands[0] < 0) & self.negative))
+
+    def to_onnx(self, w: OnnxWriter) -> Sequence[str]:
+        return w.node("IsInf", self.x, detect_positive=self.positive, detect_negative=self.negative)
 
     @classmethod
     def sample(cls, sampler: Sampler) -> IsInf:

@@ -15,6 +15,7 @@ from headrace.ir.core import Value
 from headrace.ir.declare import op
 from headrace.ir.dims import Dim
 from headrace.ir.graph import shape_values
+from headrace.ir.graph.exporting import OnnxWriter
 from headrace.ir.graph.families import Array, Elementwise, Known, Sampler
 from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.sampling import broadcast_operands
@@ -64,6 +65,11 @@ class Compare(Elementwise):
 
     def reference(self, *operands: Array) -> Array:
         return np.asarray(COMPARISONS[self.predicate](*operands))
+
+    def to_onnx(self, w: OnnxWriter) -> Sequence[str]:
+        if self.predicate == "ne":
+            return w.node("Not", w.node("Equal", self.a, self.b)[0])
+        return w.node({p: name for name, p in _PREDICATES.items()}[self.predicate], self.a, self.b)
 
     @classmethod
     def sample(cls, sampler: Sampler) -> Compare:

@@ -12,6 +12,7 @@ import numpy as np
 from headrace.ir.core import Value
 from headrace.ir.declare import op
 from headrace.ir.graph import shape_values
+from headrace.ir.graph.exporting import OnnxWriter
 from headrace.ir.graph.families import (
     Array,
     DimCheck,
@@ -79,6 +80,9 @@ class Concat(Pull):
 
     def reference(self, *operands: Array) -> Array:
         return np.concatenate(operands, self.axis)
+
+    def to_onnx(self, w: OnnxWriter) -> Sequence[str]:
+        return w.node("Concat", *self.xs, axis=self.axis)
 
     @classmethod
     def sample(cls, sampler: Sampler) -> Concat:

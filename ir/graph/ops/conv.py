@@ -20,6 +20,7 @@ import numpy as np
 from headrace.ir.core import Value
 from headrace.ir.declare import op
 from headrace.ir.dims import Dim
+from headrace.ir.graph.exporting import OnnxWriter, numbers
 from headrace.ir.graph.families import (
     Array,
     DimCheck,
@@ -172,6 +173,17 @@ class Conv(Reducing):
         y = found.reshape(batch, features, *outs)
         y = y + bias[0].reshape(-1, *[1] * len(outs)) if bias else y
         return np.ascontiguousarray(np.moveaxis(y, 1, -1) if self.channels_last else y).astype(operands[0].dtype)
+
+    def to_onnx(self, w: OnnxWriter) -> Sequence[str]:
+        rank, x, weights = len(self.strides), self.x, self.w
+        pads = numbers(self, (*self.before, *self.after))
+        more: dict[str, Any] = {"strides": self.strides, "dilations": self.dilations, "pads": pads}
+        if not self.channels_last:
+            return w.node("Conv", x, weights, self.b, group=self.groups, **more)
+        (first,) = w.node("Transpose", x, perm=(0, rank + 1, *range(1, rank + 1)))
+        (turned,) = w.node("Transpose", weights, perm=(rank + 1, rank, *range(rank)))
+        (found,) = w.node("Conv", first, turned, self.b, group=self.groups, **more)
+        return w.node("Transpose", found, perm=(0, *range(2, rank + 2), 1))
 
     @classmethod
     def sample(cls, sampler: Sampler) -> Conv:

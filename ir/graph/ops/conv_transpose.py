@@ -25,6 +25,7 @@ import numpy as np
 from headrace.ir.core import Value
 from headrace.ir.declare import op
 from headrace.ir.dims import Dim, ceildiv, dim_max
+from headrace.ir.graph.exporting import OnnxWriter, numbers
 from headrace.ir.graph.families import Array, DimCheck, GraphOp, Sampler, must_be_equal, tensor
 from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.linear import ONE, ZERO
@@ -208,6 +209,11 @@ class ConvTranspose(GraphOp):
         found = found[(..., *cut)]
         found = found + bias[0].reshape(-1, *[1] * len(along)) if bias else found
         return np.ascontiguousarray(found).astype(operands[0].dtype)
+
+    def to_onnx(self, w: OnnxWriter) -> Sequence[str]:
+        more: dict[str, Any] = {"strides": self.strides, "dilations": self.dilations, "group": self.groups}
+        pads, extra = numbers(self, (*self.before, *self.after)), numbers(self, self.extra)
+        return w.node("ConvTranspose", self.x, self.w, self.b, pads=pads, output_padding=extra, **more)
 
     @classmethod
     def sample(cls, sampler: Sampler) -> ConvTranspose:

@@ -17,6 +17,7 @@ from headrace.ir.access import Axis
 from headrace.ir.core import Value
 from headrace.ir.declare import op
 from headrace.ir.graph.compose import Term
+from headrace.ir.graph.exporting import OnnxWriter, refuse
 from headrace.ir.graph.families import Array, OwnKernel, Sampler, accumulator, tensor
 from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.linear import ONE
@@ -75,6 +76,12 @@ class Cumulate(OwnKernel):
             found = np.roll(found, 1, self.axis)
             np.moveaxis(found, self.axis, 0)[:1] = 0 if self.kind == "sum" else 1
         return (np.asarray(np.flip(found, self.axis) if self.reverse else found).astype(operands[0].dtype),)
+
+    def to_onnx(self, w: OnnxWriter) -> Sequence[str]:
+        if self.kind == "prod":
+            raise refuse(self, "a product is newer than the opset")
+        axis = w.constant(np.array(self.axis))
+        return w.node("CumSum", self.x, axis, exclusive=self.exclusive, reverse=self.reverse)
 
     @classmethod
     def sample(cls, sampler: Sampler) -> Cumulate:

@@ -18,6 +18,7 @@ from headrace.ir.core import Value
 from headrace.ir.declare import op
 from headrace.ir.dims import Dim, as_dim
 from headrace.ir.graph import shape_values
+from headrace.ir.graph.exporting import OnnxWriter
 from headrace.ir.graph.families import (
     Array,
     DataDims,
@@ -70,6 +71,9 @@ class Expand(Movement):
     def reference(self, *operands: Array) -> Array:
         return _expanded(operands[0], [d.value for d in self.dims])
 
+    def to_onnx(self, w: OnnxWriter) -> Sequence[str]:
+        return w.node("Expand", self.x, w.integers(self.dims))
+
     @classmethod
     def sample(cls, sampler: Sampler) -> Expand:
         source, target = broadcast_shapes(sampler, 2)
@@ -105,6 +109,9 @@ class ExpandDynamic(DataDims):
 
     def reference(self, *operands: Array) -> Array:
         return _expanded(operands[0], operands[1].tolist())
+
+    def to_onnx(self, w: OnnxWriter) -> Sequence[str]:
+        return w.node("Expand", self.x, self.shape)
 
     @classmethod
     def sample(cls, sampler: Sampler) -> ExpandDynamic:

@@ -15,6 +15,7 @@ import numpy as np
 
 from headrace.ir.core import Value
 from headrace.ir.declare import OnnxForm, op
+from headrace.ir.graph.exporting import OnnxWriter
 from headrace.ir.graph.families import Array, Elementwise, Sampler, tensor
 from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.ops.cast import as_dtype
@@ -58,6 +59,10 @@ class ExpNonpositive(Elementwise):
 
     def reference(self, *operands: Array) -> Array:
         return through_f64(lambda x: np.exp(np.minimum(x, 0.0)), *operands)
+
+    def to_onnx(self, w: OnnxWriter) -> Sequence[str]:
+        zero = w.constant(np.zeros((), tensor(self.x).dtype.numpy))
+        return w.node("Exp", *w.node("Min", self.x, zero))
 
     @classmethod
     def sample(cls, sampler: Sampler) -> ExpNonpositive:
@@ -153,6 +158,9 @@ class PowInt(Elementwise):
             return np.asarray(np.power(x, x.dtype.type(self.exponent)))
         return through_f64(lambda wide: wide ** float(self.exponent), x)
 
+    def to_onnx(self, w: OnnxWriter) -> Sequence[str]:
+        return w.node("Pow", self.x, w.constant(np.array(self.exponent, tensor(self.x).dtype.numpy)))
+
     @classmethod
     def sample(cls, sampler: Sampler) -> PowInt:
         return cls(some(sampler, low=0.5), pick(sampler, -3, 5))
@@ -189,6 +197,9 @@ class Pow(Elementwise):
 
     def reference(self, *operands: Array) -> Array:
         return through_f64(np.power, *operands)
+
+    def to_onnx(self, w: OnnxWriter) -> Sequence[str]:
+        return w.node("Pow", self.x, self.y)
 
     @classmethod
     def sample(cls, sampler: Sampler) -> Pow:

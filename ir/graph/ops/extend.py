@@ -15,6 +15,7 @@ import numpy as np
 from headrace.ir.core import Value
 from headrace.ir.declare import op
 from headrace.ir.dims import Dim, dim_max, dim_min
+from headrace.ir.graph.exporting import OnnxWriter
 from headrace.ir.graph.families import Array, DimCheck, Index, Movement, Sampler, tensor
 from headrace.ir.graph.linear import ZERO
 from headrace.ir.graph.sampling import pick
@@ -82,6 +83,9 @@ class Extend(Movement):
                 places = np.pad(np.arange(found.shape[axis]), [(b, a)], mode=self.mode)  # type: ignore[call-overload]
                 found = np.take(found, places, axis)
         return found
+
+    def to_onnx(self, w: OnnxWriter) -> Sequence[str]:
+        return w.node("Pad", self.x, w.integers((*self.before, *self.after)), mode=self.mode)
 
     @classmethod
     def sample(cls, sampler: Sampler) -> Extend:

@@ -12,6 +12,7 @@ import numpy as np
 from headrace.ir.core import Value
 from headrace.ir.declare import op
 from headrace.ir.dims import Dim
+from headrace.ir.graph.exporting import OnnxWriter
 from headrace.ir.graph.families import Array, Index, Known, Pull, PullBuilder, Sampler, tensor
 from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.ops.expand import ExpandDynamic
@@ -44,6 +45,10 @@ class Fill(Pull):
 
     def reference(self, *operands: Array) -> Array:
         return np.full([d.value for d in self.dims], self.value, self.dtype.numpy)
+
+    def to_onnx(self, w: OnnxWriter) -> Sequence[str]:
+        value = w.constant(np.array(self.value, self.dtype.numpy))
+        return w.node("Expand", value, w.integers(self.dims))
 
     @classmethod
     def sample(cls, sampler: Sampler) -> Fill:

@@ -8,10 +8,13 @@ where the quotient is below 2^600.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from headrace.ir.core import Value
 from headrace.ir.declare import op
+from headrace.ir.graph.exporting import OnnxWriter, refuse
 from headrace.ir.graph.families import Array, Elementwise, Sampler
 from headrace.ir.graph.sampling import broadcast_operands, chance
 from headrace.ir.kernel.build import ScalarBuilder
@@ -65,6 +68,11 @@ class FMod(Elementwise):
     def reference(self, *operands: Array) -> Array:
         with np.errstate(all="ignore"):
             return np.asarray((np.mod if self.floors else np.fmod)(*operands))
+
+    def to_onnx(self, w: OnnxWriter) -> Sequence[str]:
+        if self.floors:
+            raise refuse(self, "ONNX's is cut towards zero")
+        return w.node("Mod", self.a, self.b, fmod=1)
 
     @classmethod
     def sample(cls, sampler: Sampler) -> FMod:

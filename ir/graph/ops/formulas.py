@@ -15,6 +15,7 @@ import numpy as np
 from headrace.ir.core import Value
 from headrace.ir.declare import op
 from headrace.ir.dims import Dim
+from headrace.ir.graph.exporting import OnnxWriter, refuse
 from headrace.ir.graph.families import Array, Index, Known, Pull, PullBuilder, Sampler, tensor
 from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.linear import linear
@@ -51,6 +52,11 @@ class Formulas(Pull):
     def reference(self, *operands: Array) -> Array:
         return np.array([v.value for v in self.values], self.dtype.numpy).reshape(self.dims)
 
+    def to_onnx(self, w: OnnxWriter) -> Sequence[str]:
+        shape = w.constant(np.array(self.dims, np.int64))
+        (found,) = w.node("Reshape", w.integers(self.values), shape, allowzero=1)
+        return w.node("Cast", found, to=self.dtype)
+
     @classmethod
     def sample(cls, sampler: Sampler) -> Formulas:
         dims = (pick(sampler, 0, 3), pick(sampler, 1, 2))
@@ -81,6 +87,14 @@ class Range(Pull):
 
     def reference(self, *operands: Array) -> Array:
         return (self.start.value + np.arange(self.count.value) * self.step.value).astype(self.dtype.numpy)
+
+    def to_onnx(self, w: OnnxWriter) -> Sequence[str]:
+        if self.step == 0:
+            raise refuse(self, "a step of 0")
+        ends = [self.start, self.start + self.step * self.count, self.step]
+        shape = w.constant(np.array([], np.int64))
+        parts = [w.node("Reshape", w.integers([e]), shape)[0] for e in ends]
+        return w.node("Cast", *w.node("Range", *parts), to=self.dtype)
 
     @classmethod
     def sample(cls, sampler: Sampler) -> Range:

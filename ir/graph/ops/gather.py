@@ -19,6 +19,7 @@ import numpy as np
 from headrace.ir.core import Value
 from headrace.ir.declare import OnnxForm, op
 from headrace.ir.dims import Dim
+from headrace.ir.graph.exporting import OnnxWriter
 from headrace.ir.graph.families import Array, DimCheck, Index, LookingUp, PullBuilder, Sampler, counted, tensor
 from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.linear import ONE
@@ -76,6 +77,9 @@ class Gather(_Gathering):
     def reference(self, *operands: Array) -> Array:
         x, indices = operands
         return np.take(x, counted(indices, x.shape[self.axis]), self.axis)
+
+    def to_onnx(self, w: OnnxWriter) -> Sequence[str]:
+        return w.node("Gather", self.x, self.indices, axis=self.axis)
 
     @classmethod
     def sample(cls, sampler: Sampler) -> Gather:
@@ -172,6 +176,9 @@ class GatherND(_Gathering):
         extents = x.shape[self.batch_dims :]
         places = [counted(indices[..., i], extents[i]) for i in range(indices.shape[-1])]
         return np.asarray(x[(*batch, *places)])
+
+    def to_onnx(self, w: OnnxWriter) -> Sequence[str]:
+        return w.node("GatherND", self.x, self.indices, batch_dims=self.batch_dims)
 
     @classmethod
     def sample(cls, sampler: Sampler) -> GatherND:

@@ -16,6 +16,7 @@ import numpy as np
 from headrace.ir.core import Value
 from headrace.ir.declare import op
 from headrace.ir.graph.compose import Term
+from headrace.ir.graph.exporting import OnnxWriter
 from headrace.ir.graph.families import (
     Array,
     DimCheck,
@@ -92,6 +93,9 @@ class BatchNorm(GraphOp):
             found = (x - mean) / np.sqrt(variance + self.epsilon) * scale + bias
         return np.asarray(found).astype(x.dtype)
 
+    def to_onnx(self, w: OnnxWriter) -> Sequence[str]:
+        return w.node("BatchNormalization", *self.operands, epsilon=self.epsilon)
+
     @classmethod
     def sample(cls, sampler: Sampler) -> BatchNorm:
         dims = sampler.dims(pick(sampler, 2, 4))
@@ -158,6 +162,9 @@ class LayerNorm(GraphOp):
         spread = np.sqrt((apart * apart).sum(self._axes, keepdims=True) / count + self.epsilon)
         found = apart / spread * scale + (operands[2] if self.bias is not None else 0)
         return np.asarray(found).astype(operands[0].dtype)
+
+    def to_onnx(self, w: OnnxWriter) -> Sequence[str]:
+        return w.node("LayerNormalization", *self.operands, axis=self.axis, epsilon=self.epsilon)
 
     @classmethod
     def sample(cls, sampler: Sampler) -> LayerNorm:

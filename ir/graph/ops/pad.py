@@ -12,6 +12,7 @@ import numpy as np
 from headrace.ir.core import Value
 from headrace.ir.declare import op
 from headrace.ir.dims import Dim
+from headrace.ir.graph.exporting import OnnxWriter
 from headrace.ir.graph.families import Array, Index, Pull, PullBuilder, Sampler, tensor
 from headrace.ir.graph.linear import ZERO
 from headrace.ir.graph.sampling import pick
@@ -66,6 +67,10 @@ class Pad(Pull):
             kept = np.arange(max(-b, 0), padded.shape[axis] - max(-a, 0))
             padded = np.take(padded, kept, axis)
         return padded
+
+    def to_onnx(self, w: OnnxWriter) -> Sequence[str]:
+        value = w.constant(np.array(self.value, tensor(self.x).dtype.numpy))
+        return w.node("Pad", self.x, w.integers((*self.before, *self.after)), value)
 
     @classmethod
     def sample(cls, sampler: Sampler) -> Pad:

@@ -20,6 +20,7 @@ from headrace.ir.core import Value
 from headrace.ir.declare import op
 from headrace.ir.dims import Dim
 from headrace.ir.graph.compose import Term
+from headrace.ir.graph.exporting import OnnxWriter, numbers
 from headrace.ir.graph.families import Array, Index, PullBuilder, Reducing, Sampler, accumulator, tensor
 from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.linear import ONE
@@ -122,6 +123,24 @@ def sample_fields(sampler: Sampler, last: bool) -> list[Any]:
     return [sampler.tensor(TensorType(F32, sampler.dims(2 + rank))), kernel, strides, dilations, before, after, False]
 
 
+def pool_to_onnx(pool: Any, w: OnnxWriter, op_type: str, outputs: int = 1, **attributes: Any) -> Sequence[str]:
+    """The node of a pool; channels that lie last are turned to the front before it, and back after it."""
+    rank, x = len(pool.kernel), pool.x
+    if pool.channels_last:
+        (x,) = w.node("Transpose", x, perm=(0, rank + 1, *range(1, rank + 1)))
+    attributes |= {
+        "kernel_shape": pool.kernel,
+        "strides": pool.strides,
+        "dilations": pool.dilations,
+        "pads": numbers(pool, (*pool.before, *pool.after)),
+        "ceil_mode": pool.ceil,
+    }
+    found = w.node(op_type, x, outputs=outputs, **attributes)
+    if not pool.channels_last:
+        return found
+    return [w.node("Transpose", y, perm=(0, *range(2, rank + 2), 1))[0] for y in found]
+
+
 class _Summing(Pool):
     """Base: a sum, which counts padding as 0."""
 
@@ -193,6 +212,9 @@ class MaxPool(Pool):
             found = np.maximum(found, part)
         return found
 
+    def to_onnx(self, w: OnnxWriter) -> Sequence[str]:
+        return pool_to_onnx(self, w, "MaxPool")
+
 
 @op("graph.average_pool")
 class AveragePool(_Summing):
@@ -230,6 +252,9 @@ class AveragePool(_Summing):
             count = count[..., None] * np.array(along, found.dtype)
         with np.errstate(all="ignore"):
             return np.asarray(found / count)
+
+    def to_onnx(self, w: OnnxWriter) -> Sequence[str]:
+        return pool_to_onnx(self, w, "AveragePool", count_include_pad=self.count_include_pad)
 
 
 @onnx_import("LpPool", since=2)

@@ -19,6 +19,7 @@ import numpy as np
 from headrace.ir.core import Value
 from headrace.ir.declare import op
 from headrace.ir.dims import Dim
+from headrace.ir.graph.exporting import OnnxWriter, refuse
 from headrace.ir.graph.families import Array, DimCheck, Elementwise, Index, Movement, Sampler, accumulator, tensor
 from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.linear import ONE
@@ -59,6 +60,11 @@ class Dequantize(Elementwise):
         scale = widened(operands[1])
         x, *zero = (o.astype(scale.dtype) for o in (operands[0], *operands[2:]))
         return np.asarray((x - zero[0] if zero else x) * scale).astype(operands[1].dtype)
+
+    def to_onnx(self, w: OnnxWriter) -> Sequence[str]:
+        if tensor(self.scale).rank or (self.zero is not None and tensor(self.zero).rank):
+            raise refuse(self, "a scale for each element, where ONNX has one for an axis")
+        return w.node("DequantizeLinear", self.x, self.scale, self.zero)
 
     @classmethod
     def sample(cls, sampler: Sampler) -> Dequantize:
@@ -102,6 +108,12 @@ class Quantize(Elementwise):
         found = found if self.dtype.is_narrow_float else np.rint(found)
         found = found + operands[2].astype(x.dtype) if operands[2:] else found
         return cast_array(array_within(found, self.dtype) if self.dtype.kind == "narrow" else found, self.dtype)
+
+    def to_onnx(self, w: OnnxWriter) -> Sequence[str]:
+        if tensor(self.scale).rank or (self.zero is not None and tensor(self.zero).rank):
+            raise refuse(self, "a scale for each element, where ONNX has one for an axis")
+        zero = w.constant(np.zeros((), self.dtype.numpy)) if self.zero is None else self.zero
+        return w.node("QuantizeLinear", self.x, self.scale, zero)
 
     @classmethod
     def sample(cls, sampler: Sampler) -> Quantize:

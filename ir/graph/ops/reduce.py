@@ -19,6 +19,7 @@ from headrace.ir.core import Value
 from headrace.ir.declare import op
 from headrace.ir.dims import Dim, dim_max, dim_min
 from headrace.ir.graph import shape_values
+from headrace.ir.graph.exporting import OnnxWriter
 from headrace.ir.graph.families import Array, Index, Known, PullBuilder, Reducing, Sampler, accumulator, tensor
 from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.linear import ONE, ZERO
@@ -137,10 +138,16 @@ class Reduce(Reducing):
             case "min":
                 found = np.min(x, self.axes, keepdims=self.keepdims, initial=highest(dtype))
         if self.kind == "mean":
+            count = prod(x.shape[a] for a in self.axes)
             with np.errstate(all="ignore"):
-                found = found / x.dtype.type(prod(x.shape[a] for a in self.axes))
-            found = np.trunc(found) if dtype.is_integer else found
+                found = found / x.dtype.type(count)
+            if dtype.is_integer:  # of which a division by zero gives 0
+                found = np.trunc(found) if count else np.zeros_like(found)
         return np.asarray(found).astype(operands[0].dtype)
+
+    def to_onnx(self, w: OnnxWriter) -> Sequence[str]:
+        axes = w.constant(np.array(self.axes, np.int64))
+        return w.node(f"Reduce{self.kind.capitalize()}", self.x, axes, keepdims=self.keepdims)
 
     @classmethod
     def sample(cls, sampler: Sampler) -> Reduce:

@@ -16,6 +16,7 @@ import numpy as np
 from headrace.ir.core import Value
 from headrace.ir.declare import op
 from headrace.ir.dims import Dim
+from headrace.ir.graph.exporting import OnnxWriter
 from headrace.ir.graph.families import Array, DimCheck, Index, Known, Movement, Sampler, must_be_equal, tensor
 from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.linear import ONE, ZERO, reshaped_index
@@ -60,6 +61,9 @@ class Reshape(Movement):
 
     def reference(self, *operands: Array) -> Array:
         return operands[0].reshape([d.value for d in self.dims])
+
+    def to_onnx(self, w: OnnxWriter) -> Sequence[str]:
+        return w.node("Reshape", self.x, w.integers(self.dims), allowzero=1)
 
     @classmethod
     def sample(cls, sampler: Sampler) -> Reshape:

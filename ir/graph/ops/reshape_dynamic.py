@@ -21,6 +21,7 @@ import numpy as np
 from headrace.ir.core import Value
 from headrace.ir.declare import op
 from headrace.ir.dims import Dim
+from headrace.ir.graph.exporting import OnnxWriter
 from headrace.ir.graph.families import (
     Array,
     DataDims,
@@ -62,6 +63,9 @@ class ReshapeDynamic(DataDims):
     def reference(self, *operands: Array) -> Array:
         x, shape = operands
         return x.reshape(shape.tolist())
+
+    def to_onnx(self, w: OnnxWriter) -> Sequence[str]:
+        return w.node("Reshape", self.x, self.shape, allowzero=1)
 
     @classmethod
     def sample(cls, sampler: Sampler) -> ReshapeDynamic:

@@ -19,6 +19,7 @@ from headrace.ir.access import Axis
 from headrace.ir.core import Value
 from headrace.ir.declare import op
 from headrace.ir.dims import Dim
+from headrace.ir.graph.exporting import OnnxWriter
 from headrace.ir.graph.families import Array, DimCheck, OwnKernel, Sampler, counted, must_be_equal, tensor
 from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.linear import ONE
@@ -131,6 +132,9 @@ class ScatterElements(_Scattering):
             self.put(y, (*index[: self.axis], places[index], *index[self.axis + 1 :]), updates[index])
         return (y,)
 
+    def to_onnx(self, w: OnnxWriter) -> Sequence[str]:
+        return w.node("ScatterElements", *self.operands, axis=self.axis, reduction=self.reduction)
+
     @classmethod
     def sample(cls, sampler: Sampler) -> ScatterElements:
         rank = pick(sampler, 1, 3)
@@ -191,6 +195,9 @@ class ScatterND(_Scattering):
         for index in np.ndindex(indices.shape[:-1]):
             self.put(y, tuple(p[index] for p in places), updates[index])
         return (y,)
+
+    def to_onnx(self, w: OnnxWriter) -> Sequence[str]:
+        return w.node("ScatterND", *self.operands, reduction=self.reduction)
 
     @classmethod
     def sample(cls, sampler: Sampler) -> ScatterND:

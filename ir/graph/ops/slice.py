@@ -16,6 +16,7 @@ from headrace.ir.core import Value
 from headrace.ir.declare import op
 from headrace.ir.dims import Dim, dim_min
 from headrace.ir.graph import shape_values
+from headrace.ir.graph.exporting import OnnxWriter, numbers
 from headrace.ir.graph.families import Array, DimCheck, Index, Known, Movement, Sampler, tensor
 from headrace.ir.graph.importing import OnnxNode
 from headrace.ir.graph.linear import ZERO
@@ -79,6 +80,16 @@ class Slice(Movement):
         for axis, (start, size, step) in enumerate(zip(self.starts, self.sizes, self.steps, strict=True)):
             x = np.take(x, start.value + np.arange(size.value) * step, axis)
         return x
+
+    def to_onnx(self, w: OnnxWriter) -> Sequence[str]:
+        # Counted downwards, the element before the first is -1, which in ONNX is the last.
+        ends = [s + n * t for s, n, t in zip(self.starts, self.sizes, self.steps, strict=True)]
+        for axis, step in enumerate(self.steps):
+            if step < 0 and numbers(self, [ends[axis]])[0] < 0:
+                ends[axis] = Dim.constant(NO_LIMIT_BELOW)
+        steps = w.constant(np.array(self.steps, np.int64))
+        axes = w.constant(np.arange(len(ends)))
+        return w.node("Slice", self.x, w.integers(self.starts), w.integers(ends), axes, steps)
 
     @classmethod
     def sample(cls, sampler: Sampler) -> Slice:

@@ -14,6 +14,7 @@ import numpy as np
 
 from headrace.ir.core import Value
 from headrace.ir.declare import op
+from headrace.ir.graph.exporting import OnnxWriter, refuse
 from headrace.ir.graph.families import Array, GraphOp, Sampler, tensor
 from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.ops.arithmetic import Div, Sub
@@ -44,6 +45,11 @@ class OverAxes(GraphOp):
         """x - max(x)."""
         largest = builder.add(Reduce(self.x, "max", self.axes, True)).result
         return builder.add(Sub(self.x, largest)).result
+
+    def to_onnx(self, w: OnnxWriter) -> Sequence[str]:
+        if len(self.axes) > 1:
+            raise refuse(self, "several axes, where ONNX has one")
+        return w.node(type(self).__name__, self.x, axis=self.axes[0])
 
     @classmethod
     def sample(cls, sampler: Sampler) -> OverAxes:

@@ -17,6 +17,7 @@ import numpy as np
 from headrace.ir.core import Value
 from headrace.ir.declare import op
 from headrace.ir.dims import Dim
+from headrace.ir.graph.exporting import OnnxWriter
 from headrace.ir.graph.families import Array, DataDims, DimCheck, DimRead, Index, OwnKernel, Sampler, tensor
 from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.linear import ONE
@@ -108,6 +109,9 @@ class TopK(OwnKernel):
         found = np.take_along_axis(x, order, -1)
         return np.moveaxis(found, -1, self.axis), np.moveaxis(order, -1, self.axis).astype(np.int64)
 
+    def to_onnx(self, w: OnnxWriter) -> Sequence[str]:
+        return w.node("TopK", self.x, w.integers([self.k]), outputs=2, axis=self.axis, largest=self.largest)
+
     @classmethod
     def sample(cls, sampler: Sampler) -> TopK:
         rank = pick(sampler, 1, 3)
@@ -147,6 +151,10 @@ class TakeDynamic(DataDims):
 
     def reference(self, *operands: Array) -> Array:
         return np.take(operands[0], np.arange(int(operands[1][0])), self.axis)
+
+    def to_onnx(self, w: OnnxWriter) -> Sequence[str]:
+        zero, axis = w.constant(np.zeros(1, np.int64)), w.constant(np.array([self.axis]))
+        return w.node("Slice", self.x, zero, self.count, axis)
 
     @classmethod
     def sample(cls, sampler: Sampler) -> TakeDynamic:

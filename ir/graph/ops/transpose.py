@@ -14,6 +14,7 @@ import numpy as np
 from headrace.ir.core import Value, producer
 from headrace.ir.declare import op
 from headrace.ir.graph import shape_values
+from headrace.ir.graph.exporting import OnnxWriter
 from headrace.ir.graph.families import Array, Index, Known, Movement, Sampler, tensor
 from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.sampling import some
@@ -48,6 +49,9 @@ class Transpose(Movement):
 
     def reference(self, *operands: Array) -> Array:
         return np.transpose(operands[0], self.perm)
+
+    def to_onnx(self, w: OnnxWriter) -> Sequence[str]:
+        return w.node("Transpose", self.x, perm=self.perm)
 
     @classmethod
     def sample(cls, sampler: Sampler) -> Transpose:

@@ -14,6 +14,7 @@ import numpy as np
 
 from headrace.ir.core import Value
 from headrace.ir.declare import op
+from headrace.ir.graph.exporting import OnnxWriter
 from headrace.ir.graph.families import Array, Index, Pull, PullBuilder, Sampler, tensor
 from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.ops.cast import onnx_dtype
@@ -53,6 +54,9 @@ class Triangle(Pull):
         right = np.arange(columns)[None, :] - np.arange(rows)[:, None]
         return np.where(right >= k if self.upper else right <= k, x, np.zeros((), x.dtype))
 
+    def to_onnx(self, w: OnnxWriter) -> Sequence[str]:
+        return w.node("Trilu", self.x, self.k, upper=self.upper)
+
     @classmethod
     def sample(cls, sampler: Sampler) -> Triangle:
         x = sampler.tensor(TensorType(F32, sampler.dims(pick(sampler, 2, 4))))
@@ -81,6 +85,9 @@ class Eye(Pull):
     def reference(self, *operands: Array) -> Array:
         rows, columns = operands[0].shape
         return np.eye(rows, columns, self.k).astype(self.dtype.numpy)
+
+    def to_onnx(self, w: OnnxWriter) -> Sequence[str]:
+        return w.node("EyeLike", self.x, k=self.k, dtype=self.dtype)
 
     @classmethod
     def sample(cls, sampler: Sampler) -> Eye:

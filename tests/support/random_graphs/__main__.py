@@ -6,51 +6,72 @@ import argparse
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
 from headrace.errors import HeadraceError
 from headrace.ir.text import print_op
 from random_graphs.differential import check, target_of
-from random_graphs.graphs import random_graph
+from random_graphs.graphs import RandomGraph, random_graph
 from random_graphs.growing import operations_of
+
+NOT_COMPARED = "not compared"
+Kind = tuple[Callable[[int], RandomGraph], Callable[[int], str | None]]
 
 
 def main() -> int:
     arguments = _arguments()
     if arguments.print is not None:
-        print(print_op(random_graph(arguments.print).module), end="")
+        grow, _ = _kind(arguments.onnx)
+        print(print_op(grow(arguments.print).module), end="")
         return 0
     first, _, last = arguments.seeds.partition(":")
     seeds = range(int(first), int(last) if last else int(first) + 1)
     started = time.perf_counter()
-    failures = done = 0
+    failures = skipped = done = 0
     kinds: Counter[str] = Counter()
-    for seed, wrong, names in _checked(seeds, arguments.jobs, started + arguments.seconds):
+    for seed, wrong, names in _checked(seeds, arguments.jobs, started + arguments.seconds, arguments.onnx):
         done += 1
         kinds.update(names)
         if wrong is not None:
-            failures += 1
             print(f"seed {seed}: {wrong}", flush=True)
+            skipped += wrong.startswith(NOT_COMPARED)
+            failures += not wrong.startswith(NOT_COMPARED)
     seconds = time.perf_counter() - started
     print(
-        f"seeds {seeds.start} to {seeds.start + done - 1}: {done} graphs, {kinds.total()} operations of {len(kinds)} kinds, "
-        f"{failures} failures, {seconds:.0f} s"
+        f"seeds {seeds.start} to {seeds.start + done - 1}: {done - skipped} graphs, {kinds.total()} operations of {len(kinds)} kinds, "
+        f"{failures} failures, {skipped} not compared, {seconds:.0f} s"
     )
     return 1 if failures else 0
+
+
+def _kind(onnx: bool) -> Kind:
+    """How a seed's graph grows, and what compares it.  ONNX Runtime is imported only where it is asked for."""
+    if not onnx:
+        return random_graph, check
+    from random_graphs.against_onnxruntime import NotCompared, check_onnx, onnx_graph
+
+    def compare(seed: int) -> str | None:
+        try:
+            return check_onnx(onnx_graph(seed), target_of(seed))
+        except NotCompared as reason:
+            return f"{NOT_COMPARED}: onnxruntime: {reason}"
+
+    return onnx_graph, compare
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m random_graphs", description=__doc__)
     parser.add_argument("--seeds", default="0:100", metavar="FIRST:END")
+    parser.add_argument("--onnx", action="store_true", help="as ONNX models, against ONNX Runtime")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no further graph after that")
     parser.add_argument("--print", type=int, metavar="SEED", help="print one graph, and that is all")
     return parser.parse_args()
 
 
-def _checked(seeds: range, jobs: int, until: float) -> Iterator[tuple[int, str | None, list[str]]]:
+def _checked(seeds: range, jobs: int, until: float, onnx: bool) -> Iterator[tuple[int, str | None, list[str]]]:
     """Results in order of seeds; a process that dies is a failure of its seed."""
     todo = list(seeds)
     while todo:
@@ -59,7 +80,7 @@ def _checked(seeds: range, jobs: int, until: float) -> Iterator[tuple[int, str |
                 if time.perf_counter() > until:
                     return
                 batch, todo = todo[:jobs], todo[jobs:]
-                futures = [pool.submit(_one, seed) for seed in batch]
+                futures = [pool.submit(_one, seed, onnx) for seed in batch]
                 try:
                     found = [future.result() for future in futures]
                 except BrokenProcessPool:
@@ -67,24 +88,24 @@ def _checked(seeds: range, jobs: int, until: float) -> Iterator[tuple[int, str |
                 yield from ((seed, *result) for seed, result in zip(batch, found, strict=True))
             else:
                 return
-        yield from ((seed, *_alone(seed)) for seed in batch)
+        yield from ((seed, *_alone(seed, onnx)) for seed in batch)
 
 
-def _alone(seed: int) -> tuple[str | None, list[str]]:
+def _alone(seed: int, onnx: bool) -> tuple[str | None, list[str]]:
     with ProcessPoolExecutor(1) as pool:
         try:
-            return pool.submit(_one, seed).result()
+            return pool.submit(_one, seed, onnx).result()
         except BrokenProcessPool:
             return f"{target_of(seed)}: the process dies", []
 
 
-def _one(seed: int) -> tuple[str | None, list[str]]:
+def _one(seed: int, onnx: bool) -> tuple[str | None, list[str]]:
+    grow, compare = _kind(onnx)
     try:
-        random_graph(seed)
+        names = [o.name for o in operations_of(grow(seed).main.block)]
     except HeadraceError as error:
         return f"no graph: {error}", []
-    names = [o.name for o in operations_of(random_graph(seed).main.block)]
-    return check(seed), names
+    return compare(seed), names
 
 
 if __name__ == "__main__":

@@ -42,10 +42,14 @@ def sampled_classes() -> list[type[GraphOp]]:
     return [c for c in classes if any("sample" in vars(base) for base in c.__mro__[: c.__mro__.index(GraphOp)])]
 
 
-def random_graph(seed: int, classes: Sequence[type[GraphOp]] | None = None) -> RandomGraph:
+def random_graph(seed: int) -> RandomGraph:
     """The graph of a seed: 1 to 12 operations, few more often than many."""
-    g = Growing(np.random.default_rng(seed))
-    classes = sampled_classes() if classes is None else classes
+    return grown(seed, Growing(np.random.default_rng(seed)))
+
+
+def grown(seed: int, g: Growing) -> RandomGraph:
+    """A graph in one that has nothing yet."""
+    classes = sampled_classes()
     # Parameters that bind the symbols.
     given: list[tuple[str | int, ...]] = [SYMBOLS] if g.chance(0.6) else [("n", 4), (8, "m")]
     for dims in given:

@@ -50,12 +50,14 @@ class Growing:
     cases: list[dict[str, int]] = field(default_factory=list)
     float_type: DType = F32
     integer_type: DType = I32
+    accepts: Callable[[GraphOp, Sequence[Sequence[Array]]], bool] | None = None  # on operands, for each case
+    empty: float = 0.06  # how likely a dim of 0 is
 
     def __post_init__(self) -> None:
         self.builder = Builder(self.block)
         for number in range(int(self.rng.integers(2, 4))):
             sizes = {s: int(self.rng.choice(SIZES, p=LIKELY)) for s in SYMBOLS}
-            if number and self.rng.random() < 0.06:
+            if number and self.rng.random() < self.empty:
                 sizes[SYMBOLS[int(self.rng.integers(len(SYMBOLS)))]] = 0
             self.cases.append(sizes)
 
@@ -109,6 +111,9 @@ class Growing:
         operation.verify_op()
         for result in operation.results:
             self._must_be_small(tensor(result))
+        operands = [[self.arrays[o][case] for o in operation.operands] for case in range(len(self.cases))]
+        if self.accepts is not None and not self.accepts(operation, operands):
+            raise Refused("not wanted")
         found = [self._run(operation, case) for case in range(len(self.cases))]
         for number, result in enumerate(operation.results):
             self.arrays[result] = [arrays[number] for arrays in found]
