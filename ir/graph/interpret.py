@@ -20,8 +20,9 @@ from headrace.ir.graph.numbers import with_numbers
 from headrace.ir.graph.ops.cluster import Cluster
 from headrace.ir.graph.ops.constant import Constant
 from headrace.ir.graph.ops.control import If
+from headrace.ir.graph.ops.device import Call
 from headrace.ir.graph.ops.func import GraphFunc
-from headrace.ir.module import Module, module_of
+from headrace.ir.module import Function, Module, module_of
 from headrace.ir.types import DType
 
 Array = np.ndarray[Any, Any]
@@ -58,12 +59,19 @@ def run_graph(
         return run.block(function.block, values)
 
 
+def run_device(
+    function: Function, operands: Sequence[Array], symbols: Mapping[str, int], *, wide: bool = False
+) -> list[Array]:
+    """The results of a graph.device_func, where the caller's symbols are known."""
+    run = _Run(f"@{function.function_name}", module_of(function), dict(symbols), wide, None)
+    with np.errstate(all="ignore"):
+        return run.block(function.block, dict(zip(function.parameters, operands, strict=True)))
+
+
 class _Run:
     """One call: what is known while it lasts."""
 
-    def __init__(
-        self, name: str, module: Module, symbols: dict[str, int], wide: bool, disturb: Disturb | None
-    ) -> None:
+    def __init__(self, name: str, module: Module, symbols: dict[str, int], wide: bool, disturb: Disturb | None) -> None:
         self.name = name
         self.module = module
         self.symbols = symbols
@@ -92,6 +100,8 @@ class _Run:
                 return self.block(body, dict(zip(body.arguments, operands, strict=True)))
             case If():
                 return self.branch(operation, operands)
+            case Call():
+                return self.call(operation, operands)
             case GraphOp():
                 return self.reference(operation, operands)
         raise ExecutionError(f"{self.place(operation)}: the interpreter does not know {operation.name}")
@@ -108,6 +118,10 @@ class _Run:
         for symbol in {s for kind in operation.types for d in kind.dims for s in d.symbols}:
             self.symbols.setdefault(symbol, 1)  # read in the branch that is not taken
         return results
+
+    def call(self, operation: Call, operands: Sequence[Array]) -> Sequence[Array]:
+        block = self.module.function(operation.function.name).block
+        return self.block(block, dict(zip(block.arguments, operands, strict=True)))
 
     def reference(self, operation: GraphOp, operands: Sequence[Array]) -> Sequence[Array]:
         if isinstance(operation, DataDims):

@@ -25,6 +25,7 @@ from headrace.ir.graph.linear import ZERO
 from headrace.ir.graph.ops.cluster import Cluster
 from headrace.ir.graph.ops.concat import Concat
 from headrace.ir.graph.ops.control import If
+from headrace.ir.graph.ops.device import Call
 from headrace.ir.graph.ops.func import GraphFunc, Return
 from headrace.ir.graph.ops.pad import Pad
 from headrace.ir.graph.ops.slice import Slice
@@ -148,7 +149,7 @@ class Places:
     def _is_made(self, value: Value, strides: Shape) -> bool:
         """Whether kernels write it, and can with such strides; those of borders want none."""
         maker = value.operation if isinstance(value, OpResult) and value not in self.lazy else None
-        if isinstance(maker, If):
+        if isinstance(maker, If | Call):
             return strides == dense_strides(tensor(value).dims)
         if not isinstance(maker, Cluster | Concat | Pad):
             return False
@@ -167,7 +168,7 @@ class Places:
                         return False
                 elif not self._serves(user.result):
                     return False
-            elif not dense and (isinstance(user, Return | If) or _reads_dims(user)):
+            elif not dense and (isinstance(user, Return | If | Call) or _reads_dims(user)):
                 return False
         return True
 

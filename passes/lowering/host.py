@@ -27,13 +27,14 @@ from headrace.ir.graph.ops.cluster import Cluster
 from headrace.ir.graph.ops.concat import Concat
 from headrace.ir.graph.ops.constant import Constant as GraphConstant
 from headrace.ir.graph.ops.control import If
+from headrace.ir.graph.ops.device import Call as GraphCall
 from headrace.ir.graph.ops.func import GraphFunc, Return
 from headrace.ir.graph.ops.pad import Pad
 from headrace.ir.graph.ops.slice import Slice
 from headrace.ir.graph.places import Part, Places, operand_parts
 from headrace.ir.kernel.ops.func import KernelFunc
 from headrace.ir.module import Module
-from headrace.ir.program.ops.program import Alloc, Check, Constant, Copy, Launch, ProgramFunc, Read, View
+from headrace.ir.program.ops.program import Alloc, Call, Check, Constant, Copy, Launch, ProgramFunc, Read, View
 from headrace.ir.rewrite import Builder
 from headrace.ir.types import BufferType, Space, TensorType
 from headrace.passes.lowering.cluster import lower_cluster
@@ -124,6 +125,9 @@ class _Body:
                 self._cluster(operation)
             case If():
                 self._branches(operation)
+            case GraphCall():
+                buffers = [self._buffer(v) for v in (*operation.values, *operation.results)]
+                self.builder.add(Call(tuple(buffers), operation.function))
             case Movement() | Concat() | Pad() if _is_no_kernel(operation):
                 self._check_dims(operation, {})
                 self._buffer(operation.result)

@@ -92,6 +92,9 @@ class Gcc:
     def required_features(self, preset):
         return ("sse2",)
 
+    def refuses(self, operation, preset):
+        return None
+
     def pipeline(self):
         return Path(__file__).parent / "mine.pipeline"
 

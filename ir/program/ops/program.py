@@ -122,6 +122,16 @@ class Launch(Operation):
     is_pure = False
 
 
+@op("program.call")
+class Call(Operation):
+    """Runs a graph.device_func: its operands' buffers, then those of its results, all of them dense."""
+
+    buffers: tuple[Value, ...]
+    function: SymbolRef
+
+    is_pure = False
+
+
 @op("program.copy")
 class Copy(Operation):
     """Copies a whole buffer; sizes are equal."""
