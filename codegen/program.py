@@ -239,7 +239,7 @@ def describe_kernel(kernel: KernelFunc, entry: int, scratch_bytes: Dim, text: st
         assert isinstance(kind, BufferType)
         buffers.append(model.KernelBuffer(kind.bytes, place >= outputs))
     sizes = [d for p in kernel.parameters for d in _sizes(p)]
-    required = dict.fromkeys([*kernel.known.formulas(kernel.scalars), *sizes])
+    required = dict.fromkeys([*kernel.known.formulas(kernel.scalars), *sizes, *kernel.requires])
     sites = tuple(model.Site(check.message, check.node) for check in walk(kernel, KernelCheck))
     return model.Kernel(
         kernel.function_name,
