@@ -6,7 +6,7 @@ segments and constants of `headrace.codegen.artefact.model`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from headrace.codegen.artefact import model
@@ -26,8 +26,10 @@ from headrace.ir.program.ops.program import (
     Constant,
     Copy,
     Launch,
+    Loop,
     ProgramFunc,
     Read,
+    State,
     View,
     bytes_of,
 )
@@ -105,12 +107,13 @@ class _Segment:
     checks: list[model.Check] = field(default_factory=list)
     buffers: list[model.Buffer] = field(default_factory=list)
     steps: list[model.Step] = field(default_factory=list)
-    reads: list[model.Read] = field(default_factory=list)
+    reads: list[model.Read | model.Set] = field(default_factory=list)
     ends: list[Dim] = field(default_factory=list)
+    loop: model.Loop | None = None
 
 
 class _Encoder:
-    """Walks the program once, cutting it into segments at the reads and where another device goes on."""
+    """Walks the program once, cutting it into segments at the reads, around loops and where another device goes on."""
 
     def __init__(self, host: DeviceProgram, pool: ConstantPool, called: Mapping[str, DeviceProgram]) -> None:
         self.host = host
@@ -120,6 +123,7 @@ class _Encoder:
         self.described: list[model.Buffer] = []
         self.segments: list[_Segment] = []
         self.homes: dict[int, int] = {}  # of each device: the segment in whose arena its buffers lie
+        self.states = 0
         self._open(host)
 
     def _open(self, running: DeviceProgram) -> None:
@@ -134,17 +138,36 @@ class _Encoder:
     def encode(self) -> model.Program:
         for place, parameter in enumerate(self.host.program.inputs):
             self._describe(parameter, model.Base("input", place), Dim.constant(0), _bytes(parameter))
-        for operation in self.host.program.block.operations:
-            if self._now.reads and not isinstance(operation, Read):
-                self.homes.clear()  # what comes may be of a size that was read: earlier arenas cannot hold it
-                self._open(self.host)
-            self._encode(operation)
-        return model.Program(tuple(self._closed(s) for s in self.segments))
+        self._encode_block(self.host.program.block.operations)
+        return model.Program(tuple(self._closed(s) for s in self.segments), self.states)
 
     def _closed(self, s: _Segment) -> model.Segment:
         arena = self.host.program.known.simplify(dim_max(*s.ends)) if s.ends else Dim.constant(0)
-        parts = tuple(s.checks), tuple(s.buffers), arena, tuple(s.steps), tuple(s.reads)
-        return model.Segment(*parts, s.device)
+        return model.Segment(tuple(s.checks), tuple(s.buffers), arena, tuple(s.steps), tuple(s.reads), s.device, s.loop)
+
+    def _read_ends(self) -> None:
+        """Begins a segment in which what was read is known: earlier arenas cannot hold what is of such a size."""
+        self.homes.clear()
+        self._open(self.host)
+
+    def _encode_block(self, operations: Sequence[Operation]) -> None:
+        for operation in operations:
+            if self._now.reads and not isinstance(operation, Read):
+                self._read_ends()
+            self._encode(operation)
+
+    def _encode_loop(self, loop: Loop) -> None:
+        """A segment that sets the symbols, one that decides whether another turn is due, then the body's."""
+        self._now.reads += [model.Set(s, d) for s, d in zip(loop.symbols, loop.starts, strict=True)]
+        self._read_ends()
+        head = len(self.segments) - 1
+        self._read_ends()
+        self._encode_block(loop.body.block.body)
+        if self._now.reads:
+            self._read_ends()
+        self._now.reads += [model.Set(s, d) for s, d in zip(loop.symbols, loop.next.values, strict=True)]
+        self.segments[head].loop = model.Loop(loop.limit, loop.condition, len(self.segments) - head - 1)
+        self._read_ends()
 
     def _describe(self, value: Value, base: model.Base, offset: Dim, size: Dim) -> None:
         self.numbers[value] = len(self.described)
@@ -181,6 +204,12 @@ class _Encoder:
                 if operation.offset is None:
                     raise CodegenError(f"program.alloc at {operation.location} has no offset; run program.plan-memory")
                 self._place(operation.result, operation.offset, bytes_of(operation))
+            case State():
+                state = model.Base("state", self.states)
+                self._describe(operation.result, state, Dim.constant(0), operation.type.bytes)
+                self.states += 1
+            case Loop():
+                self._encode_loop(operation)
             case View():
                 below = self.described[self._number(operation.x)]
                 self._describe(operation.result, below.base, below.offset + operation.offset, bytes_of(operation))
@@ -265,7 +294,7 @@ def describe_kernel(kernel: KernelFunc, entry: int, scratch_bytes: Dim, text: st
         assert isinstance(kind, BufferType)
         buffers.append(model.KernelBuffer(kind.bytes, place >= outputs))
     sizes = [d for p in kernel.parameters for d in _sizes(p)]
-    required = dict.fromkeys([*kernel.known.formulas(kernel.scalars), *sizes])
+    required = dict.fromkeys([*kernel.known.formulas(kernel.scalars), *sizes, *kernel.requires])
     sites = tuple(model.Site(check.message, check.node) for check in walk(kernel, KernelCheck))
     return model.Kernel(
         kernel.function_name,

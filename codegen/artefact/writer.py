@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 from headrace.codegen.artefact.check import check
 from headrace.codegen.artefact.encode import (
+    encode_code,
     encode_debug,
     encode_kernels,
     encode_metadata,
@@ -85,7 +86,7 @@ def write_to(artefact: Artefact, file: BinaryIO) -> int:
         output.section(Section.VARIANT, number, encode_variant(variant))
         output.section(Section.PROGRAM, number, encode_program(artefact, variant, blobs))
         output.section(Section.KERNELS, number, encode_kernels(variant))
-        output.section(Section.CODE, number, variant.image)
+        output.section(Section.CODE, number, encode_code(variant))
         output.section(Section.DEBUG, number, encode_debug(variant))
     output.header()
     return output.offset

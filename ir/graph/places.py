@@ -27,6 +27,7 @@ from headrace.ir.graph.ops.concat import Concat
 from headrace.ir.graph.ops.control import If
 from headrace.ir.graph.ops.device import Call
 from headrace.ir.graph.ops.func import GraphFunc, Return
+from headrace.ir.graph.ops.loop import Loop
 from headrace.ir.graph.ops.pad import Pad
 from headrace.ir.graph.ops.slice import Slice
 from headrace.ir.graph.strides import Shape, dense_strides, plain_strides, reshaped_strides
@@ -168,7 +169,7 @@ class Places:
                         return False
                 elif not self._serves(user.result):
                     return False
-            elif not dense and (isinstance(user, Return | If | Call) or _reads_dims(user)):
+            elif not dense and (isinstance(user, Return | If | Loop | Call) or _reads_dims(user)):
                 return False
         return True
 

@@ -92,7 +92,8 @@ typedef struct hr_driver {
     hr_status (*reserve)(void *queue, uint64_t scratch_bytes, hr_error *error);
 
     /* Steps of one queue happen in order.  A run is what lies between `begin` and `finish`; `finish` waits for all of
-    ** it, also after a failure, and reports the first fault that no `launch` has reported before. */
+    ** it, also after a failure, and reports the first fault that no `launch` has reported before.  `upload` has read its
+    ** source, and `download` has written its target, when they return: the host goes on with them. */
     hr_status (*begin)(void *queue, hr_error *error);
     hr_status (*upload)(void *queue, hr_slice target, const void *source, uint64_t bytes, hr_error *error);
     hr_status (*download)(void *queue, void *target, hr_slice source, uint64_t bytes, hr_error *error);

@@ -27,17 +27,19 @@ static const hr_driver *find_driver(const hr_model_options *options, const char 
     return NULL;
 }
 
-/* Why a variant does not run here; false where it does. */
-static bool is_refused(const hr_variant *v, const hr_machine *machine, const hr_driver *driver, char *why,
+/* Finds the drivers of a variant.  Why it does not run here; false where it does. */
+static bool is_refused(hr_model *model, const hr_model_options *options, const hr_machine *machine, char *why,
                        size_t bytes) {
+    const hr_variant *v = &model->variant;
     if (v->machine != machine->kind) {
         snprintf(why, bytes, "%s is for %s", v->preset, hr_machine_name(v->machine));
         return true;
     }
-    if (!driver) {
-        snprintf(why, bytes, "%s needs the driver '%s'", v->preset, v->driver);
-        return true;
-    }
+    for (uint32_t i = 0; i < v->image_count; i++)
+        if (!(model->devices[i].driver = find_driver(options, v->images[i].driver))) {
+            snprintf(why, bytes, "%s needs the driver '%s'", v->preset, v->images[i].driver);
+            return true;
+        }
     hr_cursor cursor = v->features;
     for (uint32_t i = 0; i < v->feature_count; i++) {
         const char *feature = hr_read_string(&cursor);
@@ -61,8 +63,7 @@ static hr_status pick_variant(hr_model *model, const hr_model_options *options, 
         if ((status = hr_variant_parse_head(&model->file, i, &model->variant, error)))
             return status;
         char why[128];
-        model->driver = find_driver(options, model->variant.driver);
-        if (!is_refused(&model->variant, &machine, model->driver, why, sizeof why)) {
+        if (!is_refused(model, options, &machine, why, sizeof why)) {
             model->variant_index = i;
             return HR_OK;
         }
@@ -86,46 +87,22 @@ static hr_status refuse_other_kinds(const hr_model *model, hr_error *error) {
     return HR_OK;
 }
 
-static hr_status upload_constants(hr_model *model, hr_error *error) {
-    hr_section section = hr_file_section(&model->file, HR_SECTION_CONSTANTS, 0);
-    if (hr_is_host(model) || section.bytes == 0) {
-        model->constants_handle = hr_handle_of(section.data);
-        return HR_OK;
-    }
-    const hr_driver *driver = model->driver;
-    void *queue;
-    hr_fault fault = {0};
-    hr_status status = driver->alloc(model->device, section.bytes, &model->constants_handle, error);
-    if (status)
-        return status;
-    model->has_constants = true;
-    hr_queue_options one = {.size = sizeof one, .threads = 1};
-    if ((status = driver->queue_open(model->device, &one, &queue, error)))
-        return status;
-    if (!(status = driver->begin(queue, error))) {
-        status = driver->upload(queue, (hr_slice){model->constants_handle, 0}, section.data, section.bytes, error);
-        hr_status finished = driver->finish(queue, &fault, status ? NULL : error);
-        status = status ? status : finished;
-    }
-    driver->queue_close(queue);
-    return status;
-}
-
-static hr_status open_device(hr_model *model, const hr_model_options *options, hr_error *error) {
-    const hr_driver *driver = model->driver;
-    if (driver->size < sizeof *driver || driver->abi != HR_DRIVER_ABI)
-        return hr_fail(error, HR_VERSION, "driver '%s' is made for ABI %u, this library has ABI %u", driver->name,
-                       driver->abi, HR_DRIVER_ABI);
-    const char *colon = strchr(model->variant.driver, ':');
-    hr_device_options device = {sizeof device, colon ? colon + 1 : "", hr_allocator_or_default(&options->allocator)};
-    hr_status status = driver->open(&device, &model->device, error);
-    if (status)
-        return status;
+static hr_status open_devices(hr_model *model, const hr_model_options *options, hr_error *error) {
+    const hr_allocator allocator = hr_allocator_or_default(&options->allocator);
     hr_section code = hr_file_section(&model->file, HR_SECTION_CODE, model->variant_index);
-    if ((status = driver->module_load(model->device, code.data, code.bytes, &model->module, error)))
-        return status;
-    model->has_module = true;
-    return upload_constants(model, error);
+    hr_section constants = hr_file_section(&model->file, HR_SECTION_CONSTANTS, 0);
+    hr_status status = HR_OK;
+    for (uint32_t i = 0; i < model->variant.image_count && !status; i++) {
+        const hr_image *image = &model->variant.images[i];
+        const char *colon = strchr(image->driver, ':');
+        hr_section own = {.data = code.data + image->offset, .bytes = image->bytes};
+        model->device_count = i + 1;
+        status = hr_device_open(&model->devices[i], colon ? colon + 1 : "", own, constants, &allocator, error);
+    }
+    if (!status && model->device_count > 1 && !hr_is_host(model))
+        return hr_fail(error, HR_UNSUPPORTED, "%s: %s uses several devices, but '%s' does not use the host's memory",
+                       model->file.name, model->variant.preset, model->variant.images[0].driver);
+    return status;
 }
 
 static hr_status open_file(hr_model *model, const hr_model_options *options, hr_error *error) {
@@ -143,7 +120,7 @@ static hr_status open_file(hr_model *model, const hr_model_options *options, hr_
                                   &model->blocks, &model->variant, error);
     if (!status)
         status = refuse_other_kinds(model, error);
-    return status ? status : open_device(model, options, error);
+    return status ? status : open_devices(model, options, error);
 }
 
 /* Takes over `file`, which it unmaps if anything fails. */
@@ -193,13 +170,8 @@ hr_status hr_model_open_memory(const void *data, size_t bytes, const hr_model_op
 void hr_model_release(hr_model *model) {
     if (atomic_fetch_sub_explicit(&model->references, 1, memory_order_acq_rel) != 1)
         return;
-    if (model->has_constants)
-        model->driver->release(model->device, model->constants_handle,
-                               hr_file_section(&model->file, HR_SECTION_CONSTANTS, 0).bytes);
-    if (model->has_module)
-        model->driver->module_unload(model->device, model->module);
-    if (model->device)
-        model->driver->close(model->device);
+    for (uint32_t i = 0; i < model->device_count; i++)
+        hr_device_close(&model->devices[i], hr_file_section(&model->file, HR_SECTION_CONSTANTS, 0));
     hr_file_unmap(&model->file);
     hr_blocks blocks = model->blocks; /* the model lies in the first of them */
     hr_blocks_give(&blocks);
@@ -215,7 +187,7 @@ const char *hr_model_target(const hr_model *model) {
 }
 
 const char *hr_model_driver(const hr_model *model) {
-    return model->variant.driver;
+    return model->variant.images[0].driver;
 }
 
 uint32_t hr_model_inputs(const hr_model *model) {

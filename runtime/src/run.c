@@ -1,9 +1,11 @@
 /* run.c: one run of a model.  In: values of the inputs.  Out: values of the outputs.
 **
-** For each segment: settle its plan and memory, find the addresses of its buffers, launch.  The plan has checked that
+** For each segment: settle its plan and memory, find the addresses of its buffers, launch; a loop's segments turn after
+** turn, as a tree of calls no deeper than HR_MAX_LOOPS.  The plan has checked that
 ** everything is in bounds; here only what the caller passes is checked, before it is used.
 ** A session serves one run at a time: whoever sets `busy` has it alone. */
 #include "session.h"
+#include "states.h"
 
 #include <string.h>
 
@@ -41,7 +43,7 @@ static hr_status take_inputs(hr_session *session, const hr_value *inputs, hr_err
         if (!(status = hr_session_grow(session, &session->device_inputs[i], bytes, error))) {
             session->inputs[i] = session->device_inputs[i].handle;
             hr_slice whole = {session->inputs[i], 0};
-            status = model->driver->upload(session->queue, whole, inputs[i].data, bytes, error);
+            status = model->devices[0].driver->upload(session->queues[0], whole, inputs[i].data, bytes, error);
         }
     }
     return status;
@@ -109,8 +111,11 @@ static void resolve_buffers(hr_session *session, const hr_segment *segment) {
             slice.handle = session->outputs[buffer->index];
             break;
         case HR_BASE_CONSTANT:
-            slice.handle = model->constants_handle;
+            slice.handle = model->devices[segment->device].constants;
             slice.offset += model->constants.items[buffer->index].offset;
+            break;
+        case HR_BASE_STATE:
+            slice.handle = session->states[buffer->index].handle;
             break;
         default:
             slice.handle = session->arenas[buffer->index].handle;
@@ -130,7 +135,10 @@ static hr_status prepare(hr_session *session, uint32_t number, const hr_value *i
         return status;
     if ((status = hr_session_grow(session, &session->arenas[number], plan->arena_bytes[number], error)))
         return status;
-    if ((status = model->driver->reserve(session->queue, hr_session_scratch(plan, number), error)))
+    if ((status = hr_states_settle(session, number, error)))
+        return status;
+    uint32_t device = program->segments[number].device;
+    if ((status = model->devices[device].driver->reserve(session->queues[device], hr_session_scratch(plan, number), error)))
         return status;
     for (uint32_t i = 0; i < model->signature.output_count; i++)
         if (program->outputs[i].segment == number && (status = place_output(session, i, inputs, &outputs[i], error)))
@@ -155,7 +163,7 @@ static hr_status launch(hr_session *session, const uint32_t *w, uint32_t number,
     hr_launch launch = {
         .size = sizeof launch,
         .index = number,
-        .module = model->module,
+        .module = model->devices[kernel->device].module,
         .name = kernel->name,
         .entry = kernel->entry,
         .buffer_count = kernel->buffer_count,
@@ -170,7 +178,7 @@ static hr_status launch(hr_session *session, const uint32_t *w, uint32_t number,
     };
     if (session->profile)
         return hr_profile_launch(session, &launch, w[HR_LAUNCH_KERNEL], fault, error);
-    return model->driver->launch(session->queue, &launch, fault, error);
+    return model->devices[kernel->device].driver->launch(session->queues[kernel->device], &launch, fault, error);
 }
 
 static int64_t widen(uint32_t dtype, const uint8_t raw[8]) {
@@ -196,7 +204,8 @@ static hr_status read_element(hr_session *session, const uint32_t *w, uint32_t s
     hr_slice slice = session->slices[w[HR_READ_BUFFER]];
     slice.offset += (uint64_t)element * bytes;
     uint8_t raw[8];
-    hr_status status = model->driver->download(session->queue, raw, slice, bytes, error);
+    uint32_t device = model->variant.program.devices[w[HR_READ_BUFFER]];
+    hr_status status = model->devices[device].driver->download(session->queues[device], raw, slice, bytes, error);
     if (status)
         return status;
     int64_t value = widen(w[HR_READ_DTYPE], raw);
@@ -208,24 +217,41 @@ static hr_status read_element(hr_session *session, const uint32_t *w, uint32_t s
     return HR_OK;
 }
 
-static hr_status run_segment(hr_session *session, uint32_t number, hr_fault *fault, hr_error *error) {
+/* Within a device, or between the first of several, which uses the host's memory, and another. */
+static hr_status copy(hr_session *session, const uint32_t *w, hr_error *error) {
     const hr_model *model = session->model;
-    const hr_segment *segment = &model->variant.program.segments[number];
+    const uint8_t *devices = model->variant.program.devices;
+    hr_slice source = session->slices[w[HR_COPY_SOURCE]], target = session->slices[w[HR_COPY_TARGET]];
+    uint64_t bytes = session->plan.buffers[w[HR_COPY_SOURCE]].bytes;
+    uint32_t from = devices[w[HR_COPY_SOURCE]], to = devices[w[HR_COPY_TARGET]];
+    if (!bytes)
+        return HR_OK;
+    if (from == to)
+        return model->devices[to].driver->copy(session->queues[to], target, source, bytes, error);
+    if (to)
+        return model->devices[to].driver->upload(
+            session->queues[to], target, (const void *)(uintptr_t)(source.handle + source.offset), bytes, error);
+    return model->devices[from].driver->download(session->queues[from],
+                                                 (void *)(uintptr_t)(target.handle + target.offset), source, bytes, error);
+}
+
+static hr_status run_segment(hr_session *session, uint32_t number, hr_fault *fault, hr_error *error) {
+    const hr_segment *segment = &session->model->variant.program.segments[number];
     uint32_t step = segment->first_step, read = segment->first_read;
     hr_status status = HR_OK;
     for (const uint32_t *w = segment->words, *end = w + segment->word_count; w < end && !status; w += w[0] >> 16) {
         uint32_t op = w[0] & 0xffff;
         if (op == HR_STEP_READ) {
             status = read_element(session, w, number, read++, error);
+        } else if (op == HR_STEP_SET) {
+            hr_plan_set_read(&session->plan, number, w[HR_SET_READ], session->plan.slots[w[HR_SET_VALUE]]);
+            read += w[HR_SET_READ] == read;
         } else if (!session->plan.steps[step].active) {
             step++;
         } else if (op == HR_STEP_LAUNCH) {
             status = launch(session, w, step++, fault, error);
         } else {
-            hr_slice source = session->slices[w[HR_COPY_SOURCE]], target = session->slices[w[HR_COPY_TARGET]];
-            uint64_t bytes = session->plan.buffers[w[HR_COPY_SOURCE]].bytes;
-            if (bytes)
-                status = model->driver->copy(session->queue, target, source, bytes, error);
+            status = copy(session, w, error);
             step++;
         }
     }
@@ -237,7 +263,7 @@ static uint32_t kernel_of_step(const hr_program *program, uint32_t number) {
     for (uint32_t s = 0; s < program->segment_count; s++) {
         const hr_segment *segment = &program->segments[s];
         for (const uint32_t *w = segment->words, *end = w + segment->word_count; w < end; w += w[0] >> 16)
-            if ((w[0] & 0xffff) != HR_STEP_READ && step++ == number)
+            if ((w[0] & 0xffff) < HR_STEP_READ && step++ == number)
                 return w[HR_LAUNCH_KERNEL];
     }
     return 0;
@@ -256,19 +282,58 @@ static hr_status fetch_outputs(hr_session *session, hr_value *outputs, hr_error 
     hr_status status = HR_OK;
     for (uint32_t i = 0; i < model->signature.output_count && !status && !hr_is_host(model); i++)
         if (outputs[i].bytes)
-            status = model->driver->download(session->queue, outputs[i].data, (hr_slice){session->outputs[i], 0},
-                                             outputs[i].bytes, error);
+            status = model->devices[0].driver->download(session->queues[0], outputs[i].data,
+                                                        (hr_slice){session->outputs[i], 0}, outputs[i].bytes, error);
+    return status;
+}
+
+/* One run: what the caller gave, and where a kernel's fault goes. */
+typedef struct run {
+    hr_session *session;
+    const hr_value *inputs;
+    hr_value *outputs;
+    hr_fault *fault;
+    hr_error *error;
+} run;
+
+static hr_status run_segments(const run *r, uint32_t first, uint32_t end);
+
+/* Turns of a loop whose own segment is settled.  In each of them the body is planned anew. */
+static hr_status run_loop(const run *r, uint32_t head) {
+    hr_plan *plan = &r->session->plan;
+    const uint32_t *w = r->session->model->variant.program.segments[head].loop;
+    int64_t limit = plan->slots[w[HR_LOOP_LIMIT]];
+    hr_status status = HR_OK;
+    for (int64_t turn = 0; turn < limit && plan->slots[w[HR_LOOP_CONDITION]] >= 0 && !status; turn++) {
+        plan->valid = head + 1;
+        status = run_segments(r, head + 1, head + 1 + w[HR_LOOP_SEGMENTS]);
+        if (status || r->fault->site)
+            return status;
+        plan->valid = head;
+        status = prepare(r->session, head, r->inputs, r->outputs, r->error);
+    }
+    return status;
+}
+
+/* Segments [first, end), those of loops as often as these say. */
+static hr_status run_segments(const run *r, uint32_t first, uint32_t end) {
+    hr_status status = HR_OK;
+    for (uint32_t s = first; s < end && !status && !r->fault->site;) {
+        const hr_segment *segment = &r->session->model->variant.program.segments[s];
+        status = prepare(r->session, s, r->inputs, r->outputs, r->error);
+        if (!status)
+            status = segment->loop ? run_loop(r, s) : run_segment(r->session, s, r->fault, r->error);
+        s += segment->loop ? 1 + segment->loop[HR_LOOP_SEGMENTS] : 1;
+    }
     return status;
 }
 
 static hr_status run_all(hr_session *session, const hr_value *inputs, hr_value *outputs, hr_fault *fault,
                          hr_error *error) {
+    const run all = {session, inputs, outputs, fault, error};
     hr_status status = take_inputs(session, inputs, error);
-    for (uint32_t s = 0; s < session->model->variant.program.segment_count && !status && !fault->site; s++) {
-        status = prepare(session, s, inputs, outputs, error);
-        if (!status)
-            status = run_segment(session, s, fault, error);
-    }
+    if (!status)
+        status = run_segments(&all, 0, session->model->variant.program.segment_count);
     return status || fault->site ? status : fetch_outputs(session, outputs, error);
 }
 
@@ -279,16 +344,20 @@ hr_status hr_run(hr_session *session, const hr_value *inputs, hr_value *outputs,
     if (atomic_exchange_explicit(&session->busy, true, memory_order_acquire))
         return hr_fail(error, HR_BUSY, "%s: this session is running; one run at a time", model->file.name);
     hr_fault fault = {0};
-    hr_status status = model->driver->begin(session->queue, error);
-    if (!status) {
+    hr_status status = HR_OK;
+    uint32_t begun = 0;
+    for (; begun < model->device_count && !status; begun += !status)
+        status = model->devices[begun].driver->begin(session->queues[begun], error);
+    if (!status)
         status = run_all(session, inputs, outputs, &fault, error);
+    while (begun--) {
         hr_fault late = {0};
-        hr_status finished = model->driver->finish(session->queue, &late, status ? NULL : error);
+        hr_status finished = model->devices[begun].driver->finish(session->queues[begun], &late, status ? NULL : error);
         status = status ? status : finished;
         fault = fault.site ? fault : late;
-        if (fault.site && (status == HR_OK || status == HR_DATA))
-            status = kernel_failed(model, &fault, error);
     }
+    if (fault.site && (status == HR_OK || status == HR_DATA))
+        status = kernel_failed(model, &fault, error);
     atomic_store_explicit(&session->busy, false, memory_order_release);
     return status;
 }

@@ -1,6 +1,6 @@
 /* session.c: a session's life and memory.  In: a model, shapes.  Out: what run.c needs for a run.
 **
-** A session has one plan, one queue of its device, and the memory that runs need: arenas, outputs that it lends, and,
+** A session has one plan, one queue of each device, and the memory that runs need: arenas, outputs that it lends, and,
 ** where the device does not use the host's memory, a copy of each input and output.  All of it only grows, so a second
 ** run with the same shapes allocates nothing.  `busy` is the only thing that two threads may touch at once. */
 #include "session.h"
@@ -12,13 +12,14 @@ static hr_status build(hr_session *session, const hr_session_options *options, h
     const hr_model *model = session->model;
     uint32_t inputs = model->signature.input_count, outputs = model->signature.output_count;
     session->arenas = hr_blocks_take(&session->blocks, model->variant.program.segment_count, sizeof(hr_memory));
+    session->states = hr_blocks_take(&session->blocks, model->variant.program.state_count, sizeof(hr_memory));
     session->device_inputs = hr_blocks_take(&session->blocks, inputs, sizeof(hr_memory));
     session->device_outputs = hr_blocks_take(&session->blocks, outputs, sizeof(hr_memory));
     session->lent = hr_blocks_take(&session->blocks, outputs, sizeof(hr_memory));
     session->inputs = hr_blocks_take(&session->blocks, inputs, sizeof(uint64_t));
     session->outputs = hr_blocks_take(&session->blocks, outputs, sizeof(uint64_t));
     session->slices = hr_blocks_take(&session->blocks, model->variant.program.buffer_count, sizeof(hr_slice));
-    if (!session->arenas || !session->device_inputs || !session->device_outputs || !session->lent ||
+    if (!session->arenas || !session->states || !session->device_inputs || !session->device_outputs || !session->lent ||
         !session->inputs || !session->outputs || !session->slices)
         return hr_fail(error, HR_NO_MEMORY, "%s: no memory for a session", model->file.name);
     hr_status status = HR_OK;
@@ -29,8 +30,12 @@ static hr_status build(hr_session *session, const hr_session_options *options, h
     if (status)
         return status;
     session->has_plan = true;
+    for (uint32_t i = 0; i < model->variant.program.segment_count; i++)
+        session->arenas[i].device = model->variant.program.segments[i].device;
     hr_queue_options queue = {sizeof queue, session->threads, options->parallel};
-    return model->driver->queue_open(model->device, &queue, &session->queue, error);
+    for (uint32_t i = 0; i < model->device_count && !status; i++)
+        status = model->devices[i].driver->queue_open(model->devices[i].opened, &queue, &session->queues[i], error);
+    return status;
 }
 
 hr_status hr_session_open(hr_model *model, const hr_session_options *given, hr_session **out, hr_error *error) {
@@ -59,32 +64,36 @@ hr_status hr_session_open(hr_model *model, const hr_session_options *given, hr_s
     return status;
 }
 
-static void release(hr_session *session, hr_memory *m) {
+void hr_session_release(hr_session *session, hr_memory *m) {
+    const hr_device *device = &session->model->devices[m->device];
     if (m->bytes)
-        session->model->driver->release(session->model->device, m->handle, m->bytes);
-    *m = (hr_memory){0, 0};
+        device->driver->release(device->opened, m->handle, m->bytes);
+    m->handle = m->bytes = 0;
 }
 
 static void stop_lending(hr_session *session, hr_memory *m) {
     const hr_allocator *allocator = &session->blocks.allocator;
     if (m->bytes)
         allocator->give(allocator->context, (void *)(uintptr_t)m->handle, (size_t)m->bytes, HR_ALIGN);
-    *m = (hr_memory){0, 0};
+    m->handle = m->bytes = 0;
 }
 
 void hr_session_close(hr_session *session) {
     if (!session)
         return;
     hr_model *model = session->model;
-    if (session->queue)
-        model->driver->queue_close(session->queue);
+    for (uint32_t i = 0; i < model->device_count; i++)
+        if (session->queues[i])
+            model->devices[i].driver->queue_close(session->queues[i]);
     if (session->has_plan) {
         for (uint32_t i = 0; i < model->variant.program.segment_count; i++)
-            release(session, &session->arenas[i]);
+            hr_session_release(session, &session->arenas[i]);
+        for (uint32_t i = 0; i < model->variant.program.state_count; i++)
+            hr_session_release(session, &session->states[i]);
         for (uint32_t i = 0; i < model->signature.input_count; i++)
-            release(session, &session->device_inputs[i]);
+            hr_session_release(session, &session->device_inputs[i]);
         for (uint32_t i = 0; i < model->signature.output_count; i++) {
-            release(session, &session->device_outputs[i]);
+            hr_session_release(session, &session->device_outputs[i]);
             stop_lending(session, &session->lent[i]);
         }
         hr_plan_close(&session->plan);
@@ -101,11 +110,12 @@ uint32_t hr_session_threads(const hr_session *session) {
 hr_status hr_session_grow(hr_session *session, hr_memory *m, uint64_t bytes, hr_error *error) {
     if (bytes <= m->bytes)
         return HR_OK;
-    release(session, m);
+    hr_session_release(session, m);
     uint64_t handle;
-    hr_status status = session->model->driver->alloc(session->model->device, bytes, &handle, error);
+    const hr_device *device = &session->model->devices[m->device];
+    hr_status status = device->driver->alloc(device->opened, bytes, &handle, error);
     if (!status)
-        *m = (hr_memory){handle, bytes};
+        m->handle = handle, m->bytes = bytes;
     return status;
 }
 
@@ -118,7 +128,7 @@ hr_status hr_session_lend(hr_session *session, hr_memory *m, uint64_t bytes, hr_
     if (!block)
         return hr_fail(error, HR_NO_MEMORY, "%s: no memory for an output of %llu bytes", session->model->file.name,
                        (unsigned long long)bytes);
-    *m = (hr_memory){hr_handle_of(block), bytes};
+    m->handle = hr_handle_of(block), m->bytes = bytes;
     return HR_OK;
 }
 

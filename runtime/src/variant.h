@@ -3,6 +3,7 @@
 #define HR_VARIANT_H
 
 #include "container.h"
+#include "devices.h"
 #include "formula.h"
 #include "headrace_driver.h"
 #include "machine.h"
@@ -44,10 +45,11 @@ typedef struct hr_kernel {
     uint32_t tasks_slot; /* HR_NO_SLOT before format 3: any number */
     uint32_t required_count;
     const uint32_t *required; /* slots of what must be at least 0 */
+    uint32_t device;          /* whose image it is in */
 } hr_kernel;
 
 /* ORDER: docs/artefact.md, codegen/artefact/layout.py */
-typedef enum hr_base { HR_BASE_INPUT = 1, HR_BASE_OUTPUT, HR_BASE_CONSTANT, HR_BASE_ARENA } hr_base;
+typedef enum hr_base { HR_BASE_INPUT = 1, HR_BASE_OUTPUT, HR_BASE_CONSTANT, HR_BASE_ARENA, HR_BASE_STATE } hr_base;
 
 /* As in the file. */
 typedef struct hr_buffer {
@@ -57,21 +59,26 @@ typedef struct hr_buffer {
     uint32_t bytes_slot;
 } hr_buffer;
 
-/* ORDER: docs/artefact.md, codegen/artefact/layout.py.  4 to 63 are kept for if, loop and sequences. */
-typedef enum hr_step_op { HR_STEP_LAUNCH = 1, HR_STEP_COPY = 2, HR_STEP_READ = 3 } hr_step_op;
+/* ORDER: docs/artefact.md, codegen/artefact/layout.py.  6 to 63 are kept for sequences.  Those from READ on end a
+** segment, and have no number as launches and copies do. */
+typedef enum hr_step_op { HR_STEP_LAUNCH = 1, HR_STEP_COPY, HR_STEP_READ, HR_STEP_SET, HR_STEP_LOOP } hr_step_op;
 
 /* The words of a step, the first of which is op | words << 16. */
 enum { HR_LAUNCH_KERNEL = 1, HR_LAUNCH_TASKS, HR_LAUNCH_GRAIN, HR_LAUNCH_WHEN, HR_LAUNCH_LISTS };
 enum { HR_COPY_SOURCE = 1, HR_COPY_TARGET, HR_COPY_WHEN, HR_COPY_WORDS };
 enum { HR_READ_BUFFER = 1, HR_READ_ELEMENT, HR_READ_DTYPE, HR_READ_LOW, HR_READ_HIGH, HR_READ_MESSAGE, HR_READ_WORDS };
+enum { HR_SET_READ = 1, HR_SET_VALUE, HR_SET_WORDS };
+enum { HR_LOOP_LIMIT = 1, HR_LOOP_CONDITION, HR_LOOP_SEGMENTS, HR_LOOP_WORDS };
 
 typedef struct hr_segment {
     hr_code code;
     uint32_t arena_slot;
+    uint32_t device; /* that runs its launches, and has its arena and the constants among its buffers */
     uint32_t first_buffer, buffer_count;
     uint32_t first_step, first_read, first_scalar;
     uint32_t word_count;
     const uint32_t *words;
+    const uint32_t *loop; /* its LOOP step, if it has one; then it has no other */
 } hr_segment;
 
 typedef struct hr_output {
@@ -80,9 +87,10 @@ typedef struct hr_output {
 } hr_output;
 
 typedef struct hr_program {
-    uint32_t slot_count, buffer_count, step_count, read_count, scalar_count, message_count, segment_count;
+    uint32_t slot_count, buffer_count, step_count, read_count, scalar_count, message_count, segment_count, state_count;
     const char **messages;
     const hr_buffer **buffers;
+    uint8_t *devices; /* of each buffer */
     hr_segment *segments;
     hr_output *outputs;
 } hr_program;
@@ -101,9 +109,17 @@ typedef struct hr_debug {
     hr_cursor *nodes; /* of each step */
 } hr_debug;
 
+/* The code of one device, within the section. */
+typedef struct hr_image {
+    const char *driver;
+    uint64_t offset;
+    uint64_t bytes;
+} hr_image;
+
 typedef struct hr_variant {
     const char *preset;
-    const char *driver;
+    uint32_t image_count;
+    hr_image images[HR_MAX_DEVICES]; /* of each device */
     uint32_t machine;
     uint32_t feature_count;
     hr_cursor features;
@@ -117,7 +133,7 @@ hr_status hr_signature_parse(const hr_file *file, hr_blocks *blocks, hr_signatur
 hr_status hr_constants_parse(const hr_file *file, hr_blocks *blocks, hr_constants *constants, hr_error *error);
 hr_status hr_metadata_check(const hr_file *file, hr_error *error);
 
-/* Only the head: preset, machine, driver and features. */
+/* Only the head: preset, machine, features, and the devices with their drivers. */
 hr_status hr_variant_parse_head(const hr_file *file, uint32_t index, hr_variant *variant, hr_error *error);
 
 /* All the rest. */
