@@ -62,10 +62,15 @@ def machines(target: str | Sequence[str]) -> list[Machine]:
 
 def divide(module: Module, machine: Machine, hooks: Hooks | None) -> tuple[list[Timing], list[Placement]]:
     """Makes functions for the devices, in place.  What was placed where is told also where there are no devices."""
-    devices = tuple(_device(preset, target) for preset, target in machine.devices)
-    context = PassContext(machine.target.presets[machine.preset], machine.target.schedule, devices=devices)
+    context = context_of(machine)
     timings = PassManager(Pipeline.parse(DIVIDING, "graph.partition"), context, hooks).run(module)
     return timings, context.placements
+
+
+def context_of(machine: Machine) -> PassContext:
+    """What passes may ask of a machine and the devices beside it."""
+    devices = tuple(_device(preset, target) for preset, target in machine.devices)
+    return PassContext(machine.target.presets[machine.preset], machine.target.schedule, devices=devices)
 
 
 def _device(preset: str, target: Target) -> Device:
@@ -108,6 +113,14 @@ def explained(placements: Sequence[Placement]) -> Iterator[str]:
         yield f"{', '.join(placement.nodes) or '(no node)'}: {placement.operation} on {placement.device}"
         for device, reason in placement.against:
             yield f"    not on {device}: {reason}"
+
+
+def wish(text: str) -> tuple[str, str]:
+    """`npu:conv*` as (device, pattern of node names).  Raises OptionError."""
+    device, colon, pattern = text.partition(":")
+    if not (device and colon and pattern):
+        raise OptionError(f"--require-device {text!r}: expected DEVICE:PATTERN")
+    return device, pattern
 
 
 def require(placements: Sequence[Placement], wishes: Sequence[tuple[str, str]], machine: Machine) -> None:
