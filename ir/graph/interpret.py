@@ -22,7 +22,7 @@ from headrace.ir.graph.ops.constant import Constant
 from headrace.ir.graph.ops.control import If
 from headrace.ir.graph.ops.device import Call
 from headrace.ir.graph.ops.func import GraphFunc
-from headrace.ir.graph.ops.loop import Loop, body_results, moved_dims
+from headrace.ir.graph.ops.loop import OTHER_SIZE, Loop, body_results, moved_dims, row_sizes
 from headrace.ir.module import Function, Module, module_of
 from headrace.ir.types import DType, TensorType
 
@@ -133,13 +133,14 @@ class _Run:
         given = dict(zip(loop.operands, operands, strict=True))
         parameters = [tensor(p) for p in function.parameters[len(loop.captures) :]]
         after, rows = body_results(loop, [tensor(o) for o in function.block.terminator.operands])
-        moved = moved_dims(loop, parameters, after)
+        moved, sizes = moved_dims(loop, parameters, after), row_sizes(loop, rows)
         if loop.most is not None:
             self.symbols[loop.limit.symbols[0]] = int(given[loop.most].reshape(-1)[0])
         limit = int(loop.limit.evaluate(self.symbols))
         goes_on = loop.condition is None or bool(given[loop.condition].reshape(-1)[0])
         carried = [given[c] for c in loop.carried]
         bound = {s: int(start.evaluate(self.symbols)) for s, (start, _) in moved.items()}
+        first = dict.fromkeys(sizes, 0)
         columns: list[list[Array]] = [[] for _ in rows]
         turns = 0
         while goes_on and turns < limit:
@@ -157,9 +158,13 @@ class _Run:
             for column, row in zip(columns, results[len(carried) :], strict=True):
                 column.append(row)
             bound = {s: int(then.evaluate(inner.symbols)) for s, (_, then) in moved.items()}
+            found = {s: int(size.evaluate(inner.symbols)) for s, size in sizes.items()}
+            if turns and found != first:
+                raise ExecutionError(f"{self.place(loop)}: {OTHER_SIZE}")
+            first = found
             turns += 1
-        self.symbols |= bound | {loop.turn: turns}
-        return [*carried, *(self.rows(c, row) for c, row in zip(columns, rows, strict=True))]
+        self.symbols |= bound | first | {loop.turn: turns}
+        return [*carried, *(self.rows(c, row) for c, row in zip(columns, loop.rows, strict=True))]
 
     def rows(self, column: Sequence[Array], row: TensorType) -> Array:
         """The values of all turns along a new first axis."""

@@ -134,6 +134,7 @@ class _Propagation:
         for parameter in carried:
             self._set_type(parameter, self._simpler(parameter.type))
         results = self._inside(function, captured, loop.captures)
+        self.rewriter.set_attribute(loop, "types", tuple(self._simpler(t) for t in loop.types))
         self.rewriter.set_attribute(loop, "types", loop_types(loop, [tensor(p) for p in carried], results))
         self._infer(loop)
 

@@ -207,10 +207,10 @@ class _Body:
             self.read(self.buffer(loop.condition), 0, goes_on, 0, 1)
         given = [self.buffer(v) for v in loop.given]
         turns = Turns(loop, function, self.builder, self.names, self.when, self.guard)
-        bound = set(self.program.bound)
+        around = set(self.program.bound)
         self.program.bound |= {loop.turn, *loop.symbols}
-        self.buffers.update(turns.lower(given, goes_on, self.program.inline))
-        self.program.bound = bound | {loop.turn, *loop.symbols}
+        self.buffers.update(turns.lower(given, goes_on, set(self.program.bound), self.program.inline))
+        self.program.bound = around | {loop.turn, *loop.symbols, *loop.sizes}
 
     def _is_bound(self, value: Value) -> bool:
         return {s for d in tensor(value).dims for s in d.symbols} <= self.program.bound

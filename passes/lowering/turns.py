@@ -10,15 +10,15 @@ that are appended where nobody knows how many there will be.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from headrace.ir.core import Block, Region, Value
 from headrace.ir.dims import Dim, dim_min
 from headrace.ir.graph.families import tensor
 from headrace.ir.graph.ops.func import GraphFunc
-from headrace.ir.graph.ops.loop import Loop, body_results, moved_dims
-from headrace.ir.program.ops.program import Alloc, Copy, Next, Read, State, View
+from headrace.ir.graph.ops.loop import OTHER_SIZE, Loop, body_results, moved_dims, row_sizes
+from headrace.ir.program.ops.program import Alloc, Check, Copy, Next, Read, State, View
 from headrace.ir.program.ops.program import Loop as ProgramLoop
 from headrace.ir.rewrite import Builder
 from headrace.ir.types import BufferType, TensorType
@@ -40,32 +40,42 @@ class Turns:
     when: Dim | None
     guard: Callable[[BufferType], Dim | None]
 
-    def lower(self, given: Sequence[Value], begins: str | None, inline: Inline) -> Mapping[Value, Value]:
-        """The buffers of the results.  `given`: of what the body takes; `begins`: the symbol of the condition."""
+    def lower(
+        self, given: Sequence[Value], begins: str | None, known: Set[str], inline: Inline
+    ) -> Mapping[Value, Value]:
+        """The buffers of the results.  `given`: of what the body takes; `begins`: the symbol of the condition; `known`:
+        symbols that are known when a turn begins."""
         loop, results = self.loop, self.function.block.terminator.operands
         first = 0 if begins is None else 1
         carried = [tensor(p) for p in self.function.parameters[len(loop.captures) :]]
         after, rows = body_results(loop, [tensor(o) for o in results])
-        moved = moved_dims(loop, carried, after)
-        symbols, starts = [loop.turn, *loop.symbols], [ZERO, *(moved[s][0] for s in loop.symbols)]
-        nexts = [Dim.symbol(loop.turn) + 1, *(moved[s][1] for s in loop.symbols)]
+        moved, sizes = moved_dims(loop, carried, after), row_sizes(loop, rows)
+        symbols = [loop.turn, *loop.symbols, *loop.sizes]
+        starts = [ZERO, *(moved[s][0] for s in loop.symbols), *[ZERO] * len(sizes)]
+        nexts = [Dim.symbol(loop.turn) + 1, *(moved[s][1] for s in loop.symbols), *(sizes[s] for s in loop.sizes)]
         condition = ZERO
         if begins is not None:
             symbols.append(self.names.fresh(f"{loop.turn}_goes_on"))
             starts.append(Dim.symbol(begins))
             condition = Dim.symbol(symbols[-1]) - 1
         homes = [self._home(b, k) for b, k in zip(given[len(loop.captures) :], carried, strict=True)]
-        stacks = [self._stack(k) for k in rows]
+        stacks = [self._stack(k) for k in loop.rows]
         body = Block()
         location = self.builder.location
         with self.builder.at(body):
             taken = [*given[: len(loop.captures)], *(self._part(h, k) for h, k in zip(homes, carried, strict=True))]
-            offsets = [Dim.symbol(loop.turn) * buffer_of(k).bytes for k in rows]
-            places = [self._part(s, k, o) for s, k, o in zip(stacks, rows, offsets, strict=True)]
+            # A size that the body reads is known behind it only: then the row is made elsewhere, to be copied.
+            early = [{s for d in k.dims for s in d.symbols} <= known for k in rows]
+            places = [self._row(s, k) if e else None for s, k, e in zip(stacks, rows, early, strict=True)]
             made = inline(self.function, taken, [*[None] * (first + len(homes)), *places], None)
             self.builder.location = location
             for home, kind, new in zip(homes, after, made[first:], strict=False):
                 self.builder.add(Copy(new, self._part(home, kind)))
+            for symbol, size in sizes.items():
+                self._check_size(Dim.symbol(symbol) - size)
+            for stack, kind, new, place in zip(stacks, rows, made[first + len(homes) :], places, strict=True):
+                if place is None:
+                    self.builder.add(Copy(new, self._row(stack, kind)))
             if first:
                 nexts.append(Dim.symbol(self.names.fresh(f"{loop.turn}_then")))
                 self.builder.add(Read(made[0], 0, nexts[-1].symbols[0], ZERO, ONE))
@@ -75,6 +85,11 @@ class Turns:
         kinds = [tensor(r) for r in loop.results]
         found = [self._part(b, k, ZERO, self.when) for b, k in zip([*homes, *stacks], kinds, strict=True)]
         return dict(zip(loop.results, found, strict=True))
+
+    def _check_size(self, more: Dim) -> None:
+        """In all turns but the first: `more` is 0."""
+        later = dim_min(Dim.symbol(self.loop.turn), 1)
+        self.builder.add(Check((more * later, -more * later), OTHER_SIZE))
 
     def _home(self, first: Value, kind: TensorType) -> Value:
         """Where a carried value lies, with what the first turn finds."""
@@ -90,10 +105,14 @@ class Turns:
 
     def _stack(self, row: TensorType) -> Value:
         """Where the rows of all turns lie, one behind the other."""
-        if self.loop.condition is not None:
-            return self.builder.add(State(BufferType(row.dtype, (ZERO, *row.dims), "arena"))).result
+        if self.loop.condition is not None or set(self.loop.sizes) & {s for d in row.dims for s in d.symbols}:
+            return self.builder.add(State(BufferType(row.dtype, (ZERO,), "arena"))).result
         kind = BufferType(row.dtype, (self.loop.limit, *row.dims), "arena")
         return self.builder.add(Alloc(kind, None, self.guard(kind))).result
+
+    def _row(self, stack: Value, kind: TensorType) -> Value:
+        """Where this turn's row lies."""
+        return self._part(stack, kind, Dim.symbol(self.loop.turn) * buffer_of(kind).bytes)
 
     def _part(self, buffer: Value, kind: TensorType, offset: Dim = ZERO, when: Dim | None = None) -> Value:
         """A buffer as one for a tensor of that type."""

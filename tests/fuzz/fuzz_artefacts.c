@@ -7,7 +7,8 @@
 ** damage: bits flipped, pieces cut out, doubled, or taken from another file, with the digests left as they are.
 **         Opening refuses it, or verifying does; and it runs without harm where only verifying would have found it.
 ** forge:  sections changed word by word, code, kernel table and constants excepted, with the digests made right.
-**         It is refused, or runs within its own memory.
+**         It is refused, or runs within its own memory.  A loop may have been given any number of turns: one that is
+**         still under way after a second is stopped.
 **
 ** Files are read from heap blocks of their very size.  All that a run uses lies between pages that cannot be touched,
 ** kernels being machine code that no sanitizer has seen.  Each number runs in a child process; one that dies is
@@ -15,6 +16,7 @@
 #define _DEFAULT_SOURCE
 #include "container.h"
 #include "headrace.h"
+#include "model.h"
 #include "sha256.h"
 
 #include <signal.h>
@@ -31,7 +33,9 @@
 #define MOST_INPUTS 64
 #define MOST_BYTES (UINT64_C(256) << 20) /* that a run may take */
 #define MOST_SECONDS 20                  /* for one number */
+#define MOST_SECONDS_OF_LOOPS 1          /* whose number of turns may have been forged */
 #define RUNS 3
+#define STOPPED 77 /* exit status */
 #define PAGE 4096
 #define HEADER 64
 #define ROW 64
@@ -54,7 +58,7 @@ static size_t below(size_t n) {
 /* ---- what is known of all children ---- */
 
 typedef struct tally {
-    uint64_t at, refused, unverified, failed, ran, accepted;
+    uint64_t at, refused, unverified, failed, ran, stopped, accepted;
 } tally;
 
 static tally *told; /* shared between processes */
@@ -338,6 +342,19 @@ static void run(const hr_model *model, hr_session *session) {
         guarded_give(NULL, inputs[made].data, (size_t)inputs[made].bytes, 1);
 }
 
+static bool has_loop(const hr_model *model) {
+    const hr_program *program = &model->variant.program;
+    bool found = false;
+    for (uint32_t s = 0; s < program->segment_count; s++)
+        found = found || program->segments[s].loop;
+    return found;
+}
+
+static void stop(int signal) {
+    (void)signal;
+    _exit(STOPPED);
+}
+
 static void try_one(const bytes *b, bool is_forged) {
     hr_model_options options = {.size = sizeof options, .allocator = guarded};
     hr_session_options alone = {.size = sizeof alone, .threads = 1};
@@ -357,12 +374,17 @@ static void try_one(const bytes *b, bool is_forged) {
             told->accepted++;
             printf("%llu: accepted although damaged\n", (unsigned long long)told->at);
         }
+        if (has_loop(model)) {
+            signal(SIGALRM, stop);
+            alarm(MOST_SECONDS_OF_LOOPS);
+        }
         if (!hr_session_open(model, &alone, &session, &error)) {
             for (int i = 0; i < RUNS; i++)
                 run(model, session);
             hr_session_close(session);
         }
         hr_model_close(model);
+        signal(SIGALRM, SIG_DFL);
     }
     free(exact);
 }
@@ -409,14 +431,19 @@ int main(int argc, char **argv) {
         waitpid(child, &status, 0);
         if (told->at == end)
             break;
+        if (WIFEXITED(status) && WEXITSTATUS(status) == STOPPED) {
+            told->stopped++;
+            told->at++;
+            continue;
+        }
         died++;
         printf("%llu: %s %d\n", (unsigned long long)told->at, WIFSIGNALED(status) ? "killed by signal" : "exit status",
                WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
         told->at++;
     }
-    printf("%llu files: %llu refused when opened, %llu by verify; runs: %llu, failed: %llu; accepted: %llu, died: %llu\n",
+    printf("%llu files: %llu refused when opened, %llu by verify; runs: %llu, failed: %llu, stopped: %llu; accepted: %llu, died: %llu\n",
            (unsigned long long)(end - first), (unsigned long long)told->refused, (unsigned long long)told->unverified,
-           (unsigned long long)told->ran, (unsigned long long)told->failed, (unsigned long long)told->accepted,
+           (unsigned long long)told->ran, (unsigned long long)told->failed, (unsigned long long)told->stopped, (unsigned long long)told->accepted,
            (unsigned long long)died);
     return died || told->accepted;
 }

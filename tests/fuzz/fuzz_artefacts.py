@@ -24,7 +24,8 @@ ROOT = Path(__file__).parents[2]
 SANITIZED = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 OPSET = '<ir_version: 9, opset_import: ["" : 17]>'
 
-# What artefacts are made of: products, windows, rows, lookups, sizes from data, recurrences, parts of buffers.
+# What artefacts are made of: products, windows, rows, lookups, sizes from data, recurrences, parts of buffers,
+# loops with a size that grows, inside one another, over a sequence.
 MODELS = {
     "dense": """
         g (float[batch, 12] x) => (float[batch, 10] y) <float[12, 33] w, float[33] b, float[33, 10] v, float[10] c> {
@@ -77,6 +78,37 @@ MODELS = {
           c = Mul(b, a)
           d = Concat<axis = 1>(c, a)
           y = Add(d, x)
+        }""",
+    "turns": """
+        g (float[n, 4] x, float[2, 4] e, int64 m, float limit) => (float[r, 4] y, float[t] z)
+          <bool go = {1}> {
+          y, z = Loop(m, go, x) <body = turn (int64 i, bool c, float[k, 4] a) => (bool d, float[l, 4] b, float s) {
+            b = Concat<axis = 0>(a, e)
+            s = ReduceSum<keepdims = 0>(b)
+            d = Less(s, limit)
+          }>
+        }""",
+    "turns of turns": """
+        g (float[n, 4] x, int64 m) => (float[n, 4] y, float[k, n, 4] rows) <bool go = {1}> {
+          y, rows = Loop(m, go, x) <body = outer (int64 i, bool c, float[n, 4] a)
+              => (bool d, float[n, 4] b, float[n, 4] r) {
+            b = Loop(m, c, a) <body = inner (int64 j, bool e, float[n, 4] f) => (bool h, float[n, 4] g) {
+              h = Identity(e)
+              k = Tanh(f)
+              g = Add(k, a)
+            }>
+            d = Identity(c)
+            r = Neg(b)
+          }>
+        }""",
+    "scan": """
+        g (float[b, 4] s, float[seq, b, 4] x) => (float[b, 4] y, float[seq, b, 4] z) {
+          y, z = Scan(s, x) <num_scan_inputs = 1, body = turn (float[b, 4] h, float[b, 4] w)
+              => (float[b, 4] k, float[b, 4] o) {
+            t = Add(h, w)
+            k = Tanh(t)
+            o = Neg(k)
+          }>
         }""",
 }
 

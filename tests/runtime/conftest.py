@@ -4,7 +4,7 @@ import struct
 import subprocess
 import sysconfig
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +20,13 @@ from headrace.codegen.artefact.model import (
     Kernel,
     KernelBuffer,
     Launch,
+    Loop,
     Machine,
     Port,
     Program,
     Read,
     Segment,
+    Set,
     Signature,
     Site,
     Variant,
@@ -123,6 +125,21 @@ class Maker:
         return self.artefact(
             signature, (segment,), (self.scale_kernel, self.squares_kernel), (weights(32),), (machine,), machine
         )
+
+    def row_by_row(self, machine: Machine = "x86-64") -> Artefact:
+        """The same as `scale_squares`, the product a row a turn, in a state that grows."""
+        start = Segment(buffers=(buffer("constant", 0, 128),), reads=(Set("t", as_dim(0)),))
+        head = Segment(loop=Loop(as_dim("batch"), as_dim(0), 1))
+        x, t, row = buffer("input", 0, 128, "t*128"), buffer("arena", 2, 128), buffer("state", 0, 128, "t*128")
+        turn = Launch(0, (1, 0, 2), dims(32, 1), as_dim(1), nodes=("Mul_0",))
+        body = Segment((), (x, t, row), as_dim(128), (turn, Copy(2, 3)), (Set("t", as_dim("t + 1")),))
+        end = Segment(
+            buffers=(buffer("state", 0, "batch*128"), buffer("output", 0, "batch*4")),
+            steps=(Launch(1, (4, 5), dims(32, "batch"), as_dim("batch"), nodes=("Mul_1", "ReduceSum_2")),),
+        )
+        made = self.scale_squares(machine)
+        program = Program((start, head, body, end), states=1)
+        return replace(made, variants=(replace(made.variants[0], program=program),))
 
     def scale(self) -> Artefact:
         """y[batch, 32] = x[batch, 32] * w[32], which a classifier could be: the class is where y is largest."""

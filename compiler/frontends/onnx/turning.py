@@ -204,22 +204,32 @@ class Turning:
         if first and (tensor(results[0]).dtype != BOOL or tensor(results[0]).elements != 1):
             raise NodeUnsupported(f"a turn gives {results[0].type} as its condition, expected one bool")
         after, rows = results[first : first + len(carried)], results[first + len(carried) :]
-        for row in rows:
-            inner = found.own | {turn}
-            if any(s in inner for d in tensor(row).dims for s in d.symbols):
-                raise NodeUnsupported(f"a turn appends {row.type}, whose size may be another in the next one")
+        sizes: list[str] = []
+        known = [self._outside(tensor(row), found.own | {turn}, sizes) for row in rows]
         moving = [(c, t, a) for c, t, a in zip(carried, found.taken, after, strict=True) if t is not None]
         most, most_dim = limit
         turns = most_dim if condition is None else Dim.symbol(turn)
-        types = (*(tensor(t) for _, t, _ in moving), *(stacked(tensor(r), turns) for r in rows))
+        types = (*(tensor(t) for _, t, _ in moving), *(stacked(k, turns) for k in known))
         function = self.state.add_function(
             f"{turn}_body", found.block, (*results[:first], *(a for *_, a in moving), *rows)
         )
         initial = tuple(c for c, *_ in moving)
-        loop = Loop(most, condition, found.captures, initial, function, turn, found.symbols, most_dim, types)
+        loop = Loop(
+            most, condition, found.captures, initial, function, turn, found.symbols, most_dim, types, tuple(sizes)
+        )
         made = iter(self.state.add_all(loop))
         kept = [c if t is None else next(made) for c, t in zip(carried, found.taken, strict=True)]
         return [*kept, *made]
+
+    def _outside(self, row: TensorType, inner: frozenset[str], sizes: list[str]) -> TensorType:
+        """What a turn appends, with symbols for dims that are formulas of what only a turn knows."""
+        dims = []
+        for dim in row.dims:
+            if inner.intersection(dim.symbols):
+                sizes.append(self.state.symbol("row"))
+                dim = Dim.symbol(sizes[-1])
+            dims.append(dim)
+        return row.with_dims(tuple(dims))
 
 
 def _tensor(held: Held | None) -> Value | None:

@@ -10,7 +10,8 @@ most `limit` are taken; `most`, where it is given, is what the symbol `limit` st
 
 The results are the carried values after the last turn, then what was appended, one row a turn.  In the function `turn`
 is the number of the turn, from 0 on, and `symbols` are dims of carried values that turns change; behind the loop they
-are the number of turns taken and the dims that the last one left.
+are the number of turns taken and the dims that the last one left.  All rows are of one size; dims of it that are only
+known in a turn are `sizes` behind the loop, 0 where there was none.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from headrace.ir.graph.families import tensor
 from headrace.ir.types import BOOL, TensorType, Type
 
 NO_LIMIT = Dim.constant(2**63 - 1)
+OTHER_SIZE = "a turn appends values of another size than the first"
 
 
 @op("graph.loop")
@@ -40,6 +42,7 @@ class Loop(Operation):
     symbols: tuple[str, ...]
     limit: Dim
     types: tuple[TensorType, ...]
+    sizes: tuple[str, ...] = ()
 
     def infer(self) -> Sequence[Type]:
         return self.types
@@ -66,6 +69,11 @@ class Loop(Operation):
     def turns(self) -> Dim:
         """How many are taken, as far as it is known before the first."""
         return self.limit if self.condition is None else Dim.symbol(self.turn)
+
+    @property
+    def rows(self) -> tuple[TensorType, ...]:
+        """What each turn appends, in symbols that are known behind the loop."""
+        return tuple(t.with_dims(t.dims[1:]) for t in self.types[len(self.carried) :])
 
 
 def moved_dims(
@@ -94,6 +102,24 @@ def moved_dims(
     return found
 
 
+def row_sizes(loop: Loop, rows: Sequence[TensorType]) -> Mapping[str, Dim]:
+    """What each of `sizes` is in a turn.  `rows`: what the body appends.  Raises VerifyError where types do not fit."""
+    found: dict[str, Dim] = {}
+    for outside, inside in zip(loop.rows, rows, strict=True):
+        if outside.dtype != inside.dtype or outside.rank != inside.rank:
+            raise loop.fail(f"appends {inside}, expected {outside}")
+        for size, now in zip(outside.dims, inside.dims, strict=True):
+            symbol = size.symbols[0] if len(size.symbols) == 1 and size == Dim.symbol(size.symbols[0]) else None
+            if symbol in loop.sizes and symbol is not None:
+                found[symbol] = now
+            elif size != now:
+                raise loop.fail(f"appends {inside}, expected {outside}")
+    missing = [s for s in loop.sizes if s not in found]
+    if missing:
+        raise loop.fail(f"{missing[0]} is no dim of what is appended")
+    return found
+
+
 def stacked(row: TensorType, turns: Dim) -> TensorType:
     """What a value of each turn is, one behind the other."""
     return row.with_dims((turns, *row.dims))
@@ -114,4 +140,5 @@ def loop_types(loop: Loop, parameters: Sequence[TensorType], given: Sequence[Ten
     """The types of the results, from those of the body's carried parameters and results.  Raises VerifyError."""
     carried, rows = body_results(loop, given)
     moved_dims(loop, parameters, carried)
-    return (*parameters, *(stacked(row, loop.turns) for row in rows))
+    row_sizes(loop, rows)
+    return (*parameters, *(stacked(row, loop.turns) for row in loop.rows))
