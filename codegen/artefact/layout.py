@@ -1,4 +1,4 @@
-"""The numbers of format 3, and how words and strings lie in a section.  docs/artefact.md draws the whole format.
+"""The numbers of format 4, and how words and strings lie in a section.  docs/artefact.md draws the whole format.
 
 ORDER: every list here agrees with docs/artefact.md and with the runtime's container.h, variant.h and headrace.h.
 """
@@ -13,7 +13,7 @@ from headrace.ir import types
 from headrace.ir.types import BF16, BOOL, F16, F32, F64, I8, I16, I32, I64, U8, U16, U32, U64, DType
 
 MAGIC = b"\x89HRM\r\n\x1a\n"
-FORMAT = 3  # what is written; every one from 1 on is read
+FORMAT = 4  # what is written; every one from 1 on is read
 ALIGNMENT = 64
 NO_TARGET = 0xFFFFFFFF
 NO_SLOT = 0xFFFFFFFF
@@ -61,7 +61,7 @@ class StepOp(IntEnum):
 
 
 KINDS: dict[ValueKind, int] = {"tensor": 1, "strings": 2, "sequence": 3, "optional": 4}
-MACHINES: dict[Machine, int] = {"x86-64": 1, "aarch64": 2}
+MACHINES: dict[Machine, int] = {"x86-64": 1, "aarch64": 2, "any": 3}
 BASES: dict[BaseKind, int] = {"input": 1, "output": 2, "constant": 3, "arena": 4}
 
 _NARROW = ("f8e4m3fn", "f8e4m3fnuz", "f8e5m2", "f8e5m2fnuz", "f8e8m0fnu", "f4e2m1fn", "i4", "u4", "i2", "u2")

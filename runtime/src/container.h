@@ -4,7 +4,7 @@
 
 #include "base.h"
 
-#define HR_FORMAT 3u /* the newest; all before it are read too */
+#define HR_FORMAT 4u /* the newest; all before it are read too */
 #define HR_HEADER_BYTES 64u
 #define HR_ENTRY_BYTES 64u
 #define HR_NO_TARGET 0xffffffffu

@@ -30,7 +30,7 @@ static const hr_driver *find_driver(const hr_model_options *options, const char 
 /* Why a variant does not run here; false where it does. */
 static bool is_refused(const hr_variant *v, const hr_machine *machine, const hr_driver *driver, char *why,
                        size_t bytes) {
-    if (v->machine != machine->kind) {
+    if (v->machine != HR_ANY_MACHINE && v->machine != machine->kind) {
         snprintf(why, bytes, "%s is for %s", v->preset, hr_machine_name(v->machine));
         return true;
     }
@@ -89,7 +89,7 @@ static hr_status refuse_other_kinds(const hr_model *model, hr_error *error) {
 static hr_status upload_constants(hr_model *model, hr_error *error) {
     hr_section section = hr_file_section(&model->file, HR_SECTION_CONSTANTS, 0);
     if (hr_is_host(model) || section.bytes == 0) {
-        model->constants_handle = hr_handle_of(section.data);
+        model->constants_handle = hr_is_host(model) ? hr_handle_of(section.data) : 0;
         return HR_OK;
     }
     const hr_driver *driver = model->driver;
