@@ -6,7 +6,7 @@ segments and constants of `headrace.codegen.artefact.model`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from headrace.codegen.artefact import model
@@ -18,7 +18,19 @@ from headrace.ir.errors import CodegenError
 from headrace.ir.kernel.ops.func import KernelFunc
 from headrace.ir.kernel.ops.lookup import Check as KernelCheck
 from headrace.ir.kernel.tasks import task_count
-from headrace.ir.program.ops.program import Alloc, Check, Constant, Copy, Launch, ProgramFunc, Read, View, bytes_of
+from headrace.ir.program.ops.program import (
+    Alloc,
+    Check,
+    Constant,
+    Copy,
+    Launch,
+    Loop,
+    ProgramFunc,
+    Read,
+    State,
+    View,
+    bytes_of,
+)
 from headrace.ir.types import BufferType
 
 Evaluate = Callable[[ConstantRef | SymbolRef], Array]
@@ -68,7 +80,7 @@ def encode_program(
 
 
 class _Encoder:
-    """Walks the program once, cutting it into segments at the reads."""
+    """Walks the program once, cutting it into segments at the reads and around loops."""
 
     def __init__(
         self,
@@ -84,13 +96,14 @@ class _Encoder:
         self.numbers: dict[Value, int] = {}
         self.described: list[model.Buffer] = []
         self.done: list[model.Segment] = []
+        self.states = 0
         self._open()
 
     def _open(self) -> None:
         self.first = len(self.described)
         self.checks: list[model.Check] = []
         self.steps: list[model.Step] = []
-        self.reads: list[model.Read] = []
+        self.reads: list[model.Read | model.Set] = []
         self.ends: list[Dim] = []
 
     def _close(self) -> None:
@@ -102,12 +115,29 @@ class _Encoder:
     def encode(self) -> model.Program:
         for place, parameter in enumerate(self.program.inputs):
             self._describe(parameter, model.Base("input", place), Dim.constant(0), _bytes(parameter))
-        for operation in self.program.block.operations:
+        self._encode_block(self.program.block.operations)
+        self._close()
+        return model.Program(tuple(self.done), self.states)
+
+    def _encode_block(self, operations: Sequence[Operation]) -> None:
+        for operation in operations:
             if self.reads and not isinstance(operation, Read):
                 self._close()
             self._encode(operation)
+
+    def _encode_loop(self, loop: Loop) -> None:
+        """A segment that sets the symbols, one that decides whether another turn is due, then the body's."""
+        self.reads += [model.Set(s, d) for s, d in zip(loop.symbols, loop.starts, strict=True)]
         self._close()
-        return model.Program(tuple(self.done))
+        head = len(self.done)
+        self.done.append(model.Segment())
+        self._encode_block(loop.body.block.body)
+        if self.reads:
+            self._close()
+        self.reads += [model.Set(s, d) for s, d in zip(loop.symbols, loop.next.values, strict=True)]
+        self._close()
+        turn = model.Loop(loop.limit, loop.condition, len(self.done) - head - 1)
+        self.done[head] = model.Segment(loop=turn)
 
     def _describe(self, value: Value, base: model.Base, offset: Dim, size: Dim) -> None:
         self.numbers[value] = len(self.described)
@@ -138,6 +168,13 @@ class _Encoder:
                 arena = model.Base("arena", len(self.done))
                 self._describe(operation.result, arena, operation.offset, bytes_of(operation))
                 self.ends.append(operation.offset + bytes_of(operation))
+            case State():
+                self._describe(
+                    operation.result, model.Base("state", self.states), Dim.constant(0), operation.type.bytes
+                )
+                self.states += 1
+            case Loop():
+                self._encode_loop(operation)
             case View():
                 below = self.described[self._number(operation.x)]
                 self._describe(operation.result, below.base, below.offset + operation.offset, bytes_of(operation))
@@ -202,7 +239,7 @@ def describe_kernel(kernel: KernelFunc, entry: int, scratch_bytes: Dim, text: st
         assert isinstance(kind, BufferType)
         buffers.append(model.KernelBuffer(kind.bytes, place >= outputs))
     sizes = [d for p in kernel.parameters for d in _sizes(p)]
-    required = dict.fromkeys([*kernel.known.formulas(kernel.scalars), *sizes])
+    required = dict.fromkeys([*kernel.known.formulas(kernel.scalars), *sizes, *kernel.requires])
     sites = tuple(model.Site(check.message, check.node) for check in walk(kernel, KernelCheck))
     return model.Kernel(
         kernel.function_name,

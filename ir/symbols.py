@@ -2,7 +2,8 @@
 
 In a kernel: the function's scalars, and the axes of the operations around it and of its own (an extent: only of
 those around it).  In functions of the other dialects: the symbols in the parameters' types and in the facts,
-and those that a `program.read` above has bound.  Axes are named once within a function, and not like a scalar.
+and those that a `program.read` or `program.loop` above has bound.  Axes are named once within a function, and not like
+a scalar.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from headrace.ir.core import Block, Operation
 from headrace.ir.dims import Dim
 from headrace.ir.errors import nearest
 from headrace.ir.module import Function
-from headrace.ir.program.ops.program import Read
+from headrace.ir.program.ops.program import Loop, Read
 from headrace.ir.types import BufferType, TensorType
 
 
@@ -65,6 +66,10 @@ class _Checker:
         for argument in block.arguments:
             self.check(owner, argument.type, known)
         for operation in block.operations:
+            if isinstance(operation, Loop):
+                self.check(operation, operation.starts, known)
+                self.check(operation, operation.limit, known)
+                known = known | set(operation.symbols)
             self.operation(operation, known)
             if isinstance(operation, Read):
                 known = known | {operation.symbol}

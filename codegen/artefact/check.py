@@ -6,11 +6,31 @@ What depends on shapes (that buffers lie in their bases, that sizes suffice) is 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from headrace.codegen.artefact.features import FEATURES
-from headrace.codegen.artefact.layout import DTYPES, KINDS, MAX_BUFFERS, MAX_RANK, MAX_SCALARS, MAX_SCRATCH_ALIGNMENT
-from headrace.codegen.artefact.model import INT64_MAX, Artefact, Buffer, Copy, Kernel, Launch, Port, Segment, Variant
+from headrace.codegen.artefact.layout import (
+    DTYPES,
+    KINDS,
+    MAX_BUFFERS,
+    MAX_LOOPS,
+    MAX_RANK,
+    MAX_SCALARS,
+    MAX_SCRATCH_ALIGNMENT,
+)
+from headrace.codegen.artefact.model import (
+    INT64_MAX,
+    Artefact,
+    Buffer,
+    Copy,
+    Kernel,
+    Launch,
+    Port,
+    Read,
+    Segment,
+    Set,
+    Variant,
+)
 from headrace.ir.errors import ArtefactError, nearest
 from headrace.ir.types import BOOL
 
@@ -61,15 +81,23 @@ def _check_variant(artefact: Artefact, variant: Variant) -> None:
     segments = variant.program.segments
     if not segments:
         raise ArtefactError(f"{variant.preset}: the program has no segment")
-    buffers: list[Buffer] = []
+    buffers: list[Buffer | None] = []  # None: of a loop that is closed
+    loops: list[tuple[int, int]] = []  # that are open: the last segment of the body, the first buffer
     for number, segment in enumerate(segments):
         place = f"{variant.preset}: segment {number}"
         for buffer in segment.buffers:
-            _check_base(place, artefact, buffer, number)
+            _check_base(place, artefact, variant, buffer, number)
+        if bool(segment.reads or segment.loop) == (number == len(segments) - 1):
+            found = f"has {len(segment.reads)} reads"
+            raise ArtefactError(f"{place}: {found}; all segments but the last end with reads or a loop")
+        if segment.loop is not None:
+            _check_loop(place, segments, number, [last for last, _ in loops])
+            loops.append((number + segment.loop.segments, len(buffers)))
         buffers += segment.buffers
-        if bool(segment.reads) == (number == len(segments) - 1):
-            raise ArtefactError(f"{place}: has {len(segment.reads)} reads; all segments but the last end with reads")
         _check_steps(place, variant, segment, buffers)
+        while loops and loops[-1][0] == number:
+            _, first = loops.pop()
+            buffers[first:] = [None] * (len(buffers) - first)
 
 
 def _check_kernel(place: str, kernel: Kernel, image_bytes: int) -> None:
@@ -86,33 +114,47 @@ def _check_kernel(place: str, kernel: Kernel, image_bytes: int) -> None:
         )
 
 
-def _check_base(place: str, artefact: Artefact, buffer: Buffer, segment: int) -> None:
+def _check_loop(place: str, segments: Sequence[Segment], number: int, ends: Sequence[int]) -> None:
+    segment = segments[number]
+    assert segment.loop is not None
+    if segment.steps or segment.reads or segment.buffers:
+        raise ArtefactError(f"{place}: holds more than its loop")
+    before = segments[number - 1] if number else Segment()
+    if not before.reads or not all(isinstance(bound, Set) for bound in before.reads):
+        raise ArtefactError(f"{place}: what its loop starts with is not set before it")
+    last = number + segment.loop.segments
+    if last == number or last >= min(ends, default=len(segments) - 1) or len(ends) == MAX_LOOPS:
+        raise ArtefactError(f"{place}: the body of its loop would end with segment {last}")
+
+
+def _check_base(place: str, artefact: Artefact, variant: Variant, buffer: Buffer, segment: int) -> None:
     counts = {
         "input": len(artefact.signature.inputs),
         "output": len(artefact.signature.outputs),
         "constant": len(artefact.constants),
         "arena": segment + 1,
+        "state": variant.program.states,
     }
     base = buffer.base
     if not 0 <= base.index < counts[base.kind]:
         raise ArtefactError(f"{place}: a buffer lies in {base.kind} {base.index}, there are {counts[base.kind]}")
 
 
-def _check_steps(place: str, variant: Variant, segment: Segment, buffers: list[Buffer]) -> None:
+def _check_steps(place: str, variant: Variant, segment: Segment, buffers: Sequence[Buffer | None]) -> None:
     for step in segment.steps:
         if isinstance(step, Copy):
             _check_use(f"{place}: copy", buffers, step.source, written=False)
             _check_use(f"{place}: copy", buffers, step.target, written=True)
         else:
             _check_launch(place, variant, step, buffers)
-    for read in segment.reads:
+    for read in [bound for bound in segment.reads if isinstance(bound, Read)]:
         where = f"{place}: read of {read.symbol!r}"
         _check_use(where, buffers, read.buffer, written=False)
         if not (read.dtype.is_integer or read.dtype == BOOL):
             raise ArtefactError(f"{where}: dtype is {read.dtype}, expected an integer type or bool")
 
 
-def _check_launch(place: str, variant: Variant, launch: Launch, buffers: list[Buffer]) -> None:
+def _check_launch(place: str, variant: Variant, launch: Launch, buffers: Sequence[Buffer | None]) -> None:
     if not 0 <= launch.kernel < len(variant.kernels):
         raise ArtefactError(f"{place}: launches kernel {launch.kernel}, there are {len(variant.kernels)}")
     kernel = variant.kernels[launch.kernel]
@@ -127,9 +169,12 @@ def _check_launch(place: str, variant: Variant, launch: Launch, buffers: list[Bu
         _check_use(where, buffers, buffer, parameter.written)
 
 
-def _check_use(place: str, buffers: list[Buffer], index: int, written: bool) -> None:
+def _check_use(place: str, buffers: Sequence[Buffer | None], index: int, written: bool) -> None:
     if not 0 <= index < len(buffers):
         raise ArtefactError(f"{place}: uses buffer {index}, there are {len(buffers)} so far")
-    base = buffers[index].base
+    buffer = buffers[index]
+    if buffer is None:
+        raise ArtefactError(f"{place}: uses buffer {index}, which is of a loop that is closed")
+    base = buffer.base
     if written and base.kind in ("input", "constant"):
         raise ArtefactError(f"{place}: writes to buffer {index}, which lies in {base.kind} {base.index}")

@@ -6,7 +6,7 @@ every index with what it points into, so a damaged section gives one error and n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 
 from headrace.codegen.artefact.cursor import Cursor
@@ -230,8 +230,10 @@ def _work(raw: RawWork | None, names: Sequence[str]) -> Work | None:
 Leaf = Callable[[int, int, int], bool]
 
 
-def decode_code(cursor: Cursor, first: int, is_leaf: Leaf, messages: int = 0) -> tuple[Instruction, ...]:
-    """`first`: the slot that the first instruction defines."""
+def decode_code(
+    cursor: Cursor, first: int, is_leaf: Leaf, messages: int = 0, hidden: Container[int] = ()
+) -> tuple[Instruction, ...]:
+    """`first`: the slot that the first instruction defines; `hidden`: those of loops that are closed."""
     code: list[Instruction] = []
     for number in range(cursor.count(12)):
         op, a, b = cursor.words(3)
@@ -239,11 +241,11 @@ def decode_code(cursor: Cursor, first: int, is_leaf: Leaf, messages: int = 0) ->
         if op == Op.CONST:
             sound = True
         elif Op.ADD <= op <= Op.MAX:
-            sound = a < slot and b < slot
+            sound = a < slot and b < slot and a not in hidden and b not in hidden
         elif op == Op.CHECK:
-            sound = a < slot and b < messages
+            sound = a < slot and b < messages and a not in hidden
         elif op == Op.EXPECT:
-            sound = first <= a < slot and b < slot and code[a - first][0] == Op.DIM
+            sound = first <= a < slot and b < slot and b not in hidden and code[a - first][0] == Op.DIM
         else:
             sound = is_leaf(op, a, b)
         if not sound:

@@ -6,10 +6,21 @@ Nothing is checked here but formulas; `check` has seen the rest.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from headrace.codegen.artefact.formula import Emitter, Instruction, Op
+from headrace.codegen.artefact.formula import Emitter, Instruction, Op, Scope
 from headrace.codegen.artefact.layout import BASES, DTYPES, KINDS, MACHINES, NO_SLOT, StepOp, Words
-from headrace.codegen.artefact.model import Artefact, Copy, Kernel, Launch, Program, Segment, Signature, Variant
+from headrace.codegen.artefact.model import (
+    Artefact,
+    Copy,
+    Kernel,
+    Launch,
+    Program,
+    Read,
+    Set,
+    Signature,
+    Variant,
+)
 from headrace.ir.dims import Dim
 
 
@@ -92,9 +103,8 @@ def encode_debug(variant: Variant) -> bytes:
             words.u32(len(step.nodes))
             for node in step.nodes:
                 words.string(node)
-    for segment in variant.program.segments:
-        for read in segment.reads:
-            words.string(read.symbol)
+    for symbol in variant.program.symbols:
+        words.string(symbol)
     return words.data()
 
 
@@ -115,6 +125,15 @@ def encode_program(artefact: Artefact, variant: Variant, blobs: Sequence[int]) -
     return _ProgramEncoder(artefact, variant, blobs).encode()
 
 
+@dataclass(frozen=True, slots=True)
+class _OpenLoop:
+    """The last segment of its body, what is known around it, and its symbols."""
+
+    last: int
+    around: Scope
+    symbols: list[str]
+
+
 class _ProgramEncoder:
     """Walks the segments in order, emitting formulas as they are needed: a check before what it protects."""
 
@@ -125,19 +144,22 @@ class _ProgramEncoder:
         self._blobs = blobs
         self._emitter = Emitter(variant.preset)
         self._messages: dict[str, int] = {}
-        self._reads = 0
+        self._reads: dict[str, int] = {}  # number of each symbol that reads and sets bind
+        self._loops: list[_OpenLoop] = []
 
     def encode(self) -> bytes:
         self._bind_inputs()
         segments = Words()
-        for number, segment in enumerate(self._program.segments):
-            self._encode_segment(segments, segment, is_last=number == len(self._program.segments) - 1)
+        for number in range(len(self._program.segments)):
+            self._encode_segment(segments, number)
+            self._bind_reads(number)
         for port in self._signature.outputs:
             segments.u32(*(self._emitter.slot(dim) for dim in port.dims))
         program = self._program
         words = Words()
         words.u32(self._emitter.count, len(program.buffers), sum(len(s.steps) for s in program.segments))
-        words.u32(self._reads, sum(len(launch.scalars) for launch in program.launches), len(self._messages))
+        words.u32(len(self._reads), sum(len(launch.scalars) for launch in program.launches), len(self._messages))
+        words.u32(program.states)
         for message in self._messages:
             words.string(message)
         words.u32(len(program.segments))
@@ -160,7 +182,23 @@ class _ProgramEncoder:
     def _message(self, text: str) -> int:
         return self._messages.setdefault(text, len(self._messages))
 
-    def _encode_segment(self, words: Words, segment: Segment, is_last: bool) -> None:
+    def _bind_reads(self, number: int) -> None:
+        """What a segment has bound is known from the next one on; behind a loop, its symbols once more."""
+        segments = self._program.segments
+        fresh = [b.symbol for b in segments[number].reads if b.symbol not in self._reads]
+        self._reads |= {symbol: len(self._reads) + i for i, symbol in enumerate(fresh)}
+        following = segments[number + 1].loop if number + 1 < len(segments) else None
+        if following is not None:
+            self._loops.append(_OpenLoop(number + 1 + following.segments, self._emitter.scope(), fresh))
+        elif self._loops and self._loops[-1].last == number:
+            closed = self._loops.pop()
+            self._emitter.leave(closed.around)
+            fresh = closed.symbols
+        for symbol in fresh:
+            self._emitter.bind(symbol, self._emitter.emit(Op.READ, self._reads[symbol]))
+
+    def _encode_segment(self, words: Words, number: int) -> None:
+        segment = self._program.segments[number]
         slot = self._emitter.slot
         for check in segment.checks:
             self._emitter.emit(Op.CHECK, slot(check.value), self._message(check.message))
@@ -173,10 +211,13 @@ class _ProgramEncoder:
         for step in segment.steps:
             self._encode_step(steps, step)
         reads = Words()
-        for read in segment.reads:
-            row = (read.buffer, slot(read.element), DTYPES[read.dtype.name], slot(read.low), slot(read.high))
-            _encode_step_words(reads, StepOp.READ, *row, self._message(read.message))
-        self._emit_output_dims(is_last)
+        for index, read in enumerate(segment.reads):
+            self._encode_read(reads, read, index)
+        if segment.loop is not None:
+            loop = segment.loop
+            _encode_step_words(reads, StepOp.LOOP, slot(loop.limit), slot(loop.condition), loop.segments)
+        if not self._loops:
+            self._emit_output_dims(is_last=number == len(self._program.segments) - 1)
         code = self._emitter.take()
         _encode_code(words, code)
         words.u32(arena, len(segment.buffers))
@@ -184,9 +225,15 @@ class _ProgramEncoder:
         words.u32((len(steps.data()) + len(reads.data())) // 4)
         words.raw(steps.data())
         words.raw(reads.data())
-        for read in segment.reads:
-            self._emitter.bind(read.symbol, self._emitter.emit(Op.READ, self._reads))
-            self._reads += 1
+
+    def _encode_read(self, words: Words, read: Read | Set, index: int) -> None:
+        slot = self._emitter.slot
+        if isinstance(read, Set):
+            number = self._reads.get(read.symbol, len(self._reads) + index)
+            _encode_step_words(words, StepOp.SET, number, slot(read.value))
+            return
+        row = (read.buffer, slot(read.element), DTYPES[read.dtype.name], slot(read.low), slot(read.high))
+        _encode_step_words(words, StepOp.READ, *row, self._message(read.message))
 
     def _emit_output_dims(self, is_last: bool) -> None:
         """As early as their symbols are there; in the last segment whatever is missing is an error."""

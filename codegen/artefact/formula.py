@@ -19,6 +19,7 @@ from headrace.ir.dims import Dim, dim_max, dim_min, fold
 from headrace.ir.errors import ArtefactError
 
 Instruction = tuple[int, int, int]
+Scope = tuple[dict[Instruction, int], dict[str, int]]
 
 
 class Op(IntEnum):
@@ -65,6 +66,14 @@ class Emitter:
 
     def is_bound(self, symbol: str) -> bool:
         return symbol in self._symbols
+
+    def scope(self) -> Scope:
+        """What is known now, for `leave`."""
+        return dict(self._slots), dict(self._symbols)
+
+    def leave(self, scope: Scope) -> None:
+        """Forgets what came to be known since."""
+        self._slots, self._symbols = scope
 
     def slot(self, dim: Dim) -> int:
         """The slot that holds a formula.  Raises ArtefactError for an unbound symbol or a number beyond 64 bits."""

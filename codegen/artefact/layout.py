@@ -28,6 +28,7 @@ MAX_RANK = 64
 MAX_BUFFERS = 128
 MAX_SCALARS = 1024
 MAX_SCRATCH_ALIGNMENT = 4096
+MAX_LOOPS = 64  # one inside the other
 
 
 class Section(IntEnum):
@@ -53,16 +54,18 @@ VARIANT_SECTIONS = (Section.VARIANT, Section.PROGRAM, Section.KERNELS, Section.C
 
 
 class StepOp(IntEnum):
-    """Opcodes 4 to 63 are kept for if, loop and sequences."""
+    """Launches and copies are steps; the others end a segment.  Opcodes 6 to 63 are kept for sequences."""
 
     LAUNCH = 1
     COPY = 2
     READ = 3
+    SET = 4
+    LOOP = 5
 
 
 KINDS: dict[ValueKind, int] = {"tensor": 1, "strings": 2, "sequence": 3, "optional": 4}
 MACHINES: dict[Machine, int] = {"x86-64": 1, "aarch64": 2, "any": 3}
-BASES: dict[BaseKind, int] = {"input": 1, "output": 2, "constant": 3, "arena": 4}
+BASES: dict[BaseKind, int] = {"input": 1, "output": 2, "constant": 3, "arena": 4, "state": 5}
 
 _NARROW = ("f8e4m3fn", "f8e4m3fnuz", "f8e5m2", "f8e5m2fnuz", "f8e8m0fnu", "f4e2m1fn", "i4", "u4", "i2", "u2")
 _DTYPES = (F64, F32, F16, BF16, I64, I32, I16, I8, U64, U32, U16, U8, BOOL, *(types.DTYPES[n] for n in _NARROW))

@@ -4,15 +4,15 @@
     ├── signature: Signature          names, dtypes and dims of the inputs and outputs
     ├── variants: Variant ...         one a target preset, over the same constants
     │   ├── program: Program          what the host does
-    │   │   └── segments: Segment ... plan (checks, buffers, arena), then steps, then reads that end it
+    │   │   └── segments: Segment ... plan (checks, buffers, arena), then steps, then what ends it: reads, a loop
     │   ├── kernels: Kernel ...       entries into the image, with what each needs
     │   └── image: bytes              position-independent machine code
     ├── constants: Constant ...       produced one at a time while the file is written
     └── metadata                      key, value
 
 Every size, offset and count is a formula (`Dim`).  Formulas of a program are over *symbols*: those in the dims of
-the inputs, and those that a `Read` of an earlier segment binds.  A symbol is bound by the first input dim that is
-that bare symbol; all other input dims are checked against their formulas when the model runs.
+the inputs, and those that a `Read` or `Set` of an earlier segment binds.  A symbol is bound by the first input dim that
+is that bare symbol; all other input dims are checked against their formulas when the model runs.
 Formulas of a kernel are over its own scalars, by name.
 """
 
@@ -27,7 +27,7 @@ from headrace.ir.types import DType
 
 Machine = Literal["x86-64", "aarch64", "any"]
 ValueKind = Literal["tensor", "strings", "sequence", "optional"]
-BaseKind = Literal["input", "output", "constant", "arena"]
+BaseKind = Literal["input", "output", "constant", "arena", "state"]
 Bytes = bytes | bytearray | memoryview
 
 INT64_MAX = 2**63 - 1
@@ -93,7 +93,8 @@ class Kernel:
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """What a buffer lies in: input, output or constant `index` of the artefact, or the arena of segment `index`."""
+    """What a buffer lies in: input, output or constant `index` of the artefact, the arena of segment `index`, or state
+    `index` of the program, which grows as buffers ask for it and keeps what it holds."""
 
     kind: BaseKind
     index: int
@@ -156,28 +157,54 @@ class Read:
 
 
 @dataclass(frozen=True, slots=True)
+class Set:
+    """Bind `symbol`, for later segments, to a formula; a symbol of a loop, once more at the end of its body."""
+
+    symbol: str
+    value: Dim
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """The next `segments` segments, and then this one again, while `condition` >= 0; `limit` times at most."""
+
+    limit: Dim
+    condition: Dim
+    segments: int
+
+
+@dataclass(frozen=True, slots=True)
 class Segment:
     """A plan, evaluated once for each set of symbols, and the steps that follow it.
 
     Checks come first and in order: a formula that divides is evaluated after the checks before it.  A buffer may
     be used by its own segment and by every later one; `arena` is how large the segment's arena is.
+
+    A segment with a loop holds nothing but formulas.  What it and the loop's body define is unknown behind the loop.
     """
 
     checks: tuple[Check, ...] = ()
     buffers: tuple[Buffer, ...] = ()
     arena: Dim = field(default_factory=lambda: Dim.constant(0))
     steps: tuple[Step, ...] = ()
-    reads: tuple[Read, ...] = ()  # not in the last segment; at least one in each before it
+    reads: tuple[Read | Set, ...] = ()  # not in the last segment; in each before it these or a loop
+    loop: Loop | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
     segments: tuple[Segment, ...]
+    states: int = 0
 
     @property
     def buffers(self) -> tuple[Buffer, ...]:
         """The buffers of all segments, as `Launch` numbers them."""
         return tuple(buffer for segment in self.segments for buffer in segment.buffers)
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Those that reads and sets bind, in order."""
+        return tuple(dict.fromkeys(bound.symbol for segment in self.segments for bound in segment.reads))
 
     @property
     def launches(self) -> tuple[Launch, ...]:

@@ -192,7 +192,7 @@ class _Reader:
         image = bytes(self._bytes(self._section(Section.CODE, number)))
         raw = decode_kernels(self._cursor(Section.KERNELS, number), self._format, len(image))
         cursor = self._cursor(Section.PROGRAM, number)
-        program = ProgramDecoder(cursor, signature, raw, constants)
+        program = ProgramDecoder(cursor, self._format, signature, raw, constants)
         scalar_counts = [kernel.scalars for kernel in raw]
         names = self._cursor(Section.DEBUG, number)
         debug = decode_debug(names, self._format, scalar_counts, program.steps, program.reads)

@@ -21,10 +21,12 @@ from headrace.ir.graph.ops.cluster import Cluster
 from headrace.ir.graph.ops.constant import Constant
 from headrace.ir.graph.ops.control import If
 from headrace.ir.graph.ops.func import GraphFunc
+from headrace.ir.graph.ops.loop import OTHER_SIZE, Loop, body_results, moved_dims, row_sizes
 from headrace.ir.module import Module, module_of
-from headrace.ir.types import DType
+from headrace.ir.types import DType, TensorType
 
 Array = np.ndarray[Any, Any]
+MOST_TURNS = 100_000  # of one loop: more are nothing to wait for
 Disturb = Callable[[Operation | None, Array], Array]
 
 
@@ -61,9 +63,7 @@ def run_graph(
 class _Run:
     """One call: what is known while it lasts."""
 
-    def __init__(
-        self, name: str, module: Module, symbols: dict[str, int], wide: bool, disturb: Disturb | None
-    ) -> None:
+    def __init__(self, name: str, module: Module, symbols: dict[str, int], wide: bool, disturb: Disturb | None) -> None:
         self.name = name
         self.module = module
         self.symbols = symbols
@@ -92,6 +92,8 @@ class _Run:
                 return self.block(body, dict(zip(body.arguments, operands, strict=True)))
             case If():
                 return self.branch(operation, operands)
+            case Loop():
+                return self.loop(operation, operands)
             case GraphOp():
                 return self.reference(operation, operands)
         raise ExecutionError(f"{self.place(operation)}: the interpreter does not know {operation.name}")
@@ -108,6 +110,53 @@ class _Run:
         for symbol in {s for kind in operation.types for d in kind.dims for s in d.symbols}:
             self.symbols.setdefault(symbol, 1)  # read in the branch that is not taken
         return results
+
+    def loop(self, loop: Loop, operands: Sequence[Array]) -> Sequence[Array]:
+        """Turn after turn; what the body's own symbols were in the last one is forgotten."""
+        function = self.module.function(loop.body.name)
+        assert isinstance(function, GraphFunc), "the verifier has seen it"
+        given = dict(zip(loop.operands, operands, strict=True))
+        parameters = [tensor(p) for p in function.parameters[len(loop.captures) :]]
+        after, rows = body_results(loop, [tensor(o) for o in function.block.terminator.operands])
+        moved, sizes = moved_dims(loop, parameters, after), row_sizes(loop, rows)
+        if loop.most is not None:
+            self.symbols[loop.limit.symbols[0]] = int(given[loop.most].reshape(-1)[0])
+        limit = int(loop.limit.evaluate(self.symbols))
+        goes_on = loop.condition is None or bool(given[loop.condition].reshape(-1)[0])
+        carried = [given[c] for c in loop.carried]
+        bound = {s: int(start.evaluate(self.symbols)) for s, (start, _) in moved.items()}
+        first = dict.fromkeys(sizes, 0)
+        columns: list[list[Array]] = [[] for _ in rows]
+        turns = 0
+        while goes_on and turns < limit:
+            if turns == MOST_TURNS:
+                place = self.place(loop)
+                raise ExecutionError(f"{place}: more than {MOST_TURNS} turns, which the interpreter does not wait for")
+            symbols = self.symbols | bound | {loop.turn: turns}
+            inner = _Run(f"@{function.function_name}", self.module, symbols, self.wide, self.disturb)
+            values: dict[Value, Array] = {}
+            values.update(zip(function.parameters, [*(given[c] for c in loop.captures), *carried], strict=True))
+            results = inner.block(function.block, values)
+            if loop.condition is not None:
+                goes_on, results = bool(results[0].reshape(-1)[0]), results[1:]
+            carried = results[: len(carried)]
+            for column, row in zip(columns, results[len(carried) :], strict=True):
+                column.append(row)
+            bound = {s: int(then.evaluate(inner.symbols)) for s, (_, then) in moved.items()}
+            found = {s: int(size.evaluate(inner.symbols)) for s, size in sizes.items()}
+            if turns and found != first:
+                raise ExecutionError(f"{self.place(loop)}: {OTHER_SIZE}")
+            first = found
+            turns += 1
+        self.symbols |= bound | first | {loop.turn: turns}
+        return [*carried, *(self.rows(c, row) for c, row in zip(columns, loop.rows, strict=True))]
+
+    def rows(self, column: Sequence[Array], row: TensorType) -> Array:
+        """The values of all turns along a new first axis."""
+        if column:
+            return np.stack(column)
+        shape = (0, *(int(d.evaluate(self.symbols)) for d in row.dims))
+        return self.held(np.empty(shape, row.dtype.numpy), row.dtype)
 
     def reference(self, operation: GraphOp, operands: Sequence[Array]) -> Sequence[Array]:
         if isinstance(operation, DataDims):

@@ -26,6 +26,7 @@ from headrace.ir.graph.ops.cluster import Cluster
 from headrace.ir.graph.ops.concat import Concat
 from headrace.ir.graph.ops.control import If
 from headrace.ir.graph.ops.func import GraphFunc, Return
+from headrace.ir.graph.ops.loop import Loop
 from headrace.ir.graph.ops.pad import Pad
 from headrace.ir.graph.ops.slice import Slice
 from headrace.ir.graph.strides import Shape, dense_strides, plain_strides, reshaped_strides
@@ -167,7 +168,7 @@ class Places:
                         return False
                 elif not self._serves(user.result):
                     return False
-            elif not dense and (isinstance(user, Return | If) or _reads_dims(user)):
+            elif not dense and (isinstance(user, Return | If | Loop) or _reads_dims(user)):
                 return False
         return True
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from headrace.ir.access import SymbolRef
 from headrace.ir.bind import bind
-from headrace.ir.core import BlockArgument, Operation, Value
+from headrace.ir.core import BlockArgument, Operation, OpResult, Value
 from headrace.ir.errors import DataError, ExecutionError
 from headrace.ir.graph.interpret import run_graph
 from headrace.ir.graph.ops.func import GraphFunc
@@ -26,11 +26,24 @@ from headrace.ir.kernel.interpret import execute
 from headrace.ir.kernel.interpret.memory import OVERWRITTEN, UNDEFINED, WRITTEN, layout, undefined
 from headrace.ir.kernel.ops.func import KernelFunc
 from headrace.ir.module import Module, module_of
-from headrace.ir.program.ops.program import Alloc, Check, Constant, Copy, Launch, ProgramFunc, Read, View, guard_of
+from headrace.ir.program.ops.program import (
+    Alloc,
+    Check,
+    Constant,
+    Copy,
+    Launch,
+    Loop,
+    ProgramFunc,
+    Read,
+    State,
+    View,
+    guard_of,
+)
 from headrace.ir.types import BufferType, DType
 
 Array = np.ndarray[Any, Any]
 NOBODY = 0
+MOST_TURNS = 100_000  # of one loop: more are nothing to wait for
 
 
 class Memory:
@@ -160,6 +173,10 @@ class _Run:
                 self.copy(operation)
             case Read():
                 self.read(operation)
+            case State():
+                self.windows[operation.result] = self.own(operation.type)
+            case Loop():
+                self.loop(operation)
             case Check():
                 for formula in operation.where:
                     if int(formula.evaluate(self.symbols)) < 0:
@@ -216,7 +233,9 @@ class _Run:
         window = Window(base.memory, start, base.dtype, shape, span, base.owner)
         if not span:
             return Window(base.memory, base.start, base.dtype, shape, 0, base.owner)  # an empty one lies anywhere
-        if offset % declared or offset < 0 or start + window.size > base.start + base.size:
+        if isinstance(operation.x, OpResult) and isinstance(operation.x.operation, State):
+            base.memory.grow(start + window.size)
+        elif offset % declared or offset < 0 or start + window.size > base.start + base.size:
             raise self.fail(operation, f"bytes {offset} and on of {list(base.shape)} cannot hold {list(window.shape)}")
         return window
 
@@ -271,6 +290,26 @@ class _Run:
             expected = f"at least {low}" if high is None else f"{low} to {high}"
             raise self.fail(operation, f"{operation.symbol} is {number}, expected {expected}")
         self.symbols[operation.symbol] = number
+
+    def loop(self, operation: Loop) -> None:
+        """Each turn has an arena of its own; symbols that the body binds are gone behind it."""
+        outside = self.arena, dict(self.symbols)
+        bound = [int(d.evaluate(self.symbols)) for d in operation.starts]
+        limit, turns = int(operation.limit.evaluate(self.symbols)), 0
+        while True:
+            self.symbols |= dict(zip(operation.symbols, bound, strict=True))
+            if turns >= limit or int(operation.condition.evaluate(self.symbols)) < 0:
+                break
+            if turns == MOST_TURNS:
+                raise self.fail(
+                    operation, f"takes more than {MOST_TURNS} turns, which the interpreter does not wait for"
+                )
+            self.arena = Memory(0)
+            for inner in operation.body.block.body:
+                self.operation(inner)
+            bound = [int(d.evaluate(self.symbols)) for d in operation.next.values]
+            turns += 1
+        self.arena, self.symbols = outside[0], outside[1] | {s: self.symbols[s] for s in operation.symbols}
 
     def result(self, output: BlockArgument) -> Array:
         window = self.window(output)

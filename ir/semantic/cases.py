@@ -65,7 +65,24 @@ def kernel_cases(before: KernelFunc, after: KernelFunc) -> list[Case]:
     for symbol, by in dict.fromkeys(_divided(after)):
         if symbol in symbols:
             wanted.append({s: 2 * by - 1 if s == symbol else 1 for s in symbols})
-    return [case for case in _legal(before.known, wanted) if _has_sizes(before, dict(case))]
+    legal = [_meeting(before, dict(case)) for case in _legal(before.known, wanted)]
+    return [case for case in dict.fromkeys(legal) if case is not None and _has_sizes(before, dict(case))]
+
+
+def _meeting(function: KernelFunc, values: dict[str, int]) -> Case | None:
+    """The case, if need be with 0 for one symbol, in which what the kernel requires holds."""
+    for changed in (values, *({**values, s: 0} for f in function.requires for s in f.symbols)):
+        if all(f.evaluate(changed) >= 0 for f in function.requires):
+            return tuple(sorted(changed.items()))
+    return None
+
+
+def unbound(function: Function) -> Mapping[str, int]:
+    """Symbols of a function that others call that no input's type mentions, with a value."""
+    if not isinstance(function, GraphFunc) or not function.private:
+        return {}
+    bound = {s for p in _inputs(function) for d in _dims(p.type) for s in d.symbols}
+    return {s: 1 for s in function.known.symbols if s not in bound}
 
 
 def entry_cases(function: Function) -> list[Case]:

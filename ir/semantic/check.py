@@ -33,6 +33,7 @@ from headrace.ir.semantic.cases import (
     inputs_for,
     kernel_cases,
     kernel_cost,
+    unbound,
 )
 from headrace.ir.semantic.compare import Outcome, difference, emptiness
 from headrace.ir.semantic.launches import Launches
@@ -223,7 +224,8 @@ class _Comparison:
             def run(side: _Side, draw: Draw, wide: bool, case: Case = case) -> Outcome:
                 execute = self.check._launches.executor(side.texts)
                 inputs = inputs_for(function, case, draw)
-                return Outcome.whole(interpret(side.module, name, inputs, wide=wide, execute=execute))
+                symbols = unbound(function)
+                return Outcome.whole(interpret(side.module, name, inputs, symbols, wide=wide, execute=execute))
 
             reasons.append(self._compare(name, case, run, _all, ordered=work <= ORDERED_WORK))
         self._count(name, reasons)

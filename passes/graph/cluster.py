@@ -60,6 +60,7 @@ from headrace.ir.graph.linear import ONE
 from headrace.ir.graph.ops.cluster import Cluster as ClusterOp
 from headrace.ir.graph.ops.control import If
 from headrace.ir.graph.ops.func import GraphFunc, Yield
+from headrace.ir.graph.ops.loop import Loop
 from headrace.ir.graph.ops.pad import Pad
 from headrace.ir.graph.reads import OperandRead, permutes, probe_index, pulled_reads, reduced_reads, scalar_operations
 from headrace.ir.kernel.ops import convert, scalar
@@ -177,7 +178,7 @@ class _Grouping:
         return found[::-1]
 
     def _needs_kernel(self, operation: Operation) -> bool:
-        if operation.regions or isinstance(operation, If) or all(r in self.lazy for r in operation.results):
+        if operation.regions or isinstance(operation, If | Loop) or all(r in self.lazy for r in operation.results):
             return False
         if isinstance(operation, Movement) and operation.is_view and not _only_adds_ones(operation):
             return False

@@ -21,7 +21,7 @@ any shape, elements that are data, and types of parameters, which the caller bin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,7 @@ from headrace.ir.graph.ops.control import If, selected
 from headrace.ir.graph.ops.expand import Expand, ExpandDynamic
 from headrace.ir.graph.ops.formulas import Formulas
 from headrace.ir.graph.ops.func import GraphFunc
+from headrace.ir.graph.ops.loop import Loop, loop_types
 from headrace.ir.graph.ops.reshape import Reshape
 from headrace.ir.graph.ops.reshape_dynamic import ReshapeDynamic
 from headrace.ir.graph.shape_values import flat, may_be_shape
@@ -89,6 +90,8 @@ class _Propagation:
                 continue
             elif isinstance(operation, If):
                 self._enter(operation)
+            elif isinstance(operation, Loop):
+                self._enter_loop(operation)
             elif isinstance(operation, GraphOp):
                 self._note_values(operation)
         self._forget_settled()
@@ -118,16 +121,34 @@ class _Propagation:
         for symbol in operation.functions:
             function = self.module.function(symbol.name)
             assert isinstance(function, GraphFunc), "the verifier has seen it"
-            known: dict[Value, tuple[Dim, ...]] = {}
-            for parameter, given in zip(function.parameters, operation.captures, strict=True):
-                self._set_type(parameter, given.type)
-                if given in self.known:
-                    known[parameter] = self.known[given]
-            _Propagation(function, self.module, self.rewriter, known, self.settled).run()
-            results.append([tensor(o) for o in function.block.terminator.operands])
+            results.append(self._inside(function, function.parameters, operation.captures))
         types = [selected(operation.symbol, a, b) for a, b in zip(*results, strict=True)]
         self.rewriter.set_attribute(operation, "types", tuple(self._simpler(t) for t in types))
         self._infer(operation)
+
+    def _enter_loop(self, loop: Loop) -> None:
+        """Of carried values nothing is known but the type that they have in every turn."""
+        function = self.module.function(loop.body.name)
+        assert isinstance(function, GraphFunc), "the verifier has seen it"
+        captured, carried = (function.parameters[: len(loop.captures)], function.parameters[len(loop.captures) :])
+        for parameter in carried:
+            self._set_type(parameter, self._simpler(parameter.type))
+        results = self._inside(function, captured, loop.captures)
+        self.rewriter.set_attribute(loop, "types", tuple(self._simpler(t) for t in loop.types))
+        self.rewriter.set_attribute(loop, "types", loop_types(loop, [tensor(p) for p in carried], results))
+        self._infer(loop)
+
+    def _inside(
+        self, function: GraphFunc, parameters: Sequence[Value], captures: Sequence[Value]
+    ) -> Sequence[TensorType]:
+        """The same in a function that is called; the types of its results."""
+        known: dict[Value, tuple[Dim, ...]] = {}
+        for parameter, given in zip(parameters, captures, strict=True):
+            self._set_type(parameter, given.type)
+            if given in self.known:
+                known[parameter] = self.known[given]
+        _Propagation(function, self.module, self.rewriter, known, self.settled).run()
+        return [tensor(o) for o in function.block.terminator.operands]
 
     def _simpler(self, value: Any) -> Any:
         if isinstance(value, Dim):

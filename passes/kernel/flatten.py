@@ -30,7 +30,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from headrace.ir.access import Access, AccessMap, Axis
-from headrace.ir.core import BlockArgument, Operation, OpResult, Value, producer, walk
+from headrace.ir.core import BlockArgument, OpResult, Value, producer, walk
 from headrace.ir.dims import Dim
 from headrace.ir.kernel.ops.control import Parallel
 from headrace.ir.kernel.ops.func import KernelFunc
@@ -203,7 +203,10 @@ def _behind(buffer: Value, kind: BufferType, launch: Launch, rewriter: Rewriter)
     return rewriter.after(reads[-1]) if reads else rewriter.before(operations[0])
 
 
-def _is_before(view: Operation, launch: Launch) -> bool:
+def _is_before(view: View, launch: Launch) -> bool:
+    """Whether the launch sees the view: it stands in the same block above it, or right behind the buffer."""
+    if view.parent is not launch.parent:
+        return isinstance(view.x, OpResult) and view.x.operation.parent is view.parent
     block = launch.parent
     assert block is not None
     return block.operations.index(view) < block.operations.index(launch)

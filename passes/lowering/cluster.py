@@ -16,7 +16,7 @@ from headrace.ir.access import Access, AccessMap, Axis, SymbolRef
 from headrace.ir.core import Block, Region, Value, producer
 from headrace.ir.dims import Dim, Facts
 from headrace.ir.errors import PassError
-from headrace.ir.graph.families import Index, LookingUp, OwnKernel, tensor
+from headrace.ir.graph.families import GraphOp, Index, LookingUp, OwnKernel, tensor
 from headrace.ir.graph.linear import ZERO
 from headrace.ir.graph.ops.cluster import Cluster
 from headrace.ir.graph.ops.constant import Constant
@@ -74,7 +74,15 @@ def lower_cluster(
     function.location = cluster.location
     function.attributes["scalars"] = scalars_of(function)
     function.attributes["facts"] = facts_about(facts.lines(), function.scalars)
+    function.attributes["requires"] = _required(cluster, function, facts)
     return LoweredCluster(function, kept)
+
+
+def _required(cluster: Cluster, function: KernelFunc, facts: Facts) -> tuple[Dim, ...]:
+    """What the program checks, and accesses of the kernel rely on."""
+    checks = dict.fromkeys(c.formula for o in cluster.walk() if isinstance(o, GraphOp) for c in o.checks())
+    open_ones = [f for f in checks if facts.less_equal(0, f) is not True]
+    return tuple(f for f in open_ones if set(f.symbols) <= set(function.scalars))
 
 
 def _own_kernel(cluster: Cluster) -> OwnKernel | None:

@@ -4,7 +4,7 @@ In: a graph function of clusters, views and code on constants only.  Out: the pr
 one for each distinct cluster.
 
 Functions that it calls are written out in their place: those of a `graph.if` one behind the other, their launches under
-the condition that decides.
+the condition that decides; that of a `graph.loop` in a `program.loop` (headrace.passes.lowering.turns).
 
 Clusters become launches, two where the result has padding around: its border is filled by a kernel of its own; none
 where the result has no elements.  Views (`Movement.is_view`) become `program.view`.  A result that the caller asked
@@ -28,6 +28,7 @@ from headrace.ir.graph.ops.concat import Concat
 from headrace.ir.graph.ops.constant import Constant as GraphConstant
 from headrace.ir.graph.ops.control import If
 from headrace.ir.graph.ops.func import GraphFunc, Return
+from headrace.ir.graph.ops.loop import Loop
 from headrace.ir.graph.ops.pad import Pad
 from headrace.ir.graph.ops.slice import Slice
 from headrace.ir.graph.places import Part, Places, operand_parts
@@ -39,6 +40,7 @@ from headrace.ir.types import BufferType, Space, TensorType
 from headrace.passes.lowering.cluster import lower_cluster
 from headrace.passes.lowering.names import Names, symbols_under
 from headrace.passes.lowering.padding import border_kernel
+from headrace.passes.lowering.turns import Turns
 
 
 class HostLowering:
@@ -51,6 +53,8 @@ class HostLowering:
         self.constants: list[GraphFunc] = []
         self.facts: dict[str, None] = {}  # lines of all functions
         self.names = Names(source)
+        for function in module.functions(GraphFunc):
+            self.names.taken |= symbols_under(function)
         self.bound = {s for p in source.parameters for d in tensor(p).dims for s in d.symbols}  # so far
 
     def lower(self) -> ProgramFunc:
@@ -78,7 +82,6 @@ class HostLowering:
         """What a function does, from buffers to buffers; nothing where `when` is -1.  The buffers of its results: those
         that are given, and new ones for the others."""
         self.facts.update(dict.fromkeys(source.facts))
-        self.names.taken |= symbols_under(source)
         return _Body(self, source, inputs, outputs, when).lower()
 
 
@@ -111,7 +114,7 @@ class _Body:
         returned = self.source.block.terminator.operands
         for number, value in enumerate(returned):
             if number not in self.places.results:
-                self.builder.add(Copy(self._buffer(value), self._output(number), self.when))
+                self.builder.add(Copy(self.buffer(value), self._output(number), self.when))
         return [self._output(number) for number in range(len(returned))]
 
     # ---- operations --------------------------------------------------------------------------------------
@@ -124,9 +127,11 @@ class _Body:
                 self._cluster(operation)
             case If():
                 self._branches(operation)
+            case Loop():
+                self._turns(operation)
             case Movement() | Concat() | Pad() if _is_no_kernel(operation):
                 self._check_dims(operation, {})
-                self._buffer(operation.result)
+                self.buffer(operation.result)
             case _:
                 raise PassError(f"kernel.lower: {operation.name} at {operation.location} is in no cluster")
 
@@ -134,8 +139,8 @@ class _Body:
         """Binds the symbols of dims that are data, and checks what could not be proven."""
         if isinstance(operation, DataDims):
             for read in operation.dim_reads():
-                source = self._buffer(outside.get(read.operand, read.operand))
-                self._read(source, read.element, read.symbol, read.lower, None)
+                source = self.buffer(outside.get(read.operand, read.operand))
+                self.read(source, read.element, read.symbol, read.lower, None)
         if isinstance(operation, GraphOp):
             for check in operation.checks():
                 if self.facts.less_equal(0, check.formula) is not True:
@@ -145,7 +150,7 @@ class _Body:
         formula = check.formula if self.when is None else dim_max(check.formula, -self.when - 1)
         self.builder.add(Check((formula,), check.message)).location = operation.location
 
-    def _read(self, source: Value, element: int, symbol: str, lower: int, upper: int | None) -> None:
+    def read(self, source: Value, element: int, symbol: str, lower: int, upper: int | None) -> None:
         """Makes a symbol of an element.  In a branch that is not taken it is 1, which may be a size or a divisor."""
         self.program.bound.add(symbol)
         low, high = Dim.constant(lower), None if upper is None else Dim.constant(upper)
@@ -166,10 +171,10 @@ class _Body:
 
     def _branches(self, operation: If) -> None:
         """One function behind the other, each where the condition is as it wants it."""
-        self._read(self._buffer(operation.condition), 0, operation.symbol, 0, 1)
-        inputs = [self._buffer(c) for c in operation.captures]
+        self.read(self.buffer(operation.condition), 0, operation.symbol, 0, 1)
+        inputs = [self.buffer(c) for c in operation.captures]
         # A size that one of them reads is known behind both only: then each has a buffer of its own, to be copied.
-        outputs = [self._buffer(r) if self._is_bound(r) else None for r in operation.results]
+        outputs = [self.buffer(r) if self._is_bound(r) else None for r in operation.results]
         copies: list[tuple[Value, Value, TensorType, Dim]] = []
         holds = Dim.symbol(operation.symbol)
         for symbol, when in zip(operation.functions, (holds - 1, -holds), strict=True):
@@ -184,7 +189,24 @@ class _Body:
                     copies.append((own, result, tensor(value), guard))
             self.builder.location = operation.location
         for own, late, kind, guard in copies:
-            self.builder.add(Copy(own, self._as(self._buffer(late), kind, guard), guard))
+            self.builder.add(Copy(own, self._as(self.buffer(late), kind, guard), guard))
+
+    def _turns(self, loop: Loop) -> None:
+        """The function again and again."""
+        function = self.program.module.function(loop.body.name)
+        assert isinstance(function, GraphFunc), "the verifier has seen it"
+        if loop.most is not None:
+            self.read(self.buffer(loop.most), 0, loop.limit.symbols[0], 0, None)
+        goes_on = None
+        if loop.condition is not None:
+            goes_on = self.names.fresh(f"{loop.turn}_begins")
+            self.read(self.buffer(loop.condition), 0, goes_on, 0, 1)
+        given = [self.buffer(v) for v in loop.given]
+        turns = Turns(loop, function, self.builder, self.names, self.when, self.guard)
+        around = set(self.program.bound)
+        self.program.bound |= {loop.turn, *loop.symbols}
+        self.buffers.update(turns.lower(given, goes_on, set(self.program.bound), self.program.inline))
+        self.program.bound = around | {loop.turn, *loop.symbols, *loop.sizes}
 
     def _is_bound(self, value: Value) -> bool:
         return {s for d in tensor(value).dims for s in d.symbols} <= self.program.bound
@@ -205,8 +227,8 @@ class _Body:
             return  # nothing is to be computed
         name = self.names.fresh(_kernel_name(cluster))
         lowered = lower_cluster(cluster, name, self.facts, self._global)
-        operands = [self._buffer(cluster.inputs[i]) for i in lowered.inputs]
-        results = [self._buffer(r) for r in cluster.results]
+        operands = [self.buffer(cluster.inputs[i]) for i in lowered.inputs]
+        results = [self.buffer(r) for r in cluster.results]
         self._launch(lowered.function, (*operands, *results))
 
     def _border(self, pad: Pad, buffer: Value) -> None:
@@ -215,7 +237,7 @@ class _Body:
         (kind,) = (p.type for p in kernel.parameters)
         assert isinstance(kind, BufferType) and isinstance(buffer.type, BufferType)
         joined = BufferType(kind.dtype, kind.dims, buffer.type.space)
-        self._launch(kernel, (self.builder.add(View(buffer, joined, Dim.constant(0), self._guard(joined))).result,))
+        self._launch(kernel, (self.builder.add(View(buffer, joined, Dim.constant(0), self.guard(joined))).result,))
 
     def _launch(self, kernel: KernelFunc, buffers: tuple[Value, ...]) -> None:
         self.program.kernels.append(kernel)
@@ -223,7 +245,7 @@ class _Body:
 
     # ---- buffers -----------------------------------------------------------------------------------------
 
-    def _buffer(self, value: Value) -> Value:
+    def buffer(self, value: Value) -> Value:
         """Where a value lies; memory is taken when the first of its parts is asked for."""
         if value not in self.buffers:
             part = self.places.part(value)
@@ -233,7 +255,7 @@ class _Body:
                 self.buffers[value] = self._view(value, part)
             else:
                 kind = self._type(value, "arena")
-                self.buffers[value] = self.builder.add(Alloc(kind, None, self._guard(kind)), value.hint).result
+                self.buffers[value] = self.builder.add(Alloc(kind, None, self.guard(kind)), value.hint).result
             self._frame(value)
         return self.buffers[value]
 
@@ -244,21 +266,21 @@ class _Body:
             return found
         dense = buffer_type(self.source.block.terminator.operands[number])
         kind = BufferType(dense.dtype, dense.dims, "arena")
-        made = self.builder.add(Alloc(kind, None, self._guard(kind))).result
+        made = self.builder.add(Alloc(kind, None, self.guard(kind))).result
         self.outputs[number] = made
         return made
 
     def _view(self, value: Value, part: Part) -> Value:
         """The buffer of a value that is part of another; that one's own where it is all of it."""
-        whole = self._output(part.whole) if isinstance(part.whole, int) else self._buffer(part.whole)
+        whole = self._output(part.whole) if isinstance(part.whole, int) else self.buffer(part.whole)
         assert isinstance(whole.type, BufferType)
         kind = self._type(value, whole.type.space)
         if kind == whole.type:
             return whole
-        view = View(whole, kind, part.offset * kind.dtype.bytes, self._guard(kind))
+        view = View(whole, kind, part.offset * kind.dtype.bytes, self.guard(kind))
         return self.builder.add(view, value.hint).result
 
-    def _guard(self, kind: BufferType) -> Dim | None:
+    def guard(self, kind: BufferType) -> Dim | None:
         """Under which condition a buffer has a size at all, where that could be below 0 otherwise."""
         proven = all(self.facts.less_equal(0, d) is True for d in kind.dims)
         return None if proven else self.when

@@ -12,7 +12,7 @@ After: the same with
     %b ... offset = 256*n
     %c ... offset = 0          (what %a held was read for the last time before @third)
 
-Needs: one block; a buffer is written before it is read.  Leaves: an offset for each alloc, a formula over the
+Needs: a buffer is written before it is read.  Leaves: an offset for each alloc, a formula over the
 symbols that are known where the alloc stands, and a multiple of 64.  Refuses: to reuse inputs and results of the
 model, which are the caller's memory.
 
@@ -23,7 +23,8 @@ it provably fits; where sizes cannot be compared, behind all of them.  Sizes at 
 and which of several plans is the smallest.
 
 `program.read` makes a symbol of data, so that sizes below it are unknown above.  Buffers are therefore planned
-segment by segment: what lies above a read never depends on it.
+segment by segment: what lies above a read never depends on it.  So does a loop, whose body is planned by itself: its
+buffers lie in an arena of their own.
 """
 
 from __future__ import annotations
@@ -31,12 +32,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from headrace.ir.core import Value, walk
+from headrace.ir.core import Block, Operation, Value, walk
 from headrace.ir.dims import Dim, Facts, ceildiv, dim_max
 from headrace.ir.errors import DimError
 from headrace.ir.module import Module
 from headrace.ir.pass_base import Pass, PassContext
-from headrace.ir.program.ops.program import Alloc, ProgramFunc, Read, View, bytes_of
+from headrace.ir.program.ops.program import Alloc, Loop, ProgramFunc, Read, View, bytes_of
 from headrace.ir.rewrite import Rewriter
 
 ALIGNMENT = 64
@@ -53,14 +54,21 @@ class PlanMemory(Pass):
 
     def run(self, module: Module, rewriter: Rewriter, context: PassContext) -> None:
         for function in module.functions(ProgramFunc):
-            for alloc, offset in planned_offsets(function).items():
-                rewriter.set_attribute(alloc, "offset", offset)
+            for block in _blocks(function):
+                for alloc, offset in planned_offsets(block, function.known).items():
+                    rewriter.set_attribute(alloc, "offset", offset)
 
 
 def arena_bytes(function: ProgramFunc) -> Dim:
-    """How much memory the planned arena takes: the furthest end of any buffer."""
-    ends = [_planned(alloc) + aligned_bytes(alloc) for alloc in walk(function, Alloc)]
-    return _Comparison(function, ends).largest(ends)
+    """How much memory the planned arena takes, those of loops left out: the furthest end of any buffer."""
+    allocs = [o for o in function.block.operations if isinstance(o, Alloc)]
+    ends = [_planned(alloc) + aligned_bytes(alloc) for alloc in allocs]
+    return _Comparison(function.known, ends).largest(ends)
+
+
+def _blocks(function: ProgramFunc) -> list[Block]:
+    """The function's own and those of its loops."""
+    return [function.block, *(loop.body.block for loop in walk(function, Loop))]
 
 
 def aligned_bytes(alloc: Alloc) -> Dim:
@@ -90,13 +98,13 @@ class Lifetime:
         return self.first <= other.last and other.first <= self.last
 
 
-def lifetimes(function: ProgramFunc) -> list[Lifetime]:
-    """Of all allocs, in program order; one that nothing touches lives at its own place."""
+def lifetimes(block: Block) -> list[Lifetime]:
+    """Of the block's allocs, in program order; one that nothing touches lives at its own place."""
     bases: dict[Value, Alloc] = {}
     touched: dict[Alloc, list[int]] = {}
     segments: dict[Alloc, int] = {}
     segment = 0
-    for position, operation in enumerate(function.block.operations):
+    for position, operation in enumerate(block.operations):
         match operation:
             case Alloc():
                 bases[operation.result] = operation
@@ -106,14 +114,23 @@ def lifetimes(function: ProgramFunc) -> list[Lifetime]:
                 if operation.x in bases:
                     bases[operation.result] = bases[operation.x]
             case _:
-                for base in dict.fromkeys(bases[o] for o in operation.operands if o in bases):
+                _note_views(operation, bases)
+                used = [o for inner in operation.walk() for o in inner.operands]
+                for base in dict.fromkeys(bases[o] for o in used if o in bases):
                     touched[base].append(position)
-        segment += isinstance(operation, Read)
+        segment += isinstance(operation, Read | Loop)
     found = []
     for alloc, at in touched.items():
-        at = at or [function.block.operations.index(alloc)]
+        at = at or [block.operations.index(alloc)]
         found.append(Lifetime(alloc, at[0], at[-1], segments[alloc], aligned_bytes(alloc)))
     return found
+
+
+def _note_views(operation: Operation, bases: dict[Value, Alloc]) -> None:
+    """Views in a loop of what lies outside."""
+    for view in walk(operation, View):
+        if view.x in bases:
+            bases[view.result] = bases[view.x]
 
 
 # ---- comparisons -----------------------------------------------------------------------------------------------
@@ -122,8 +139,8 @@ def lifetimes(function: ProgramFunc) -> list[Lifetime]:
 class _Comparison:
     """Which of two formulas is proven to be no larger; asked of few pairs, and of each once."""
 
-    def __init__(self, function: ProgramFunc, dims: Sequence[Dim]) -> None:
-        self.facts: Facts = function.known
+    def __init__(self, facts: Facts, dims: Sequence[Dim]) -> None:
+        self.facts = facts
         symbols = sorted({s for d in dims for s in d.symbols})
         self.nominal = self.facts.smallest(symbols, dict.fromkeys(symbols, NOMINAL))
         staggered = {s: NOMINAL * (i + 1) for i, s in enumerate(symbols)}
@@ -169,10 +186,10 @@ _ORDERS: tuple[_Order, ...] = (
 )
 
 
-def planned_offsets(function: ProgramFunc) -> dict[Alloc, Dim]:
+def planned_offsets(block: Block, facts: Facts) -> dict[Alloc, Dim]:
     """The best plan that one of the orders gives, judged at nominal dims; the first of equally good ones."""
-    lives = lifetimes(function)
-    compare = _Comparison(function, [life.size for life in lives])
+    lives = lifetimes(block)
+    compare = _Comparison(facts, [life.size for life in lives])
     sizes = {life.alloc: int(life.size.evaluate(compare.nominal)) for life in lives}
     plans = []
     for order in _ORDERS:

@@ -10,21 +10,21 @@ After:
 
 Needs: structured kernels, as they are before a schedule.  Leaves: fewer buffers that live at the same time; the
 verifier knows from `in_place` which launches may give one buffer twice, and `kernel.schedule` must keep it true.
-Refuses: the model's inputs and results, which are the caller's; buffers of another type, views and parts of others; an
-operand that is read at other elements than the one being written, or while a sum is under way; one that is read again
-later.
+Refuses: the model's inputs and results, which are the caller's; in a loop, what was there before it; buffers of another
+type, views and parts of others; an operand that is read at other elements than the one being written, or while a sum is
+under way; one that is read again later.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from headrace.ir.core import Operation, Value, producer
+from headrace.ir.core import Operation, Value, producer, walk
 from headrace.ir.kernel.in_place import may_take_place
 from headrace.ir.kernel.ops.func import KernelFunc
 from headrace.ir.module import Module
 from headrace.ir.pass_base import Pass, PassContext
-from headrace.ir.program.ops.program import Alloc, Launch, ProgramFunc, View
+from headrace.ir.program.ops.program import Alloc, Launch, Loop, ProgramFunc, View
 from headrace.ir.rewrite import Rewriter
 
 
@@ -38,10 +38,11 @@ class UpdateInPlace(Pass):
     def run(self, module: Module, rewriter: Rewriter, context: PassContext) -> None:
         kernels = {f.function_name: f for f in module.functions(KernelFunc)}
         for function in module.functions(ProgramFunc):
-            place = {o: n for n, o in enumerate(function.block.operations)}
-            for operation in list(function.block.operations):
-                if isinstance(operation, Launch) and operation.kernel.name in kernels:
-                    _launch(operation, kernels[operation.kernel.name], place, rewriter)
+            for block in (function.block, *(loop.body.block for loop in walk(function, Loop))):
+                place = {inner: n for n, o in enumerate(block.operations) for inner in o.walk()}
+                for operation in list(block.operations):
+                    if isinstance(operation, Launch) and operation.kernel.name in kernels:
+                        _launch(operation, kernels[operation.kernel.name], place, rewriter)
 
 
 def _launch(launch: Launch, kernel: KernelFunc, place: dict[Operation, int], rewriter: Rewriter) -> None:
@@ -63,7 +64,8 @@ def _launch(launch: Launch, kernel: KernelFunc, place: dict[Operation, int], rew
 
 def _is_replaceable(old: Value, new: Value, launch: Launch, place: dict[Operation, int]) -> bool:
     """Whether the launch is the last to touch one buffer of the arena and the first to touch another like it."""
-    if producer(old, Alloc) is None or producer(new, Alloc) is None or old.type != new.type:
+    allocs = [producer(b, Alloc) for b in (old, new)]
+    if any(a is None or a.parent is not launch.parent for a in allocs) or old.type != new.type:
         return False
     here = place[launch]
     last, first = max(_touched(old, place)), min(_touched(new, place))

@@ -1,6 +1,10 @@
 /* formula.c: checks and evaluates the plan's bytecode.  In: words from the file, dims, reads, scalars.  Out: slots. */
 #include "formula.h"
 
+static bool is_known(uint32_t a, uint32_t slot, const hr_scope *scope) {
+    return a < slot && !(scope->hidden && scope->hidden[a]);
+}
+
 static bool is_sound(const uint32_t *w, uint32_t slot, const hr_code *code, const hr_scope *scope) {
     uint32_t a = w[1], b = w[2];
     switch (w[0]) {
@@ -18,12 +22,12 @@ static bool is_sound(const uint32_t *w, uint32_t slot, const hr_code *code, cons
     case HR_OP_MOD:
     case HR_OP_MIN:
     case HR_OP_MAX:
-        return a < slot && b < slot;
+        return is_known(a, slot, scope) && is_known(b, slot, scope);
     case HR_OP_CHECK:
-        return a < slot && b < scope->message_count;
+        return is_known(a, slot, scope) && b < scope->message_count;
     case HR_OP_EXPECT:
         /* Its message names the input, so `a` must be a DIM of this very code. */
-        return a < slot && b < slot && a >= code->first && code->words[3 * (a - code->first)] == HR_OP_DIM;
+        return a < slot && is_known(b, slot, scope) && a >= code->first && code->words[3 * (a - code->first)] == HR_OP_DIM;
     default:
         return false;
     }

@@ -36,6 +36,7 @@ typedef struct hr_scope {
     uint32_t read_count;
     uint32_t arg_count;
     uint32_t message_count;
+    const uint8_t *hidden; /* NULL, or for each slot whether it is of a loop that is closed */
 } hr_scope;
 
 /* False, with the number of the first bad instruction, for a code that evaluation could not trust. */

@@ -154,6 +154,8 @@ static uint64_t room_in(const hr_model *model, const hr_plan *plan, const hr_buf
         return plan->output_bytes[buffer->index];
     case HR_BASE_CONSTANT:
         return model->constants.items[buffer->index].bytes;
+    case HR_BASE_STATE:
+        return INT64_MAX; /* it grows */
     default:
         return plan->arena_bytes[buffer->index];
     }
@@ -240,7 +242,7 @@ static hr_status evaluate_steps(const hr_model *model, hr_plan *plan, uint32_t n
     plan->scratch_bytes[number] = 0;
     for (const uint32_t *w = segment->words, *end = w + segment->word_count; w < end; w += w[0] >> 16) {
         uint32_t op = w[0] & 0xffff;
-        if (op == HR_STEP_READ)
+        if (op >= HR_STEP_READ)
             break;
         uint32_t when = w[op == HR_STEP_LAUNCH ? HR_LAUNCH_WHEN : HR_COPY_WHEN];
         step->active = when == HR_NO_SLOT || plan->slots[when] >= 0;

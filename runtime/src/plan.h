@@ -44,7 +44,7 @@ void hr_plan_close(hr_plan *plan);
 /* Takes over the inputs' dims; what was evaluated stays valid if they are the same. */
 hr_status hr_plan_set_dims(const hr_model *model, hr_plan *plan, const hr_value *inputs, hr_error *error);
 
-/* Takes over what the reads at the end of segment `segment` have read. */
+/* Takes over what the reads and sets at the end of segment `segment` have found. */
 void hr_plan_set_read(hr_plan *plan, uint32_t segment, uint32_t read, int64_t value);
 
 /* Evaluates one segment; those before it must be valid. */

@@ -1,9 +1,11 @@
 /* run.c: one run of a model.  In: values of the inputs.  Out: values of the outputs.
 **
-** For each segment: settle its plan and memory, find the addresses of its buffers, launch.  The plan has checked that
+** For each segment: settle its plan and memory, find the addresses of its buffers, launch; a loop's segments turn after
+** turn, as a tree of calls no deeper than HR_MAX_LOOPS.  The plan has checked that
 ** everything is in bounds; here only what the caller passes is checked, before it is used.
 ** A session serves one run at a time: whoever sets `busy` has it alone. */
 #include "session.h"
+#include "states.h"
 
 #include <string.h>
 
@@ -112,6 +114,9 @@ static void resolve_buffers(hr_session *session, const hr_segment *segment) {
             slice.handle = model->constants_handle;
             slice.offset += model->constants.items[buffer->index].offset;
             break;
+        case HR_BASE_STATE:
+            slice.handle = session->states[buffer->index].handle;
+            break;
         default:
             slice.handle = session->arenas[buffer->index].handle;
         }
@@ -129,6 +134,8 @@ static hr_status prepare(hr_session *session, uint32_t number, const hr_value *i
     if (number >= plan->valid && (status = hr_plan_evaluate(model, plan, number, error)))
         return status;
     if ((status = hr_session_grow(session, &session->arenas[number], plan->arena_bytes[number], error)))
+        return status;
+    if ((status = hr_states_settle(session, number, error)))
         return status;
     if ((status = model->driver->reserve(session->queue, hr_session_scratch(plan, number), error)))
         return status;
@@ -217,6 +224,9 @@ static hr_status run_segment(hr_session *session, uint32_t number, hr_fault *fau
         uint32_t op = w[0] & 0xffff;
         if (op == HR_STEP_READ) {
             status = read_element(session, w, number, read++, error);
+        } else if (op == HR_STEP_SET) {
+            hr_plan_set_read(&session->plan, number, w[HR_SET_READ], session->plan.slots[w[HR_SET_VALUE]]);
+            read += w[HR_SET_READ] == read;
         } else if (!session->plan.steps[step].active) {
             step++;
         } else if (op == HR_STEP_LAUNCH) {
@@ -237,7 +247,7 @@ static uint32_t kernel_of_step(const hr_program *program, uint32_t number) {
     for (uint32_t s = 0; s < program->segment_count; s++) {
         const hr_segment *segment = &program->segments[s];
         for (const uint32_t *w = segment->words, *end = w + segment->word_count; w < end; w += w[0] >> 16)
-            if ((w[0] & 0xffff) != HR_STEP_READ && step++ == number)
+            if ((w[0] & 0xffff) < HR_STEP_READ && step++ == number)
                 return w[HR_LAUNCH_KERNEL];
     }
     return 0;
@@ -261,14 +271,53 @@ static hr_status fetch_outputs(hr_session *session, hr_value *outputs, hr_error 
     return status;
 }
 
+/* One run: what the caller gave, and where a kernel's fault goes. */
+typedef struct run {
+    hr_session *session;
+    const hr_value *inputs;
+    hr_value *outputs;
+    hr_fault *fault;
+    hr_error *error;
+} run;
+
+static hr_status run_segments(const run *r, uint32_t first, uint32_t end);
+
+/* Turns of a loop whose own segment is settled.  In each of them the body is planned anew. */
+static hr_status run_loop(const run *r, uint32_t head) {
+    hr_plan *plan = &r->session->plan;
+    const uint32_t *w = r->session->model->variant.program.segments[head].loop;
+    int64_t limit = plan->slots[w[HR_LOOP_LIMIT]];
+    hr_status status = HR_OK;
+    for (int64_t turn = 0; turn < limit && plan->slots[w[HR_LOOP_CONDITION]] >= 0 && !status; turn++) {
+        plan->valid = head + 1;
+        status = run_segments(r, head + 1, head + 1 + w[HR_LOOP_SEGMENTS]);
+        if (status || r->fault->site)
+            return status;
+        plan->valid = head;
+        status = prepare(r->session, head, r->inputs, r->outputs, r->error);
+    }
+    return status;
+}
+
+/* Segments [first, end), those of loops as often as these say. */
+static hr_status run_segments(const run *r, uint32_t first, uint32_t end) {
+    hr_status status = HR_OK;
+    for (uint32_t s = first; s < end && !status && !r->fault->site;) {
+        const hr_segment *segment = &r->session->model->variant.program.segments[s];
+        status = prepare(r->session, s, r->inputs, r->outputs, r->error);
+        if (!status)
+            status = segment->loop ? run_loop(r, s) : run_segment(r->session, s, r->fault, r->error);
+        s += segment->loop ? 1 + segment->loop[HR_LOOP_SEGMENTS] : 1;
+    }
+    return status;
+}
+
 static hr_status run_all(hr_session *session, const hr_value *inputs, hr_value *outputs, hr_fault *fault,
                          hr_error *error) {
+    const run all = {session, inputs, outputs, fault, error};
     hr_status status = take_inputs(session, inputs, error);
-    for (uint32_t s = 0; s < session->model->variant.program.segment_count && !status && !fault->site; s++) {
-        status = prepare(session, s, inputs, outputs, error);
-        if (!status)
-            status = run_segment(session, s, fault, error);
-    }
+    if (!status)
+        status = run_segments(&all, 0, session->model->variant.program.segment_count);
     return status || fault->site ? status : fetch_outputs(session, outputs, error);
 }
 

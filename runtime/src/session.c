@@ -12,13 +12,14 @@ static hr_status build(hr_session *session, const hr_session_options *options, h
     const hr_model *model = session->model;
     uint32_t inputs = model->signature.input_count, outputs = model->signature.output_count;
     session->arenas = hr_blocks_take(&session->blocks, model->variant.program.segment_count, sizeof(hr_memory));
+    session->states = hr_blocks_take(&session->blocks, model->variant.program.state_count, sizeof(hr_memory));
     session->device_inputs = hr_blocks_take(&session->blocks, inputs, sizeof(hr_memory));
     session->device_outputs = hr_blocks_take(&session->blocks, outputs, sizeof(hr_memory));
     session->lent = hr_blocks_take(&session->blocks, outputs, sizeof(hr_memory));
     session->inputs = hr_blocks_take(&session->blocks, inputs, sizeof(uint64_t));
     session->outputs = hr_blocks_take(&session->blocks, outputs, sizeof(uint64_t));
     session->slices = hr_blocks_take(&session->blocks, model->variant.program.buffer_count, sizeof(hr_slice));
-    if (!session->arenas || !session->device_inputs || !session->device_outputs || !session->lent ||
+    if (!session->arenas || !session->states || !session->device_inputs || !session->device_outputs || !session->lent ||
         !session->inputs || !session->outputs || !session->slices)
         return hr_fail(error, HR_NO_MEMORY, "%s: no memory for a session", model->file.name);
     hr_status status = HR_OK;
@@ -59,7 +60,7 @@ hr_status hr_session_open(hr_model *model, const hr_session_options *given, hr_s
     return status;
 }
 
-static void release(hr_session *session, hr_memory *m) {
+void hr_session_release(hr_session *session, hr_memory *m) {
     if (m->bytes)
         session->model->driver->release(session->model->device, m->handle, m->bytes);
     *m = (hr_memory){0, 0};
@@ -80,11 +81,13 @@ void hr_session_close(hr_session *session) {
         model->driver->queue_close(session->queue);
     if (session->has_plan) {
         for (uint32_t i = 0; i < model->variant.program.segment_count; i++)
-            release(session, &session->arenas[i]);
+            hr_session_release(session, &session->arenas[i]);
+        for (uint32_t i = 0; i < model->variant.program.state_count; i++)
+            hr_session_release(session, &session->states[i]);
         for (uint32_t i = 0; i < model->signature.input_count; i++)
-            release(session, &session->device_inputs[i]);
+            hr_session_release(session, &session->device_inputs[i]);
         for (uint32_t i = 0; i < model->signature.output_count; i++) {
-            release(session, &session->device_outputs[i]);
+            hr_session_release(session, &session->device_outputs[i]);
             stop_lending(session, &session->lent[i]);
         }
         hr_plan_close(&session->plan);
@@ -101,7 +104,7 @@ uint32_t hr_session_threads(const hr_session *session) {
 hr_status hr_session_grow(hr_session *session, hr_memory *m, uint64_t bytes, hr_error *error) {
     if (bytes <= m->bytes)
         return HR_OK;
-    release(session, m);
+    hr_session_release(session, m);
     uint64_t handle;
     hr_status status = session->model->driver->alloc(session->model->device, bytes, &handle, error);
     if (!status)

@@ -21,6 +21,7 @@ struct hr_session {
     hr_plan plan;
     void *queue;
     hr_memory *arenas;         /* of each segment */
+    hr_memory *states;         /* of the program's loops */
     hr_memory *device_inputs;  /* unused where memory is the host's */
     hr_memory *device_outputs; /* likewise */
     hr_memory *lent;           /* host memory of each output that the caller gave none for */
@@ -31,6 +32,9 @@ struct hr_session {
 
 /* Room for `bytes` on the device.  What was there is lost when it grows. */
 hr_status hr_session_grow(hr_session *session, hr_memory *memory, uint64_t bytes, hr_error *error);
+
+/* Gives it back. */
+void hr_session_release(hr_session *session, hr_memory *memory);
 
 /* The same in the host's memory, for an output. */
 hr_status hr_session_lend(hr_session *session, hr_memory *memory, uint64_t bytes, hr_error *error);

@@ -3,6 +3,7 @@
 ** After hr_variant_parse every index in these tables is in range: of slots (and defined before use), buffers, kernels,
 ** messages, inputs, outputs and constants; and no kernel or copy writes to an input or a constant. */
 #include "variant.h"
+#include "loops.h"
 #include "headrace_driver.h"
 
 typedef struct parser {
@@ -94,75 +95,92 @@ static hr_status parse_kernels(const parser *p) {
     return cursor.bad || cursor.at != cursor.end ? damaged(p, HR_SECTION_KERNELS, &cursor) : HR_OK;
 }
 
-/* How far parsing of the program has come: what lies below may be referred to. */
-typedef struct progress {
-    uint32_t slots, buffers, steps, reads, scalars;
-} progress;
-
 static bool may_write(const hr_program *program, uint32_t buffer) {
     uint32_t base = program->buffers[buffer]->base;
-    return base == HR_BASE_OUTPUT || base == HR_BASE_ARENA;
+    return base == HR_BASE_OUTPUT || base == HR_BASE_ARENA || base == HR_BASE_STATE;
 }
 
-static bool is_slot_or_none(uint32_t slot, const progress *at) {
-    return slot < at->slots || slot == HR_NO_SLOT;
+static bool is_slot_or_none(uint32_t slot, const hr_progress *at) {
+    return slot == HR_NO_SLOT || hr_knows_slot(at, slot);
 }
 
-static bool launch_is_sound(const parser *p, const uint32_t *w, uint32_t words, progress *at) {
+static bool launch_is_sound(const parser *p, const uint32_t *w, uint32_t words, hr_progress *at) {
     const hr_program *program = &p->variant->program;
     if (words < HR_LAUNCH_LISTS || w[HR_LAUNCH_KERNEL] >= p->variant->kernel_count)
         return false;
     const hr_kernel *kernel = &p->variant->kernels[w[HR_LAUNCH_KERNEL]];
     if (words != HR_LAUNCH_LISTS + kernel->buffer_count + kernel->scalar_count)
         return false;
-    if (w[HR_LAUNCH_TASKS] >= at->slots || w[HR_LAUNCH_GRAIN] >= at->slots || !is_slot_or_none(w[HR_LAUNCH_WHEN], at))
+    if (!hr_knows_slot(at, w[HR_LAUNCH_TASKS]) || !hr_knows_slot(at, w[HR_LAUNCH_GRAIN]) ||
+        !is_slot_or_none(w[HR_LAUNCH_WHEN], at))
         return false;
     for (uint32_t i = 0; i < kernel->buffer_count; i++) {
         uint32_t buffer = w[HR_LAUNCH_LISTS + i];
-        if (buffer >= at->buffers || (kernel->buffers[i].written && !may_write(program, buffer)))
+        if (!hr_knows_buffer(at, buffer) || (kernel->buffers[i].written && !may_write(program, buffer)))
             return false;
     }
     for (uint32_t i = 0; i < kernel->scalar_count; i++)
-        if (w[HR_LAUNCH_LISTS + kernel->buffer_count + i] >= at->slots)
+        if (!hr_knows_slot(at, w[HR_LAUNCH_LISTS + kernel->buffer_count + i]))
             return false;
     at->scalars += kernel->scalar_count;
     return true;
 }
 
-static bool copy_is_sound(const parser *p, const uint32_t *w, uint32_t words, const progress *at) {
-    return words == HR_COPY_WORDS && w[HR_COPY_SOURCE] < at->buffers && w[HR_COPY_TARGET] < at->buffers &&
+static bool copy_is_sound(const parser *p, const uint32_t *w, uint32_t words, const hr_progress *at) {
+    return words == HR_COPY_WORDS && hr_knows_buffer(at, w[HR_COPY_SOURCE]) && hr_knows_buffer(at, w[HR_COPY_TARGET]) &&
            may_write(&p->variant->program, w[HR_COPY_TARGET]) && is_slot_or_none(w[HR_COPY_WHEN], at);
 }
 
-static bool read_is_sound(const parser *p, const uint32_t *w, uint32_t words, const progress *at) {
-    return words == HR_READ_WORDS && w[HR_READ_BUFFER] < at->buffers && w[HR_READ_ELEMENT] < at->slots &&
-           w[HR_READ_DTYPE] >= HR_I64 && w[HR_READ_DTYPE] <= HR_BOOL && w[HR_READ_LOW] < at->slots &&
-           w[HR_READ_HIGH] < at->slots && w[HR_READ_MESSAGE] < p->variant->program.message_count;
+static bool read_is_sound(const parser *p, const uint32_t *w, uint32_t words, const hr_progress *at) {
+    return words == HR_READ_WORDS && hr_knows_buffer(at, w[HR_READ_BUFFER]) && hr_knows_slot(at, w[HR_READ_ELEMENT]) &&
+           w[HR_READ_DTYPE] >= HR_I64 && w[HR_READ_DTYPE] <= HR_BOOL && hr_knows_slot(at, w[HR_READ_LOW]) &&
+           hr_knows_slot(at, w[HR_READ_HIGH]) && w[HR_READ_MESSAGE] < p->variant->program.message_count;
 }
 
-/* Launches and copies, then reads; reads exactly where another segment follows. */
-static bool steps_are_sound(const parser *p, const hr_segment *segment, bool is_last, progress *at) {
+/* Its segment has nothing but formulas beside it. */
+static bool loop_is_sound(const hr_segment *segment, const uint32_t *w, uint32_t words, const hr_progress *at) {
+    return words == HR_LOOP_WORDS && words == segment->word_count && segment->buffer_count == 0 &&
+           hr_knows_slot(at, w[HR_LOOP_LIMIT]) && hr_knows_slot(at, w[HR_LOOP_CONDITION]);
+}
+
+/* What ends a segment: reads and sets, or a loop. */
+static bool end_is_sound(const parser *p, uint32_t number, const uint32_t *w, hr_progress *at) {
     const hr_program *program = &p->variant->program;
-    uint32_t reads = at->reads;
+    uint32_t op = w[0] & 0xffff, words = w[0] >> 16;
+    if (op == HR_STEP_READ)
+        return at->reads++ < program->read_count && read_is_sound(p, w, words, at);
+    if (p->file->format < 4)
+        return false;
+    if (op == HR_STEP_SET)
+        return words == HR_SET_WORDS && hr_set_is_sound(at, w, number) && at->reads <= program->read_count;
+    program->segments[number].loop = w;
+    return op == HR_STEP_LOOP && loop_is_sound(&program->segments[number], w, words, at);
+}
+
+/* Launches and copies, then what ends the segment, exactly where another one follows. */
+static bool steps_are_sound(const parser *p, uint32_t number, hr_progress *at) {
+    const hr_program *program = &p->variant->program;
+    const hr_segment *segment = &program->segments[number];
+    bool ends = false;
     for (uint32_t i = 0; i < segment->word_count;) {
         const uint32_t *w = segment->words + i;
         uint32_t op = w[0] & 0xffff, words = w[0] >> 16;
         if (words == 0 || words > segment->word_count - i)
             return false;
         bool sound = false;
-        if (op == HR_STEP_READ)
-            sound = at->reads++ < program->read_count && read_is_sound(p, w, words, at);
-        else if (at->reads == reads && at->steps++ < program->step_count)
+        if (op >= HR_STEP_READ)
+            sound = ends = end_is_sound(p, number, w, at);
+        else if (!ends && at->steps++ < program->step_count)
             sound = op == HR_STEP_LAUNCH ? launch_is_sound(p, w, words, at)
                                          : op == HR_STEP_COPY && copy_is_sound(p, w, words, at);
         if (!sound)
             return false;
         i += words;
     }
-    return (at->reads == reads) == is_last;
+    return ends == (number + 1 < program->segment_count);
 }
 
-static bool buffer_is_sound(const parser *p, const hr_buffer *buffer, uint32_t segment, const progress *at) {
+static bool buffer_is_sound(const parser *p, const hr_buffer *buffer, uint32_t segment, const hr_progress *at) {
     uint32_t limit = 0;
     switch (buffer->base) {
     case HR_BASE_INPUT:
@@ -176,14 +194,19 @@ static bool buffer_is_sound(const parser *p, const hr_buffer *buffer, uint32_t s
         break;
     case HR_BASE_ARENA:
         limit = segment + 1;
+        if (buffer->index <= segment && at->hidden_segments[buffer->index])
+            return false;
+        break;
+    case HR_BASE_STATE:
+        limit = p->variant->program.state_count;
         break;
     default:
         break;
     }
-    return buffer->index < limit && buffer->offset_slot < at->slots && buffer->bytes_slot < at->slots;
+    return buffer->index < limit && hr_knows_slot(at, buffer->offset_slot) && hr_knows_slot(at, buffer->bytes_slot);
 }
 
-static bool parse_segment(const parser *p, hr_cursor *cursor, uint32_t number, progress *at) {
+static bool parse_segment(const parser *p, hr_cursor *cursor, uint32_t number, hr_progress *at) {
     hr_program *program = &p->variant->program;
     hr_segment *segment = &program->segments[number];
     segment->first_step = at->steps, segment->first_read = at->reads, segment->first_scalar = at->scalars;
@@ -195,7 +218,8 @@ static bool parse_segment(const parser *p, hr_cursor *cursor, uint32_t number, p
     hr_scope scope = {.inputs = p->signature->inputs,
                       .input_count = p->signature->input_count,
                       .read_count = at->reads,
-                      .message_count = program->message_count};
+                      .message_count = program->message_count,
+                      .hidden = at->hidden_slots};
     uint32_t bad;
     if (!hr_code_is_sound(&segment->code, &scope, &bad))
         return false;
@@ -203,7 +227,7 @@ static bool parse_segment(const parser *p, hr_cursor *cursor, uint32_t number, p
     segment->arena_slot = hr_read_u32(cursor);
     segment->first_buffer = at->buffers;
     segment->buffer_count = hr_read_count(cursor, sizeof(hr_buffer));
-    if (cursor->bad || segment->arena_slot >= at->slots || segment->buffer_count > program->buffer_count - at->buffers)
+    if (cursor->bad || !hr_knows_slot(at, segment->arena_slot) || segment->buffer_count > program->buffer_count - at->buffers)
         return false;
     for (uint32_t i = 0; i < segment->buffer_count; i++) {
         const hr_buffer *buffer = (const hr_buffer *)(const void *)hr_read_words(cursor, 4);
@@ -213,7 +237,7 @@ static bool parse_segment(const parser *p, hr_cursor *cursor, uint32_t number, p
     }
     segment->word_count = hr_read_count(cursor, 4);
     segment->words = hr_read_words(cursor, segment->word_count);
-    return !cursor->bad && steps_are_sound(p, segment, number + 1 == program->segment_count, at);
+    return !cursor->bad && steps_are_sound(p, number, at) && hr_loops_follow(at, program, number);
 }
 
 static uint32_t segment_of_slot(const hr_program *program, uint32_t slot) {
@@ -224,7 +248,7 @@ static uint32_t segment_of_slot(const hr_program *program, uint32_t slot) {
 }
 
 /* A slot for each dim of each output; no buffer may lie in an output before the output's size is known. */
-static bool parse_outputs(const parser *p, hr_cursor *cursor) {
+static bool parse_outputs(const parser *p, hr_cursor *cursor, const hr_progress *at) {
     hr_program *program = &p->variant->program;
     for (uint32_t i = 0; i < p->signature->output_count; i++) {
         hr_output *output = &program->outputs[i];
@@ -232,7 +256,7 @@ static bool parse_outputs(const parser *p, hr_cursor *cursor) {
         if (!(output->slots = hr_read_words(cursor, rank)))
             return false;
         for (uint32_t j = 0; j < rank; j++) {
-            if (output->slots[j] >= program->slot_count)
+            if (!hr_knows_slot(at, output->slots[j]))
                 return false;
             uint32_t segment = segment_of_slot(program, output->slots[j]);
             output->segment = segment > output->segment ? segment : output->segment;
@@ -253,9 +277,12 @@ static hr_status parse_program(const parser *p) {
     program->slot_count = hr_read_count(&cursor, 12);
     program->buffer_count = hr_read_count(&cursor, sizeof(hr_buffer));
     program->step_count = hr_read_count(&cursor, 4 * HR_COPY_WORDS);
-    program->read_count = hr_read_count(&cursor, 4 * HR_READ_WORDS);
+    program->read_count = hr_read_count(&cursor, 4 * HR_SET_WORDS);
     program->scalar_count = hr_read_count(&cursor, 4);
     program->message_count = hr_read_count(&cursor, 8);
+    program->state_count = p->file->format < 4 ? 0 : hr_read_u32(&cursor);
+    if (cursor.bad || program->state_count > program->buffer_count)
+        return damaged(p, HR_SECTION_PROGRAM, &cursor);
     program->messages = hr_blocks_take(p->blocks, program->message_count, sizeof *program->messages);
     program->buffers = hr_blocks_take(p->blocks, program->buffer_count, sizeof *program->buffers);
     program->outputs = hr_blocks_take(p->blocks, p->signature->output_count, sizeof *program->outputs);
@@ -267,13 +294,15 @@ static hr_status parse_program(const parser *p) {
     program->segments = hr_blocks_take(p->blocks, program->segment_count, sizeof *program->segments);
     if (!program->segments)
         return no_memory(p);
-    progress at = {0};
+    hr_progress at;
+    if (!hr_progress_open(&at, program, p->blocks))
+        return no_memory(p);
     for (uint32_t s = 0; s < program->segment_count; s++)
         if (!parse_segment(p, &cursor, s, &at))
             return damaged(p, HR_SECTION_PROGRAM, &cursor);
     if (program->segment_count == 0 || at.slots != program->slot_count || at.buffers != program->buffer_count ||
         at.steps != program->step_count || at.reads != program->read_count || at.scalars != program->scalar_count ||
-        !parse_outputs(p, &cursor) || cursor.at != cursor.end)
+        !parse_outputs(p, &cursor, &at) || cursor.at != cursor.end)
         return damaged(p, HR_SECTION_PROGRAM, &cursor);
     return HR_OK;
 }

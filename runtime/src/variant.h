@@ -47,7 +47,7 @@ typedef struct hr_kernel {
 } hr_kernel;
 
 /* ORDER: docs/artefact.md, codegen/artefact/layout.py */
-typedef enum hr_base { HR_BASE_INPUT = 1, HR_BASE_OUTPUT, HR_BASE_CONSTANT, HR_BASE_ARENA } hr_base;
+typedef enum hr_base { HR_BASE_INPUT = 1, HR_BASE_OUTPUT, HR_BASE_CONSTANT, HR_BASE_ARENA, HR_BASE_STATE } hr_base;
 
 /* As in the file. */
 typedef struct hr_buffer {
@@ -57,13 +57,16 @@ typedef struct hr_buffer {
     uint32_t bytes_slot;
 } hr_buffer;
 
-/* ORDER: docs/artefact.md, codegen/artefact/layout.py.  4 to 63 are kept for if, loop and sequences. */
-typedef enum hr_step_op { HR_STEP_LAUNCH = 1, HR_STEP_COPY = 2, HR_STEP_READ = 3 } hr_step_op;
+/* ORDER: docs/artefact.md, codegen/artefact/layout.py.  6 to 63 are kept for sequences.  Those from READ on end a
+** segment, and have no number as launches and copies do. */
+typedef enum hr_step_op { HR_STEP_LAUNCH = 1, HR_STEP_COPY, HR_STEP_READ, HR_STEP_SET, HR_STEP_LOOP } hr_step_op;
 
 /* The words of a step, the first of which is op | words << 16. */
 enum { HR_LAUNCH_KERNEL = 1, HR_LAUNCH_TASKS, HR_LAUNCH_GRAIN, HR_LAUNCH_WHEN, HR_LAUNCH_LISTS };
 enum { HR_COPY_SOURCE = 1, HR_COPY_TARGET, HR_COPY_WHEN, HR_COPY_WORDS };
 enum { HR_READ_BUFFER = 1, HR_READ_ELEMENT, HR_READ_DTYPE, HR_READ_LOW, HR_READ_HIGH, HR_READ_MESSAGE, HR_READ_WORDS };
+enum { HR_SET_READ = 1, HR_SET_VALUE, HR_SET_WORDS };
+enum { HR_LOOP_LIMIT = 1, HR_LOOP_CONDITION, HR_LOOP_SEGMENTS, HR_LOOP_WORDS };
 
 typedef struct hr_segment {
     hr_code code;
@@ -72,6 +75,7 @@ typedef struct hr_segment {
     uint32_t first_step, first_read, first_scalar;
     uint32_t word_count;
     const uint32_t *words;
+    const uint32_t *loop; /* its LOOP step, if it has one; then it has no other */
 } hr_segment;
 
 typedef struct hr_output {
@@ -80,7 +84,7 @@ typedef struct hr_output {
 } hr_output;
 
 typedef struct hr_program {
-    uint32_t slot_count, buffer_count, step_count, read_count, scalar_count, message_count, segment_count;
+    uint32_t slot_count, buffer_count, step_count, read_count, scalar_count, message_count, segment_count, state_count;
     const char **messages;
     const hr_buffer **buffers;
     hr_segment *segments;

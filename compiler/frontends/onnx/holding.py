@@ -1,7 +1,7 @@
 """Nodes that hold graphs: If, Loop, Scan and SequenceMap.  In: the node, and how to import a graph.  Out: its outputs.
 
-A graph becomes part of the one around it, a branch that data choose a function of its own, and the body of a loop is
-written out for each turn.
+A graph becomes part of the one around it, a branch that data choose a function of its own, and the body of a loop one
+too, or is written out for each turn.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from headrace.compiler.frontends.onnx.node import NodeUnsupported
 from headrace.compiler.frontends.onnx.outline import bodies, chosen
 from headrace.compiler.frontends.onnx.scope import Scope
 from headrace.compiler.frontends.onnx.state import State
-from headrace.compiler.frontends.onnx.unrolled import loop, scan
+from headrace.compiler.frontends.onnx.turning import Turning
+from headrace.compiler.frontends.onnx.unrolled import TurnsUnknown, loop, scan
 from headrace.ir.core import Value
 from headrace.ir.errors import ModelError
 
@@ -45,11 +46,21 @@ class HoldingNode:
                 return self._branch(inputs[0])
             case "SequenceMap":
                 return self._mapped(inputs)
-            case "Loop":
-                return loop(inputs, self._body, self.state)
-        if self.opset < 9:
+        if self.node.op_type == "Scan" and self.opset < 9:
             raise NodeUnsupported("known from opset 9 on")
-        return scan(inputs, self.attributes, self._body, self.state)
+        return self._turns(inputs)
+
+    def _turns(self, inputs: Sequence[Held | None]) -> Sequence[Held | None]:
+        """The outputs of Loop and Scan: written out where the number of turns is known and small."""
+        turning = Turning(self._held("body"), self.name, self.scope, self.state, self.graph)
+        is_loop = self.node.op_type == "Loop"
+        try:
+            if is_loop:
+                return loop(inputs, self._body, self.state)
+            return scan(inputs, self.attributes, self._body, self.state)
+        except TurnsUnknown:  # nobody uses what was written out
+            self.state.at(self.name)
+        return turning.loop(inputs) if is_loop else turning.scan(inputs, self.attributes)
 
     def _held(self, name: str) -> GraphProto:
         found: GraphProto = next(a.g for a in self.node.attribute if a.name == name)

@@ -59,14 +59,18 @@ def _enter(name: str, scope: Scope, body: Body, state: State, given: dict[Value,
         return
     value = place.values[name]
     if isinstance(value, Tensors | Maybe):
-        raise NodeUnsupported(f"a branch that data choose takes {name!r}, a sequence or an optional, from around it")
-    if value is None or value in given:
-        body.scope.values[name] = None if value is None else given[value]
-        return
-    inside = _copied(value, state)
-    if inside is None:
-        inside = given[value] = body.block.add_argument(value.type, value.hint)
-    body.scope.values[name] = inside
+        raise NodeUnsupported(f"what data choose takes {name!r}, a sequence or an optional, from around it")
+    body.scope.values[name] = None if value is None else inside(value, body.block, state, given)
+
+
+def inside(value: Value, block: Block, state: State, given: dict[Value, Value]) -> Value:
+    """What stands for a value in a function; `given`: the parameters so far, by what is given for them."""
+    if value in given:
+        return given[value]
+    copy = _copied(value, state)
+    if copy is None:
+        copy = given[value] = block.add_argument(value.type, value.hint)
+    return copy
 
 
 def _copied(value: Value, state: State) -> Value | None:

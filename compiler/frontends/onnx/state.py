@@ -104,6 +104,18 @@ class State:
         self._fact_lines.append(f"{name} in [0, {'inf' if highest is None else highest}]")
         return name
 
+    def mark(self) -> tuple[int, int]:
+        """How far the import has come, for `back_to` and `symbols_since`."""
+        return len(self._functions), len(self._fact_lines)
+
+    def back_to(self, mark: tuple[int, int]) -> None:
+        """Forgets functions and symbols of what is not to be kept."""
+        del self._functions[mark[0] :]
+        del self._fact_lines[mark[1] :]
+
+    def symbols_since(self, mark: tuple[int, int]) -> list[str]:
+        return [line.partition(" ")[0] for line in self._fact_lines[mark[1] :]]
+
     def add_function(self, wish: str, block: Block, results: Sequence[Value]) -> SymbolRef:
         """A private function that returns `results`; what is known of the symbols around it is known inside."""
         with self.builder.at(block):

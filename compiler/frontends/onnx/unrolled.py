@@ -32,7 +32,7 @@ ZERO, ONE = Dim.constant(0), Dim.constant(1)
 def loop(inputs: Sequence[Held | None], body: Body, state: State) -> Sequence[Held | None]:
     """The outputs of Loop: the state after the last turn, then what each turn appended.
 
-    Raises NodeUnsupported where the number of turns is data.
+    Raises TurnsUnknown where the number of turns is data.
     """
     most, condition = (*inputs, None, None)[:2]
     carried = [v for v in inputs[2:] if v is not None]
@@ -54,26 +54,28 @@ def loop(inputs: Sequence[Held | None], body: Body, state: State) -> Sequence[He
     return [*carried, *(None if v is None else _none_of(_tensors([v])[0], state) for v in appended)]
 
 
+class TurnsUnknown(NodeUnsupported):
+    """How many turns there are is not known while compiling, or they are too many to be written out."""
+
+
 def scan(
     inputs: Sequence[Held | None], attributes: Mapping[str, Any], body: Body, state: State
 ) -> Sequence[Held | None]:
-    """The outputs of Scan, as from version 9 on.  Raises NodeUnsupported where the number of turns is no known one."""
+    """The outputs of Scan, as from version 9 on.  Raises TurnsUnknown where the number of turns is no known one."""
     given = _tensors([v for v in inputs if v is not None])
     count = int(attributes["num_scan_inputs"])
     carried, scanned = given[: len(given) - count], given[len(given) - count :]
     axes = _normalized(attributes.get("scan_input_axes", (0,) * count), scanned)
     backwards = attributes.get("scan_input_directions", (0,) * count)
     lengths = {tensor(x).dims[axis] for x, axis in zip(scanned, axes, strict=True)}
-    if len(lengths) != 1 or not all(d.is_constant for d in lengths):
-        raise NodeUnsupported(f"scans {' and '.join(sorted(map(str, lengths)))} elements, expected one known number")
+    if len(lengths) != 1 or not all(d.is_constant and d.value for d in lengths):
+        raise TurnsUnknown(f"scans {' and '.join(sorted(map(str, lengths)))} elements, expected one known number")
     (length,) = (d.value for d in lengths)
-    if length == 0:
-        raise NodeUnsupported("scans 0 elements, expected at least 1")
     _check_turns(length)
     turns: list[Sequence[Value]] = []
     for turn in range(length):
-        places = [length - 1 - turn if b else turn for b in backwards]
-        parts = [_part(x, axis, at, state) for x, axis, at in zip(scanned, axes, places, strict=True)]
+        places = [Dim.constant(length - 1 - turn if b else turn) for b in backwards]
+        parts = [part(x, axis, at, state) for x, axis, at in zip(scanned, axes, places, strict=True)]
         outputs = body([*carried, *parts])
         made = _tensors([v for v in outputs if v is not None])
         if len(made) < len(outputs):
@@ -86,16 +88,14 @@ def scan(
     results = []
     for column, backward, axis in zip(columns, directions, ends, strict=True):
         joined = _joined(column[::-1] if backward else column, state)
-        results.append(_moved(joined, axis % tensor(joined).rank, state))
+        results.append(moved(joined, axis % tensor(joined).rank, state))
     return [*carried, *results]
 
 
 # ---- turns -----------------------------------------------------------------------------------------------------
 
 
-def _turn(
-    body: Body, number: int, goes_on: Held, carried: Sequence[Held], state: State
-) -> Sequence[Held | None]:
+def _turn(body: Body, number: int, goes_on: Held, carried: Sequence[Held], state: State) -> Sequence[Held | None]:
     """The outputs of Loop's body: whether it goes on, the state, what the turn appends."""
     return body([state.add_constant(np.array(number, np.int64)), goes_on, *carried])
 
@@ -110,13 +110,13 @@ def _tensors(values: Sequence[Held]) -> list[Value]:
 def _known(value: Held, state: State, what: str) -> int:
     found = state.integers(value) if isinstance(value, Value) else None
     if found is None or len(found) != 1 or not found[0].is_constant:
-        raise NodeUnsupported(f"{what} is data or a symbol, expected one that is known while compiling")
+        raise TurnsUnknown(f"{what} is data or a symbol, expected one that is known while compiling")
     return found[0].value
 
 
 def _check_turns(count: int) -> None:
     if count > MOST_TURNS:
-        raise NodeUnsupported(f"takes more than {MOST_TURNS} turns, at most so many are written out")
+        raise TurnsUnknown(f"takes more than {MOST_TURNS} turns, at most so many are written out")
 
 
 # ---- slices ----------------------------------------------------------------------------------------------------
@@ -126,10 +126,10 @@ def _normalized(axes: Sequence[int], scanned: Sequence[Value]) -> list[int]:
     return [axis % tensor(x).rank for axis, x in zip(axes, scanned, strict=True)]
 
 
-def _part(x: Value, axis: int, at: int, state: State) -> Value:
+def part(x: Value, axis: int, at: Dim, state: State) -> Value:
     """Element `at` along an axis."""
     dims = tensor(x).dims
-    starts = tuple(Dim.constant(at) if i == axis else ZERO for i in range(len(dims)))
+    starts = tuple(at if i == axis else ZERO for i in range(len(dims)))
     sizes = tuple(ONE if i == axis else d for i, d in enumerate(dims))
     part = state.add(Slice(x, starts, sizes, (1,) * len(dims)))
     return state.add(Reshape(part, (*dims[:axis], *dims[axis + 1 :])))
@@ -141,7 +141,7 @@ def _joined(parts: Sequence[Value], state: State) -> Value:
     return rows[0] if len(rows) == 1 else state.add(Concat(tuple(rows), 0))
 
 
-def _moved(x: Value, axis: int, state: State) -> Value:
+def moved(x: Value, axis: int, state: State) -> Value:
     """The first axis moved to `axis`."""
     if axis == 0:
         return x

@@ -13,9 +13,10 @@ The last `outputs` parameters are written, the others read only; parameters neve
 and a result that `in_place` lists one after the other, as numbers of parameters: these may be the same buffer, whose
 elements are each read by the point that then writes it (`headrace.ir.kernel.in_place`).  `scalars` lists the dim
 symbols that the launch passes, in order: every symbol in the parameters' types and in the body that is no
-axis is among them.  The function has no results and its block no terminator.  `work`, where it is noted, is how
-many arithmetic operations a launch does and how many bytes of its buffers it touches, as formulas of the scalars
-(see `kernel.count-work`); it means nothing to what is computed.
+axis is among them; `requires` are formulas of these that are 0 or more in every launch.  The function has no results
+and its block no terminator.  `work`, where it is noted, is how many arithmetic operations a launch does and how many
+bytes of its buffers it touches, as formulas of the scalars (see `kernel.count-work`); it means nothing to what is
+computed.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class KernelFunc(Function):
     outputs: int
     facts: tuple[str, ...] = ()
     scalars: tuple[str, ...] = ()
+    requires: tuple[Dim, ...] = ()
     work: tuple[Dim, ...] = ()
     in_place: tuple[int, ...] = ()
 
@@ -68,6 +70,7 @@ class KernelFunc(Function):
             raise self.fail(f"in_place is {list(self.in_place)}, expected operands, each with a result behind it")
         if len(self.work) not in (0, 2):
             raise self.fail(f"work is {len(self.work)} formulas, expected two: operations and bytes")
-        unknown = {s for d in self.work for s in d.symbols} - set(self.scalars)
-        if unknown:
-            raise self.fail(f"symbol {min(unknown)!r} of work is not among the scalars")
+        for name, formulas in (("work", self.work), ("requires", self.requires)):
+            unknown = {s for d in formulas for s in d.symbols} - set(self.scalars)
+            if unknown:
+                raise self.fail(f"symbol {min(unknown)!r} of {name} is not among the scalars")

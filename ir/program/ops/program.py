@@ -14,6 +14,18 @@ inputs' dims bind.  `program.read` makes a data element a symbol for everything 
 a new segment with a plan of its own.  Buffers of space `global` are the caller's or constants, `arena` is
 planned by `program.plan-memory`, which sets the offsets (None before).
 
+A `program.loop` holds what is done again and again:
+
+    %s = program.state {type = buffer<f32[n], arena>} : buffer<f32[n], arena>
+    program.loop {symbols = ["t", "n_t"], starts = [0, n], limit = 9, condition = n_t - 2} {
+      %x = program.view %s {type = buffer<f32[n_t], arena>, offset = 0} : buffer<f32[n_t], arena>
+      ...
+      program.next {values = [t + 1, (n_t + 1) floordiv 2]}
+    }
+
+Its symbols are known in it, as they are in this turn, and below it, as the last turn left them.  Buffers of its own are
+made anew in each turn, in an arena of its own.
+
 `when`, where it is given, is -1 or 0: an operation with -1 is left out, a buffer with -1 has no bytes.  So the
 branches of an if stand one behind the other, with `when = holds - 1` and `when = -holds`.
 """
@@ -157,6 +169,61 @@ class Check(Operation):
     message: str
 
     is_pure = False
+
+
+@op("program.state")
+class State(Operation):
+    """A buffer that grows where a view reaches beyond it, and keeps what it holds.  `type`: what it is at first."""
+
+    type: BufferType
+
+    is_pure = False
+
+    def infer(self) -> Sequence[Type]:
+        return [self.type]
+
+    def verify_op(self) -> None:
+        if self.type.space != "arena":
+            raise self.fail(f"space is {self.type.space}, expected arena")
+
+
+@op("program.next")
+class Next(Operation):
+    """Ends a turn of a loop: what its symbols are in the next one, or below the loop."""
+
+    values: tuple[Dim, ...]
+
+    is_terminator = True
+    is_pure = False
+
+
+@op("program.loop")
+class Loop(Operation):
+    """Turns of the body while condition >= 0, at most `limit`.  Symbols are `starts` in the first turn."""
+
+    symbols: tuple[str, ...]
+    starts: tuple[Dim, ...]
+    limit: Dim
+    condition: Dim
+    body: Region
+
+    is_pure = False
+
+    @property
+    def next(self) -> Next:
+        found = self.body.block.terminator
+        assert isinstance(found, Next), "the verifier has seen it"
+        return found
+
+    def verify_op(self) -> None:
+        end = self.body.block.terminator
+        if not isinstance(end, Next):
+            raise self.fail(f"its body ends with {end.name}, expected program.next")
+        counts = (len(self.starts), len(end.values))
+        if counts != (len(self.symbols),) * 2:
+            raise self.fail(f"has {len(self.symbols)} symbols, {counts[0]} starts and {counts[1]} next values")
+        if self.body.block.arguments:
+            raise self.fail("its body has arguments, expected none")
 
 
 def guard_of(operation: Operation) -> Dim | None:
