@@ -19,4 +19,4 @@ AARCH64 = (
     "aes", "sha2", "crc", "lse", "fullfp16", "rdm", "dotprod", "sve", "fp16fml", "sve2", "i8mm", "bf16",
 )  # fmt: skip
 
-FEATURES: dict[Machine, tuple[str, ...]] = {"x86-64": X86_64, "aarch64": AARCH64}
+FEATURES: dict[Machine, tuple[str, ...]] = {"x86-64": X86_64, "aarch64": AARCH64, "any": ()}

@@ -64,7 +64,7 @@ class StepOp(IntEnum):
 
 
 KINDS: dict[ValueKind, int] = {"tensor": 1, "strings": 2, "sequence": 3, "optional": 4}
-MACHINES: dict[Machine, int] = {"x86-64": 1, "aarch64": 2}
+MACHINES: dict[Machine, int] = {"x86-64": 1, "aarch64": 2, "any": 3}
 BASES: dict[BaseKind, int] = {"input": 1, "output": 2, "constant": 3, "arena": 4, "state": 5}
 
 _NARROW = ("f8e4m3fn", "f8e4m3fnuz", "f8e5m2", "f8e5m2fnuz", "f8e8m0fnu", "f4e2m1fn", "i4", "u4", "i2", "u2")

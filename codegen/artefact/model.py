@@ -25,7 +25,7 @@ from typing import Literal
 from headrace.ir.dims import Dim
 from headrace.ir.types import DType
 
-Machine = Literal["x86-64", "aarch64"]
+Machine = Literal["x86-64", "aarch64", "any"]
 ValueKind = Literal["tensor", "strings", "sequence", "optional"]
 BaseKind = Literal["input", "output", "constant", "arena", "state"]
 Bytes = bytes | bytearray | memoryview

@@ -43,8 +43,8 @@ C11 = Language(
 
 _OPENCL = """
     kernel global local constant private read_only write_only read_write uniform pipe half quad complex imaginary
-    uchar ushort uint ulong size_t ptrdiff_t intptr_t uintptr_t event_t sampler_t report group thread
-    barrier get_group_id get_local_id atomic_cmpxchg
+    uchar ushort uint ulong size_t ptrdiff_t intptr_t uintptr_t event_t sampler_t report launch group thread
+    barrier get_group_id get_local_id get_global_offset atomic_cmpxchg
 """
 
 OPENCL = Language(

@@ -3,11 +3,13 @@
 In: kernels as loops.  Out: the text of one program.  `kernel.parallel` over grid axes is the range of workgroups, over
 thread axes the work-items of one; both are counted flat, the last axis fastest.
 
-    kernel void kernel_f(global uchar *base0, long at0, ..., long n, ..., global uchar *scratch, global long *report)
+    kernel void kernel_f(global uchar *base0, long at0, ..., long n, ..., global uchar *scratch, global long *report,
+                         int launch)
 
 Parameters are memory objects, each with the byte offset of the buffer in it; then the scalars; then scratch memory, as
-many bytes as `scratch_bytes` says for each workgroup; then three integers, the first of them 0: where a `kernel.check`
-failed, the site of one that did and its values.  A launch has `group_count` workgroups of `group_size` work-items.
+many bytes as `scratch_bytes` says for each workgroup of the range; then three integers, the first of them 0: where a
+`kernel.check` failed, the site of one that did, in the upper half `launch`, and its values.  A launch has `task_count`
+workgroups of `group_size` work-items; it may be split into several with offsets.
 
 Between two loops over threads stands a barrier, as the dialect has it: the first is over before the second begins.
 What stands beside these loops runs once for a workgroup; here every work-item does it, so it must be loops,
@@ -26,7 +28,6 @@ from headrace.codegen.clike.language import OPENCL
 from headrace.codegen.clike.types import c_type, kernel_name, literal
 from headrace.codegen.scratch import check_sites, scratch_bytes, scratch_offsets
 from headrace.ir.core import Operation, Value, walk
-from headrace.ir.dims import Dim
 from headrace.ir.errors import CodegenError
 from headrace.ir.kernel.ops import control, convert, lookup, memory, scalar
 from headrace.ir.kernel.ops.func import KernelFunc
@@ -94,11 +95,6 @@ _WHOLE: dict[type[Operation], str] = {
 }
 
 
-def group_count(function: KernelFunc) -> Dim:
-    """Workgroups of a launch, as a formula over the kernel's scalars."""
-    return prod((a.extent for a in grid_axes(function)), start=Dim.constant(1))
-
-
 def group_size(function: KernelFunc) -> int:
     """Work-items of a workgroup: as many as the widest loop over threads has.  Raises CodegenError."""
     return max((_threads(p) for p in _thread_loops(function)), default=1)
@@ -146,7 +142,7 @@ class _Function(Body):
         for alloc in walk(function, memory.Alloc):
             if alloc.type.space == "shared":  # the language wants these at the top
                 self._array("local ", alloc)
-        self._line("const int64_t group = get_group_id(0);")
+        self._line(f"const int64_t group = get_global_offset(0) / {self.size} + get_group_id(0);")
         self._line("const int64_t thread = get_local_id(0);")
         axes = grid_axes(function)
         if axes:
@@ -154,7 +150,7 @@ class _Function(Body):
         self._block(function.block.operations[0].regions[0].block if axes else function.block)
         head = f"void {kernel_name(function.function_name)}"
         size = f"kernel __attribute__((reqd_work_group_size({self.size}, 1, 1)))"
-        given = ", ".join([*parameters, "global uchar *scratch", "global long *report"])
+        given = ", ".join([*parameters, "global uchar *scratch", "global long *report", "int launch"])
         return "\n".join([size, f"{head}({given}) {{", *self.lines, "}", ""])
 
     # ---- what runs where ---------------------------------------------------------------------------------
@@ -282,7 +278,7 @@ class _Function(Body):
         self.names[alloc.result] = name
         offset = self._formula(scratch_offsets(self.function)[alloc])
         bytes_ = self._formula(scratch_bytes(self.function))
-        self._line(f"{kind}const {name} = ({kind})(scratch + group*({bytes_}) + {offset});")
+        self._line(f"{kind}const {name} = ({kind})(scratch + get_group_id(0)*({bytes_}) + {offset});")
 
     def _load(self, load: memory.Load) -> None:
         if load.mask is not None or not self._is_vector(load.source.value, load.lanes, load.lane_steps):
@@ -311,6 +307,7 @@ class _Function(Body):
         self._line(
             f"if (atomic_cmpxchg((volatile global int *)report, 0, {check_sites(self.function)[check]}) == 0) {{"
         )
+        self._line("    ((global int *)report)[1] = launch;")
         for number, value in enumerate(check.values, 1):
             self._line(f"    report[{number}] = {self.names[value]};")
         self._line("}")

@@ -33,5 +33,5 @@ def _outermost(function: KernelFunc, kind: str) -> tuple[Axis, ...]:
 
 
 def task_count(function: KernelFunc) -> Dim:
-    """How many tasks, as a formula over the kernel's scalars."""
-    return prod((a.extent for a in task_axes(function)), start=Dim.constant(1))
+    """How many tasks or workgroups a launch has, as a formula over the kernel's scalars."""
+    return prod((a.extent for a in (*task_axes(function), *grid_axes(function))), start=Dim.constant(1))

@@ -5,7 +5,7 @@
 #include "base.h"
 
 /* ORDER: docs/artefact.md, codegen/artefact/layout.py */
-typedef enum hr_machine_kind { HR_X86_64 = 1, HR_AARCH64 = 2 } hr_machine_kind;
+typedef enum hr_machine_kind { HR_X86_64 = 1, HR_AARCH64 = 2, HR_ANY_MACHINE = 3 } hr_machine_kind;
 
 typedef struct hr_machine {
     uint32_t kind;

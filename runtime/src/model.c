@@ -31,7 +31,7 @@ static const hr_driver *find_driver(const hr_model_options *options, const char 
 static bool is_refused(hr_model *model, const hr_model_options *options, const hr_machine *machine, char *why,
                        size_t bytes) {
     const hr_variant *v = &model->variant;
-    if (v->machine != machine->kind) {
+    if (v->machine != HR_ANY_MACHINE && v->machine != machine->kind) {
         snprintf(why, bytes, "%s is for %s", v->preset, hr_machine_name(v->machine));
         return true;
     }

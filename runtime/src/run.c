@@ -37,7 +37,7 @@ static hr_status take_inputs(hr_session *session, const hr_value *inputs, hr_err
         uint64_t bytes = session->plan.input_bytes[i];
         if ((status = check_input(model, i, &inputs[i], bytes, error)))
             return status;
-        session->inputs[i] = hr_handle_of(inputs[i].data);
+        session->inputs[i] = hr_is_host(model) ? hr_handle_of(inputs[i].data) : 0;
         if (hr_is_host(model) || bytes == 0)
             continue;
         if (!(status = hr_session_grow(session, &session->device_inputs[i], bytes, error))) {
@@ -92,7 +92,7 @@ static hr_status place_output(hr_session *session, uint32_t i, const hr_value *i
     value->kind = HR_TENSOR, value->dtype = port->dtype, value->rank = port->rank, value->reserved = 0;
     value->dims = value->dims ? value->dims : session->plan.output_dims[i];
     value->bytes = bytes;
-    session->outputs[i] = hr_handle_of(value->data);
+    session->outputs[i] = hr_is_host(model) ? hr_handle_of(value->data) : 0;
     if (!hr_is_host(model) && bytes && !(status = hr_session_grow(session, &session->device_outputs[i], bytes, error)))
         session->outputs[i] = session->device_outputs[i].handle;
     return status;

@@ -18,10 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from headrace.codegen.clike import emit_opencl, group_count, group_size, kernel_name
+from headrace.codegen.clike import emit_opencl, group_size, kernel_name
 from headrace.codegen.scratch import scratch_bytes
 from headrace.ir.bind import bind
 from headrace.ir.kernel.ops.func import KernelFunc
+from headrace.ir.kernel.tasks import task_count
 from headrace.ir.text import parse_module
 from headrace.ir.types import BufferType
 
@@ -153,7 +154,7 @@ class Built:
     def launch(self, function: KernelFunc, arrays: Sequence[Array], scalars: Sequence[int]) -> None:
         """Runs a kernel on arrays, and writes those that are its outputs.  Raises Failed."""
         device, known = self.device, dict(zip(function.scalars, scalars, strict=True))
-        groups = int(group_count(function).evaluate(known))
+        groups = int(task_count(function).evaluate(known))
         before = np.zeros(START, np.uint8)
         contents = [np.ascontiguousarray(a).reshape(-1).view(np.uint8) for a in arrays]
         memories = [device.memory(np.concatenate([before, c])) for c in contents]
@@ -179,8 +180,10 @@ class Built:
         self.device._check(error.value, "clCreateKernel")
         given: list[Any] = [a for m in memories for a in (m, ctypes.c_int64(START))]
         given += [*(ctypes.c_int64(s) for s in scalars), scratch, report]
+        given.append(ctypes.c_int32(0))
         for place, argument in enumerate(given):
-            self.device._check(library.clSetKernelArg(kernel, place, c_size_t(8), byref(argument)), f"argument {place}")
+            size = c_size_t(ctypes.sizeof(argument))
+            self.device._check(library.clSetKernelArg(kernel, place, size, byref(argument)), f"argument {place}")
         if groups:
             size = group_size(function)
             whole, local = (c_size_t * 1)(groups * size), (c_size_t * 1)(size)
