@@ -76,7 +76,7 @@ def _create_beside(target: Path) -> tuple[Path, int]:
 
 def write_to(artefact: Artefact, file: BinaryIO) -> int:
     """Writes to an open, seekable file from its start; `artefact` has passed `check`."""
-    variants = sorted(artefact.variants, key=_most_demanding_first)
+    variants = sorted(artefact.variants, key=_as_picked)
     output = _Output(file, len(SHARED_SECTIONS) + len(VARIANT_SECTIONS) * len(variants))
     blobs, table = output.constants(artefact.constants)
     output.section(Section.CONSTANT_TABLE, NO_TARGET, table)
@@ -92,8 +92,9 @@ def write_to(artefact: Artefact, file: BinaryIO) -> int:
     return output.offset
 
 
-def _most_demanding_first(variant: Variant) -> tuple[int, str]:
-    return -len(variant.features), variant.preset
+def _as_picked(variant: Variant) -> tuple[bool, int, str]:
+    """Those that need nothing but a CPU first, of these the most demanding: loaders take the first that runs."""
+    return variant.machine == "any" or bool(variant.devices), -len(variant.features), variant.preset
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,15 +84,27 @@ class Memory:
     peak_bytes: int
 
 
-def load(path: str | os.PathLike[str], threads: int | None = None, *, record: bool = False) -> Session:
+def load(
+    path: str | os.PathLike[str],
+    threads: int | None = None,
+    *,
+    device: str | None = None,
+    drivers: Sequence[str | os.PathLike[str]] = (),
+    record: bool = False,
+) -> Session:
     """Opens a compiled model.  `threads`: how many a run may use; None is as many as this process is allowed.
 
+    `device`: where it has to run, by the name of a driver (`opencl`, `opencl:NUMBER_OR_NAME`, `cpu`) or of a target
+    in the file; None is what HEADRACE_DEVICE says, or the first target of the file that runs here.  `drivers`: paths of
+    shared libraries with drivers for devices from outside; they stay loaded.
     `record`: note the time of each launch and the memory taken, for `take_records` and `memory_taken`.
     """
+    if len(drivers) > 16:
+        raise InputError(f"{len(drivers)} drivers, expected at most 16")
     if threads is not None and not 1 <= threads <= 1024:
         raise InputError(f"threads is {threads}, expected 1 to 1024")
     try:
-        return Session(_face.Session(path, threads or 0, record))
+        return Session(_face.Session(path, threads or 0, record, device, tuple(os.fsencode(d) for d in drivers)))
     except _face.Error as error:
         raise error_for(*error.args) from None
 
@@ -100,17 +112,18 @@ def load(path: str | os.PathLike[str], threads: int | None = None, *, record: bo
 class Session:
     """A model and the memory to run it.  One run at a time; any number of sessions may run at once."""
 
-    __slots__ = ("_face", "inputs", "outputs", "target", "threads")
+    __slots__ = ("_face", "device", "inputs", "outputs", "target", "threads")
 
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     target: str
+    device: str  # the driver that leads there
     threads: int
 
     def __init__(self, face: _face.Session) -> None:
         """For `load`."""
         self._face = face
-        self.target, self.threads, inputs, outputs = face.describe()
+        self.target, self.device, self.threads, inputs, outputs = face.describe()
         self.inputs = tuple(Port(name, _DTYPES[dtype], shape) for name, dtype, shape in inputs)
         self.outputs = tuple(Port(name, _DTYPES[dtype], shape) for name, dtype, shape in outputs)
 

@@ -3,6 +3,7 @@
 ** A model is built in one call, never changes afterwards, and counts its users: so sessions on any threads read it
 ** without a lock.  All its memory is in one list of blocks, besides what its driver holds. */
 #include "model.h"
+#include "pick.h"
 #include "sha256.h"
 
 #include <stdio.h>
@@ -14,64 +15,6 @@
 
 const char *hr_version(void) {
     return HR_VERSION_TEXT;
-}
-
-static const hr_driver *find_driver(const hr_model_options *options, const char *wanted) {
-    size_t length = strcspn(wanted, ":");
-    for (uint32_t i = 0; i < options->driver_count; i++)
-        if (strlen(options->drivers[i]->name) == length && !memcmp(options->drivers[i]->name, wanted, length))
-            return options->drivers[i];
-    for (const hr_driver *const *d = hr_builtin_drivers; *d; d++)
-        if (strlen((*d)->name) == length && !memcmp((*d)->name, wanted, length))
-            return *d;
-    return NULL;
-}
-
-/* Finds the drivers of a variant.  Why it does not run here; false where it does. */
-static bool is_refused(hr_model *model, const hr_model_options *options, const hr_machine *machine, char *why,
-                       size_t bytes) {
-    const hr_variant *v = &model->variant;
-    if (v->machine != HR_ANY_MACHINE && v->machine != machine->kind) {
-        snprintf(why, bytes, "%s is for %s", v->preset, hr_machine_name(v->machine));
-        return true;
-    }
-    for (uint32_t i = 0; i < v->image_count; i++)
-        if (!(model->devices[i].driver = find_driver(options, v->images[i].driver))) {
-            snprintf(why, bytes, "%s needs the driver '%s'", v->preset, v->images[i].driver);
-            return true;
-        }
-    hr_cursor cursor = v->features;
-    for (uint32_t i = 0; i < v->feature_count; i++) {
-        const char *feature = hr_read_string(&cursor);
-        if (!hr_machine_has(machine, feature)) {
-            snprintf(why, bytes, "%s needs %s", v->preset, feature);
-            return true;
-        }
-    }
-    return false;
-}
-
-/* The first that runs: the writer put the most demanding first. */
-static hr_status pick_variant(hr_model *model, const hr_model_options *options, hr_error *error) {
-    hr_machine machine;
-    hr_status status = hr_machine_detect(&machine, error);
-    if (status)
-        return status;
-    char reasons[384] = "";
-    size_t used = 0;
-    for (uint32_t i = 0; i < model->file.variants; i++) {
-        if ((status = hr_variant_parse_head(&model->file, i, &model->variant, error)))
-            return status;
-        char why[128];
-        if (!is_refused(model, options, &machine, why, sizeof why)) {
-            model->variant_index = i;
-            return HR_OK;
-        }
-        int n = snprintf(reasons + used, sizeof reasons - used, "%s%s", used ? ", " : "", why);
-        used += n < 0 ? 0 : (size_t)n;
-        used = used < sizeof reasons ? used : sizeof reasons - 1;
-    }
-    return hr_fail(error, HR_UNSUPPORTED, "%s: no target in it runs on this machine: %s", model->file.name, reasons);
 }
 
 static hr_status refuse_other_kinds(const hr_model *model, hr_error *error) {
@@ -94,10 +37,9 @@ static hr_status open_devices(hr_model *model, const hr_model_options *options, 
     hr_status status = HR_OK;
     for (uint32_t i = 0; i < model->variant.image_count && !status; i++) {
         const hr_image *image = &model->variant.images[i];
-        const char *colon = strchr(image->driver, ':');
         hr_section own = {.data = code.data + image->offset, .bytes = image->bytes};
         model->device_count = i + 1;
-        status = hr_device_open(&model->devices[i], colon ? colon + 1 : "", own, constants, &allocator, error);
+        status = hr_device_open(&model->devices[i], hr_pick_which(model, options, i), own, constants, &allocator, error);
     }
     if (!status && model->device_count > 1 && !hr_is_host(model))
         return hr_fail(error, HR_UNSUPPORTED, "%s: %s uses several devices, but '%s' does not use the host's memory",
@@ -114,7 +56,7 @@ static hr_status open_file(hr_model *model, const hr_model_options *options, hr_
     if (!status)
         status = hr_metadata_check(&model->file, error);
     if (!status)
-        status = pick_variant(model, options, error);
+        status = hr_pick_variant(model, options, error);
     if (!status)
         status = hr_variant_parse(&model->file, model->variant_index, &model->signature, &model->constants,
                                   &model->blocks, &model->variant, error);
@@ -187,7 +129,7 @@ const char *hr_model_target(const hr_model *model) {
 }
 
 const char *hr_model_driver(const hr_model *model) {
-    return model->variant.images[0].driver;
+    return model->variant.images[hr_leading(&model->variant)].driver;
 }
 
 uint32_t hr_model_inputs(const hr_model *model) {
