@@ -63,9 +63,8 @@ class ProgramDecoder:
         cursor = self._cursor
         slots, buffers, steps, reads = (cursor.count(size) for size in (12, 16, 16, 12))
         scalars = cursor.count(4)
-        messages = cursor.count(8)
         self._states = cursor.below(buffers + 1, "state") if self._format >= 4 else 0
-        self._messages = tuple(cursor.string() for _ in range(messages))
+        self._messages = tuple(cursor.string() for _ in range(cursor.count(8)))
         segments = cursor.count(16)
         for number in range(segments):
             self._segments.append(self._read_segment(number))
