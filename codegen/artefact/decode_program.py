@@ -50,6 +50,7 @@ class ProgramDecoder:
         self._loops: list[_OpenLoop] = []
         self._hidden_slots: set[int] = set()  # those of loops that are closed
         self._hidden_buffers: set[int] = set()
+        self._hidden_segments: set[int] = set()
         self.steps = 0
         self._outputs: tuple[tuple[int, ...], ...] = ()
         self._messages: tuple[str, ...] = ()
@@ -92,11 +93,12 @@ class ProgramDecoder:
                 raise self._cursor.damaged(f"a loop's body would end with segment {last}")
             first = self._slots - len(self._code[-1])
             fresh = range(self._reads - len(before.reads), self._reads)
-            self._loops.append(_OpenLoop(last, first, self._buffers, fresh))
+            self._loops.append(_OpenLoop(number, last, first, self._buffers, fresh))
         elif self._loops and self._loops[-1].last == number:
             closed = self._loops.pop()
             self._hidden_slots.update(range(closed.slots, self._slots))
             self._hidden_buffers.update(range(closed.buffers, self._buffers))
+            self._hidden_segments.update(range(closed.head, number + 1))
 
     def _is_leaf(self, op: int, a: int, b: int) -> bool:
         inputs = self._signature.inputs
@@ -154,6 +156,8 @@ class ProgramDecoder:
             "state": self._states,
         }
         index = self._cursor.below(limits[kind], kind)
+        if kind == "arena" and index in self._hidden_segments:
+            raise self._cursor.damaged(f"arena {index} is of a loop that is closed")
         return Buffer(Base(kind, index), self._slot(), self._slot())
 
     def _read_step(self, steps: list[Step], reads: list[Read | Set], loops: list[Loop], segment: int) -> int:
@@ -257,8 +261,9 @@ def _loop_with_formulas(loop: Loop, formulas: Sequence[Dim]) -> Loop:
 
 @dataclass(frozen=True, slots=True)
 class _OpenLoop:
-    """The last segment of its body, where its slots and buffers begin, and its symbols."""
+    """Its own segment, the last one of its body, where its slots and buffers begin, and its symbols."""
 
+    head: int
     last: int
     slots: int
     buffers: int
