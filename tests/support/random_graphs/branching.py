@@ -27,7 +27,7 @@ DEEPEST = 2
 
 def branch(g: Growing, extend: Callable[[Growing, int], None]) -> None:
     """Adds one.  `extend` adds a number of operations to a graph."""
-    if g.depth == DEEPEST or g.accepts is not None:
+    if g.depth == DEEPEST:
         raise Refused("no branch here")
     condition = _condition(g)
     holds = [bool(a.reshape(-1)[0]) for a in g.arrays[condition]]

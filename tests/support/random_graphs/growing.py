@@ -54,7 +54,7 @@ class Growing:
     cases: list[dict[str, int]] = field(default_factory=list)
     float_type: DType = F32
     integer_type: DType = I32
-    accepts: Callable[[GraphOp, Sequence[Sequence[Array]]], bool] | None = None  # on operands, for each case
+    accepts: Callable[[Growing, GraphOp, Sequence[Sequence[Array]]], bool] | None = None  # on operands, for each case
     empty: float = 0.06  # how likely a dim of 0 is
     large: bool = False
     functions: list[GraphFunc] = field(default_factory=list)  # of branches
@@ -95,8 +95,6 @@ class Growing:
             found = self._existing(kind, (low, high))
             if found is not None:
                 return found
-        if any(s not in SYMBOLS for d in kind.dims for s in d.symbols):
-            raise Refused("a parameter whose dims are data")
         if kind.is_static and self.chance(0.4):
             return self.constant(self._drawn(kind, low, high, self.cases[0]))
         return self.parameter(kind, [self._drawn(kind, low, high, case) for case in self.cases])
@@ -122,6 +120,8 @@ class Growing:
         return [*self.block.arguments, *(r for o in self.block.operations for r in o.results)]
 
     def parameter(self, kind: TensorType, arrays: Sequence[Array]) -> Value:
+        if any(s not in SYMBOLS for d in kind.dims for s in d.symbols):
+            raise Refused("a parameter whose dims are data")
         if self.depth:  # a branch has those that it captures
             if not kind.is_static:
                 raise Refused("a parameter of a branch")
@@ -137,7 +137,7 @@ class Growing:
         for result in operation.results:
             self._must_be_small(tensor(result))
         operands = [[self.arrays[o][case] for o in operation.operands] for case in range(len(self.cases))]
-        if self.accepts is not None and not self.accepts(operation, operands):
+        if self.accepts is not None and not self.accepts(self, operation, operands):
             raise Refused("not wanted")
         found = [self._run(operation, case) for case in range(len(self.cases))]
         for number, result in enumerate(operation.results):
