@@ -16,6 +16,7 @@ from headrace.ir.module import Module
 from headrace.ir.rewrite import Builder
 from headrace.ir.types import F32, TensorType
 from headrace.ir.verify import verify
+from random_graphs.blocks import block
 from random_graphs.branching import branch
 from random_graphs.growing import SYMBOLS, Growing, draw_element_types, operations_of
 from random_graphs.patterns import PATTERNS
@@ -80,14 +81,16 @@ def extend(g: Growing, steps: int) -> None:
 
 
 def _step(g: Growing) -> Callable[[], GraphOp | None]:
-    """An operation as its declaration samples it, a pattern, a node of ONNX, or a branch."""
+    """An operation as its declaration samples it, a pattern, a block, a node of ONNX, or a branch."""
     kind = g.rng.random()
     if kind < 0.5:
         cls = _CLASSES[int(g.rng.integers(len(_CLASSES)))]
         return lambda: cls.sample(g)
-    if kind < 0.9:
+    if kind < 0.8:
         pattern = PATTERNS[int(g.rng.choice(len(PATTERNS), p=_WEIGHTS))][0]
         return lambda: pattern(g)
+    if kind < 0.9:
+        return lambda: block(g)
     if kind < 0.96:
         return lambda: imported(g)
     return lambda: branch(g, extend)
