@@ -36,9 +36,7 @@ def formulas(node: OnnxNode, values: Sequence[Dim]) -> Term:
     return Term(node, node.add(Formulas(tuple(values), (len(values),))))
 
 
-def first_numbers(
-    node: OnnxNode, count: Term, wish: str, problems: Sequence[Problem] = (), dtype: DType = I64
-) -> Term:
+def first_numbers(node: OnnxNode, count: Term, wish: str, problems: Sequence[Problem] = (), dtype: DType = I64) -> Term:
     """The numbers below `count`, i64[1]; one below 0 is an error when the model runs, and so is the first problem that
     is there."""
     symbol = node.symbol(wish)
@@ -49,9 +47,7 @@ def first_numbers(
         which = holds.where(number, which)
     count = which.compare("eq", 0).where(count, count.like(0))
     messages = tuple(message for _, message in problems)
-    return count.of(
-        RangeDynamic(count.value, which.value, symbol, dtype, node.symbol(f"{wish}_problem"), messages)
-    )
+    return count.of(RangeDynamic(count.value, which.value, symbol, dtype, node.symbol(f"{wish}_problem"), messages))
 
 
 def beyond(a: Term, b: Term) -> Term:

@@ -66,21 +66,43 @@ static hr_blame of_step_or_none(const hr_model *model, uint32_t step) {
     return step == NO_STEP ? (hr_blame){""} : hr_blame_step(model, step);
 }
 
+static bool is_marked(const hr_code *code, const int64_t *slots, uint32_t slot) {
+    return slot >= code->first && slots[slot];
+}
+
 /* Each slot that follows from `slot` becomes 1, the others 0. */
 static void mark(const hr_code *code, int64_t *slots, uint32_t slot) {
     for (uint32_t i = 0; i < code->count; i++) {
         const uint32_t *w = code->words + 3 * (size_t)i;
         bool two = w[0] >= HR_OP_ADD && w[0] != HR_OP_CHECK;
-        bool follows = w[0] >= HR_OP_ADD && w[1] >= code->first && slots[w[1]];
-        follows = follows || (two && w[2] >= code->first && slots[w[2]]);
+        bool follows = (w[0] >= HR_OP_ADD && is_marked(code, slots, w[1])) || (two && is_marked(code, slots, w[2]));
         slots[code->first + i] = follows || code->first + i == slot;
     }
+}
+
+/* The first step that has to do with the largest of the buffers whose bytes are known below a slot: what makes an arena
+** of them overflow. */
+static uint32_t step_of_largest(const hr_model *model, const hr_plan *plan, uint32_t number, uint32_t slot) {
+    int64_t most = 0;
+    uint32_t step = NO_STEP;
+    for (walk at = walk_over(model, number); is_there(&at); go_on(&at)) {
+        const uint32_t *buffers;
+        for (uint32_t i = 0, count = buffers_of(&at, &buffers); i < count; i++) {
+            uint32_t bytes = model->variant.program.buffers[buffers[i]]->bytes_slot;
+            if (bytes >= slot || plan->slots[bytes] <= most)
+                continue;
+            most = plan->slots[bytes];
+            step = at.step;
+        }
+    }
+    return step;
 }
 
 hr_blame hr_blame_slot(const hr_model *model, hr_plan *plan, uint32_t number, uint32_t slot) {
     const hr_program *program = &model->variant.program;
     const hr_segment *segment = &program->segments[number];
     const hr_code *code = &segment->code;
+    uint32_t largest = step_of_largest(model, plan, number, slot);
     mark(code, plan->slots, slot);
     for (uint32_t i = 0; i < code->count; i++) {
         const uint32_t *w = code->words + 3 * (size_t)i;
@@ -92,15 +114,15 @@ hr_blame hr_blame_slot(const hr_model *model, hr_plan *plan, uint32_t number, ui
         uint32_t count = buffers_of(&at, &buffers);
         bool is_launch = (at.w[0] & 0xffff) == HR_STEP_LAUNCH;
         uint32_t scalars = is_launch ? at.variant->kernels[at.w[HR_LAUNCH_KERNEL]].scalar_count : 0;
-        bool follows = false;
+        bool follows = is_launch && is_marked(code, plan->slots, at.w[HR_LAUNCH_TASKS]);
         for (uint32_t i = 0; i < count + scalars; i++) {
             uint32_t found = i < count ? program->buffers[buffers[i]]->bytes_slot : buffers[i];
-            follows = follows || (found >= code->first && plan->slots[found]);
+            follows = follows || is_marked(code, plan->slots, found);
         }
         if (follows)
             return hr_blame_step(model, at.step);
     }
-    return (hr_blame){""};
+    return of_step_or_none(model, largest);
 }
 
 hr_blame hr_blame_arena(const hr_model *model, const hr_plan *plan, uint32_t number) {

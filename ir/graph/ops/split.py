@@ -54,9 +54,9 @@ def _at_data(node: OnnxNode, axis: int) -> Sequence[Value]:
     starts = sizes.of(Cumulate(sizes.value, "sum", 0, exclusive=True))
     dim = formulas(node, [x.dims[axis]])
     inside = sizes.at_least(0).at_most(dim)  # whose sum does not wrap
-    is_part = sizes.compare("eq", inside).cast(I64).reduce("min", (0,))
-    wrong = (inside.reduce("sum", (0,)) - dim + is_part).compare("ne", 1)
-    problem = (wrong, f"the sizes do not add up to the dim of {x.dims[axis]}")
+    are_inside = sizes.compare("eq", inside).reduce("min", (0,))
+    total = are_inside.where(inside.reduce("sum", (0,)), dim * 0 - 1)
+    problem = (total.compare("ne", dim), f"the sizes do not add up to the dim of {x.dims[axis]}")
     parts = []
     for number in range(node.output_count):
         size, start = (v.of(Slice(v.value, (Dim.constant(number),), (ONE,), (1,))) for v in (sizes, starts))
