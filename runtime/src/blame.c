@@ -150,6 +150,16 @@ hr_blame hr_blame_scratch(const hr_model *model, const hr_plan *plan, uint32_t n
     return (hr_blame){""};
 }
 
+hr_blame hr_blame_buffer(const hr_model *model, uint32_t number, uint32_t buffer) {
+    for (walk at = walk_over(model, number); is_there(&at); go_on(&at)) {
+        const uint32_t *buffers;
+        for (uint32_t i = 0, count = buffers_of(&at, &buffers); i < count; i++)
+            if (buffers[i] == buffer)
+                return hr_blame_step(model, at.step);
+    }
+    return (hr_blame){""};
+}
+
 hr_blame hr_blame_output(const hr_model *model, uint32_t output) {
     const hr_program *program = &model->variant.program;
     for (uint32_t s = program->outputs[output].segment; s < program->segment_count; s++)

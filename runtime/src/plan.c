@@ -177,9 +177,14 @@ static hr_status evaluate_buffers(const hr_model *model, hr_plan *plan, const hr
         const hr_buffer *buffer = model->variant.program.buffers[i];
         int64_t offset = plan->slots[buffer->offset_slot], bytes = plan->slots[buffer->bytes_slot];
         uint64_t room = room_in(model, plan, buffer);
+        if (bytes < 0) {
+            hr_blame blame = hr_blame_buffer(model, (uint32_t)(segment - model->variant.program.segments), i);
+            hr_fail(error, HR_SHAPE, "the shapes lead to a tensor of %lld bytes", (long long)bytes);
+            return hr_blame_on(&blame, HR_SHAPE, error);
+        }
         if (bytes == 0)
             offset = 0; /* an empty part of an empty buffer: where it would begin says nothing */
-        if (offset < 0 || bytes < 0 || (uint64_t)offset > room || (uint64_t)bytes > room - (uint64_t)offset)
+        if (offset < 0 || (uint64_t)offset > room || (uint64_t)bytes > room - (uint64_t)offset)
             return hr_fail(error, HR_DAMAGED, "%s: buffer %u would be %lld bytes at %lld of %llu", model->file.name, i,
                            (long long)bytes, (long long)offset, (unsigned long long)room);
         plan->buffers[i] = (hr_region){(uint64_t)offset, (uint64_t)bytes};
