@@ -15,6 +15,7 @@
 ** told, and the next child goes on behind it. */
 #define _DEFAULT_SOURCE
 #include "container.h"
+#include "guarded.h"
 #include "headrace.h"
 #include "model.h"
 #include "sha256.h"
@@ -24,14 +25,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define MOST_FILES 64
 #define MOST_SECTIONS 64
 #define MOST_INPUTS 64
-#define MOST_BYTES (UINT64_C(256) << 20) /* that a run may take */
 #define MOST_SECONDS 20                  /* for one number */
 #define MOST_SECONDS_OF_LOOPS 1          /* whose number of turns may have been forged */
 #define RUNS 3
@@ -249,39 +248,6 @@ static void forge(bytes *b) {
     free(b->data);
     *b = anew;
 }
-
-/* ---- memory between pages that cannot be touched ---- */
-
-static uint64_t taken_bytes;
-
-static size_t mapped_for(size_t size) {
-    return (size + PAGE - 1) / PAGE * PAGE + 2 * PAGE;
-}
-
-/* Its end is as near to the page behind it as the alignment lets it be. */
-static void *guarded_take(void *context, size_t size, size_t alignment) {
-    (void)context;
-    if (size > MOST_BYTES || taken_bytes + size > MOST_BYTES)
-        return NULL;
-    size_t mapped = mapped_for(size);
-    uint8_t *start = mmap(NULL, mapped, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (start == MAP_FAILED)
-        return NULL;
-    mprotect(start + PAGE, mapped - 2 * PAGE, PROT_READ | PROT_WRITE);
-    taken_bytes += size;
-    return start + (mapped - PAGE - size) / alignment * alignment;
-}
-
-static void guarded_give(void *context, void *memory, size_t size, size_t alignment) {
-    (void)context, (void)alignment;
-    uintptr_t last = (uintptr_t)memory + (size ? size - 1 : 0); /* in the last page, or in the first of the two guards */
-    size_t mapped = mapped_for(size);
-    uint8_t *end = (uint8_t *)(last / PAGE * PAGE + PAGE + (size ? PAGE : 0));
-    munmap(end - mapped, mapped);
-    taken_bytes -= size;
-}
-
-static const hr_allocator guarded = {guarded_take, guarded_give, NULL};
 
 /* ---- running ---- */
 

@@ -152,7 +152,7 @@ def build(folder: Path) -> Path:
     files = [table, Path(__file__).with_suffix(".c"), *sorted(source.glob("*.c")), source / "drivers" / "cpu.c"]
     flags = ["-std=c11", "-O1", "-g", "-pthread", "-D_POSIX_C_SOURCE=200809L", '-DHR_VERSION_TEXT="test"']
     program = folder / "artefacts"
-    include = [f"-I{source}", f"-I{ROOT / 'runtime' / 'include'}"]
+    include = [f"-I{folder}" for folder in (source, ROOT / "runtime" / "include", ROOT / "tests" / "support")]
     subprocess.run(["gcc", *flags, *SANITIZED, *include, *files, "-o", program], check=True)
     return program
 

@@ -20,7 +20,7 @@ from headrace.ir.declare import op
 from headrace.ir.dims import Dim
 from headrace.ir.graph.compose import Term
 from headrace.ir.graph.exporting import OnnxWriter
-from headrace.ir.graph.families import Array, DataDims, DimCheck, DimRead, Index, OwnKernel, Sampler, tensor
+from headrace.ir.graph.families import Array, DataDims, DimCheck, DimRead, Index, Movement, OwnKernel, Sampler, tensor
 from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.linear import ONE, ZERO
 from headrace.ir.graph.ops.argsort import Argsort
@@ -128,7 +128,7 @@ class TopK(OwnKernel):
 
 
 @op("graph.take_dynamic")
-class TakeDynamic(DataDims):
+class TakeDynamic(DataDims, Movement):
     """The first elements of x along `axis`, as many as `count` says."""
 
     x: Value
