@@ -251,13 +251,13 @@ UNSUPPORTED = {
     "all together": (
         model(
             node("Softmaxx", "x", "a", "first"),
-            node("Unique", "x", "b", "second"),
-            node("Unique", "a", "c", "third"),
+            node("MaxRoiPool", "x x", "b", "second", pooled_shape=[1, 1]),
+            node("MaxRoiPool", "a a", "c", "third", pooled_shape=[1, 1]),
             node("Relu", "c", "y", "fourth"),
         ),
         "3 nodes cannot be compiled: node 'first' (Softmaxx, opset 17, of f32[2, 3]): no such operator; did you mean "
-        "'Softmax'?; node 'second' (Unique, opset 17, of f32[2, 3]): nothing here computes it; node 'third' (Unique, "
-        "opset 17): nothing here computes it",
+        "'Softmax'?; node 'second' (MaxRoiPool, opset 17, of f32[2, 3], f32[2, 3]): nothing here computes it; node 'third' "
+        "(MaxRoiPool, opset 17): nothing here computes it",
     ),
     "another domain": (
         helper.make_model(
