@@ -22,8 +22,8 @@ hr_blame hr_blame_arena(const hr_model *model, const hr_plan *plan, uint32_t seg
 /* Whose launch asks for the most scratch in a segment, which is planned. */
 hr_blame hr_blame_scratch(const hr_model *model, const hr_plan *plan, uint32_t segment);
 
-/* What first uses a buffer of a segment. */
-hr_blame hr_blame_buffer(const hr_model *model, uint32_t segment, uint32_t buffer);
+/* What first uses a buffer that would have less than no bytes. */
+hr_blame hr_blame_negative(const hr_model *model, const hr_plan *plan, uint32_t segment);
 
 /* What makes an output. */
 hr_blame hr_blame_output(const hr_model *model, uint32_t output);
