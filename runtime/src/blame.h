@@ -12,8 +12,8 @@ typedef struct hr_blame {
 /* The nodes of a step. */
 hr_blame hr_blame_step(const hr_model *model, uint32_t step);
 
-/* Whose sizes follow from a slot of the segment that is being planned.  Overwrites the segment's slots, whose evaluation
-** has failed. */
+/* Whose sizes follow from a slot of the segment that is being planned.  Overwrites the segment's slots, whose
+** evaluation has failed. */
 hr_blame hr_blame_slot(const hr_model *model, hr_plan *plan, uint32_t segment, uint32_t slot);
 
 /* Whose buffer is the largest in the arena of a segment, which is planned. */
