@@ -148,7 +148,7 @@ class _Body:
                 self.read(source, read.element, read.symbol, read.lower, None)
             self.builder.location = around
         if isinstance(operation, GraphOp):
-            for check in operation.checks():
+            for check in (*operation.checks(), *_sizes_of(operation)):
                 if self.facts.less_equal(0, check.formula) is not True:
                     self._check(operation, check)
 
@@ -325,6 +325,13 @@ def buffer_type(value: Value) -> BufferType:
     """The dense buffer in the caller's memory, or a constant's, that holds a tensor."""
     kind = tensor(value)
     return BufferType(kind.dtype, kind.dims)
+
+
+def _sizes_of(operation: GraphOp) -> list[DimCheck]:
+    """That dims which are made there are none below 0, as they are where a window is larger than what it moves over."""
+    given = {d for o in operation.operands for d in tensor(o).dims}
+    made = dict.fromkeys(d for r in operation.results for d in tensor(r).dims if d not in given)
+    return [DimCheck(d, f"a dim of {d} would be below 0") for d in made]
 
 
 def settled(source: GraphFunc) -> Places:

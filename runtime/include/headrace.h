@@ -219,7 +219,8 @@ HR_API uint32_t hr_session_threads(const hr_session *session);
 
 /* Bytes that the session will hold to run inputs of these shapes (of `inputs` only dims and rank are looked at):
 ** arenas, scratch of all threads, and copies on the device where its memory is not the host's.  Outputs that the
-** session lends come on top.  HR_DATA where sizes depend on the values of inputs. */
+** session lends come on top.  HR_DATA where sizes depend on the values of inputs: the message names the first node
+** whose values decide some. */
 HR_API hr_status hr_memory_needed(hr_session *session, const hr_value *inputs, uint64_t *bytes, hr_error *error);
 
 /* Runs the model: one value for each input and each output, in the signature's order.

@@ -166,7 +166,10 @@ class Session:
         return arrays, tuple(places)
 
     def memory_needed(self, shapes: Mapping[str, Sequence[int]]) -> int:
-        """Bytes that this session holds to run inputs of these shapes, besides the model and the results."""
+        """Bytes that this session holds to run inputs of these shapes, besides the model and the results.
+
+        Raises InputError where the shapes do not decide that; it names the node whose values do.
+        """
         _refuse_unknown("input", shapes, self.inputs)
         try:
             return self._face.memory_needed(tuple(tuple(_value(shapes, port)) for port in self.inputs))

@@ -150,11 +150,11 @@ hr_blame hr_blame_scratch(const hr_model *model, const hr_plan *plan, uint32_t n
     return (hr_blame){""};
 }
 
-hr_blame hr_blame_buffer(const hr_model *model, uint32_t number, uint32_t buffer) {
+hr_blame hr_blame_negative(const hr_model *model, const hr_plan *plan, uint32_t number) {
     for (walk at = walk_over(model, number); is_there(&at); go_on(&at)) {
         const uint32_t *buffers;
         for (uint32_t i = 0, count = buffers_of(&at, &buffers); i < count; i++)
-            if (buffers[i] == buffer)
+            if (plan->slots[model->variant.program.buffers[buffers[i]]->bytes_slot] < 0)
                 return hr_blame_step(model, at.step);
     }
     return (hr_blame){""};

@@ -12,8 +12,8 @@ typedef struct hr_blame {
 /* The nodes of a step. */
 hr_blame hr_blame_step(const hr_model *model, uint32_t step);
 
-/* Whose sizes follow from a slot of the segment that is being planned.  Overwrites the segment's slots, whose evaluation
-** has failed. */
+/* Whose sizes follow from a slot of the segment that is being planned.  Overwrites the segment's slots, whose
+** evaluation has failed. */
 hr_blame hr_blame_slot(const hr_model *model, hr_plan *plan, uint32_t segment, uint32_t slot);
 
 /* Whose buffer is the largest in the arena of a segment, which is planned. */
@@ -22,8 +22,8 @@ hr_blame hr_blame_arena(const hr_model *model, const hr_plan *plan, uint32_t seg
 /* Whose launch asks for the most scratch in a segment, which is planned. */
 hr_blame hr_blame_scratch(const hr_model *model, const hr_plan *plan, uint32_t segment);
 
-/* What first uses a buffer of a segment. */
-hr_blame hr_blame_buffer(const hr_model *model, uint32_t segment, uint32_t buffer);
+/* What first uses a buffer that would have less than no bytes. */
+hr_blame hr_blame_negative(const hr_model *model, const hr_plan *plan, uint32_t segment);
 
 /* What makes an output. */
 hr_blame hr_blame_output(const hr_model *model, uint32_t output);

@@ -173,20 +173,29 @@ static uint64_t room_in(const hr_model *model, const hr_plan *plan, const hr_buf
     }
 }
 
-/* Here and below: a well-compiled program never fails these checks. */
+/* A window that is larger than what it moves over, or more cut off than there is. */
+static hr_status check_sizes(const hr_model *model, const hr_plan *plan, uint32_t number, hr_error *error) {
+    const hr_segment *segment = &model->variant.program.segments[number];
+    for (uint32_t i = segment->first_buffer; i < segment->first_buffer + segment->buffer_count; i++) {
+        int64_t bytes = plan->slots[model->variant.program.buffers[i]->bytes_slot];
+        if (bytes >= 0)
+            continue;
+        hr_blame blame = hr_blame_negative(model, plan, number);
+        hr_fail(error, HR_SHAPE, "the shapes lead to a tensor of %lld bytes", (long long)bytes);
+        return hr_blame_on(&blame, HR_SHAPE, error);
+    }
+    return HR_OK;
+}
+
+/* Here and below: a well-compiled program never fails these checks, but where it says so. */
 static hr_status evaluate_buffers(const hr_model *model, hr_plan *plan, const hr_segment *segment, hr_error *error) {
     for (uint32_t i = segment->first_buffer; i < segment->first_buffer + segment->buffer_count; i++) {
         const hr_buffer *buffer = model->variant.program.buffers[i];
         int64_t offset = plan->slots[buffer->offset_slot], bytes = plan->slots[buffer->bytes_slot];
         uint64_t room = room_in(model, plan, buffer);
-        if (bytes < 0) {
-            hr_blame blame = hr_blame_buffer(model, (uint32_t)(segment - model->variant.program.segments), i);
-            hr_fail(error, HR_SHAPE, "the shapes lead to a tensor of %lld bytes", (long long)bytes);
-            return hr_blame_on(&blame, HR_SHAPE, error);
-        }
         if (bytes == 0)
             offset = 0; /* an empty part of an empty buffer: where it would begin says nothing */
-        if (offset < 0 || (uint64_t)offset > room || (uint64_t)bytes > room - (uint64_t)offset)
+        if (offset < 0 || bytes < 0 || (uint64_t)offset > room || (uint64_t)bytes > room - (uint64_t)offset)
             return hr_fail(error, HR_DAMAGED, "%s: buffer %u would be %lld bytes at %lld of %llu", model->file.name, i,
                            (long long)bytes, (long long)offset, (unsigned long long)room);
         plan->buffers[i] = (hr_region){(uint64_t)offset, (uint64_t)bytes};
@@ -220,9 +229,11 @@ static hr_status evaluate_launch(const hr_model *model, hr_plan *plan, const uin
     int64_t scratch = plan->kernel_slots[kernel->scratch_slot];
     int64_t most = kernel->tasks_slot == HR_NO_SLOT ? INT64_MAX : plan->kernel_slots[kernel->tasks_slot];
     for (uint32_t i = 0; i < kernel->required_count; i++)
-        if (plan->kernel_slots[kernel->required[i]] < 0)
-            return hr_fail(error, HR_DAMAGED, "%s: kernel '%s' is not made for the sizes that it would get",
-                           model->file.name, kernel->name);
+        if (plan->kernel_slots[kernel->required[i]] < 0) { /* two dims below 0 are a size like any other */
+            hr_blame blame = hr_blame_step(model, (uint32_t)(step - plan->steps));
+            hr_fail(error, HR_SHAPE, "the shapes lead to dims that kernel '%s' is not made for", kernel->name);
+            return hr_blame_on(&blame, HR_SHAPE, error);
+        }
     if (scratch < 0 || step->tasks < 0 || step->tasks > most)
         return hr_fail(error, HR_DAMAGED, "%s: kernel '%s' would have %lld tasks with %lld bytes of scratch",
                        model->file.name, kernel->name, (long long)step->tasks, (long long)scratch);
@@ -311,10 +322,13 @@ hr_status hr_plan_evaluate(const hr_model *model, hr_plan *plan, uint32_t number
         return formula_failed(model, &segment->code, kind, &fault, &blame, error);
     }
     int64_t arena = plan->slots[segment->arena_slot];
+    hr_status status = check_sizes(model, plan, number, error);
+    if (status)
+        return status;
     if (arena < 0)
         return hr_fail(error, HR_DAMAGED, "%s: the arena would be %lld bytes", model->file.name, (long long)arena);
     plan->arena_bytes[number] = (uint64_t)arena;
-    hr_status status = evaluate_outputs(model, plan, number, error);
+    status = evaluate_outputs(model, plan, number, error);
     if (!status)
         status = evaluate_buffers(model, plan, segment, error);
     if (!status)

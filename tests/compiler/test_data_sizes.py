@@ -151,6 +151,21 @@ def test_split_sizes_that_are_data(compiled: Any) -> None:
         run(x=X[0], s=integers(1, 3))
 
 
+def test_memory_that_values_decide(tmp_path: Path) -> None:
+    """The refusal says which node's, and what can be done."""
+    model = parser.parse_model("""<ir_version: 9, opset_import: ["" : 18]> g (float[a] x) => (int64[p, q] y)
+        { b = Relu(x)  y = NonZero(b) }""")
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    headrace.compile(tmp_path / "m.onnx", output=tmp_path / "m.hrm")
+    session = headrace.load(tmp_path / "m.hrm", record=True)
+    told = r"^node 'NonZero_1': its values decide sizes, .* known after a run only: run .* memory_taken in Python\)$"
+    with pytest.raises(HeadraceRuntimeError, match=told):
+        session.memory_needed({"x": (7,)})
+    before = session.memory_taken().held_bytes
+    session.run({"x": np.ones(1000, np.float32)})
+    assert session.memory_taken().held_bytes > before
+
+
 def test_tile(compiled: Any) -> None:
     known = compiled("(float[a, b] x) => (float[c, d] y) <int64[2] n = {2, 3}> { y = Tile(x, n) }")
     np.testing.assert_array_equal(known(x=X[0]), np.tile(X[0], (2, 3)))

@@ -89,6 +89,31 @@ CONTRADICTIONS: dict[str, tuple[str, list[Case]]] = {
             ((3, 5), (4, 5), "node 'MatMul_1': "),
         ]],
     ),
+    "MatMul of batches": (
+        "(float[b, n, k] x, float[c, l, m] z) => (float[p, q, r] y) { y = MatMul(x, z) }",
+        [({"x": f32(*a), "z": f32(*b)}, told) for a, b, told in [
+            ((2, 3, 4), (2, 4, 5), ""), ((1, 3, 4), (2, 4, 5), ""), ((2, 3, 4), (3, 4, 5), "node 'MatMul_0': "),
+            ((9, 3, 4), (2, 4, 5), "node 'MatMul_0': "), ((2, 3, 9), (2, 4, 5), "node 'MatMul_0': the shared dim differs"),
+        ]],
+    ),
+    "Updates": (
+        """(float[n, k] x, int64[m, l] i, float[p, q] u) => (float[r, s] y)
+        { y = ScatterElements<axis = 1>(x, i, u) }""",
+        [({"x": f32(2, 4), "i": i64(*i), "u": f32(*u)}, told) for i, u, told in [
+            (([0, 1], [2, 3]), (2, 2), ""), (([0, 1], [2, 3]), (1, 2), "node 'ScatterElements_0': the updates are"),
+            (([0, 1], [2, 3], [0, 0]), (3, 2), "node 'ScatterElements_0': indices of"),
+        ]],
+    ),
+    "Split": (
+        "(float[n, 4] x) => (float[p, 4] y, float[q, 4] z) <int64[2] s = {3, 2}> { a = Neg(x)  y, z = Split(a, s) }",
+        [({"x": f32(5, 4)}, ""), ({"x": f32(4, 4)}, "node 'Split_1': "), ({"x": f32(6, 4)}, "node 'Split_1': ")],
+    ),
+    "MaxPool": (
+        """(float[1, 2, h, w] x) => (float[p, q, r, s] y)
+        { a = MaxPool<kernel_shape = [3, 3]>(x)  b = Softmax<axis = 3>(a)  y = Transpose<perm = [0, 2, 3, 1]>(b) }""",
+        [({"x": f32(1, 2, 4, 4)}, ""), ({"x": f32(1, 2, 2, 4)}, ""), ({"x": f32(1, 2, 1, 4)}, "node 'MaxPool_0"),
+         ({"x": f32(1, 2, 4, 0)}, "node 'MaxPool_0"), ({"x": f32(1, 2, 1, 1)}, "node 'MaxPool_0")],
+    ),
     "Concat": (
         "(float[n, k] x, float[m, l] z) => (float[p, q] y) { a = Neg(x)  y = Concat<axis = 0>(a, z) }",
         [({"x": f32(*a), "z": f32(*b)}, told) for a, b, told in [

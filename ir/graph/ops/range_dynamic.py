@@ -1,7 +1,7 @@
 """graph.range_dynamic: 0, 1, 2, ... as many as the model counts when it runs.
 
     %n = graph.range_dynamic %count {symbol = "n", dtype = i64} : i64[n]
-    %m = graph.range_dynamic %count, %problem
+    %m = graph.range_dynamic %count problem(%problem)
         {symbol = "m", dtype = i64, problem_symbol = "p", problems = ["the step is 0"]} : i64[m]
 
 Symbol n is the integer in %count, i64[1], at least 0.  %problem, i64[1], is 0 where there is such a count; any other

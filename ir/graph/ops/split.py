@@ -16,6 +16,7 @@ from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.linear import ONE, ZERO
 from headrace.ir.graph.ops.cumulate import Cumulate
 from headrace.ir.graph.ops.gather import Gather
+from headrace.ir.graph.ops.reshape import reshaped
 from headrace.ir.graph.ops.slice import Slice, constants, sliced
 from headrace.ir.types import I64
 
@@ -26,8 +27,11 @@ def _split(node: OnnxNode) -> Sequence[Value]:
     axis = node.axis(node.attribute("axis", 0), kind.rank)
     if node.input(1) is not None and node.shape_value(1) is None:
         return _at_data(node, axis)
+    sizes = _split_sizes(node, kind.dims[axis])
+    total = sum(sizes, start=ZERO)  # which is the dim, and an error where it turns out to be another
+    x = reshaped(node, x, (*kind.dims[:axis], total, *kind.dims[axis + 1 :]))
     parts, start = [], ZERO
-    for size in _split_sizes(node, kind.dims[axis]):
+    for size in sizes:
         parts.append(sliced(node, x, axis, start, size))
         start = start + size
     return parts
