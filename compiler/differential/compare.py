@@ -33,6 +33,7 @@ Array = np.ndarray[Any, Any]
 
 RUNS = 8  # with noise
 CLOSE = 16  # units in the last place that are not worth a second look
+CLOSE_16 = 3  # of 16-bit floats
 NOISE = 4.0  # units in the last place; elementary functions may be off by 2
 NOISE_16 = 1.5  # of 16-bit floats: they are rounded to the nearest, from f32
 REACH = 6.0  # how many times further than the noise moved it an element may be
@@ -79,7 +80,7 @@ def _apart(new: Array, old: Array) -> Array:
     with np.errstate(all="ignore"):
         a, b = new.astype(np.float64), old.astype(np.float64)
         same = (a == b) | (np.isnan(a) & np.isnan(b))
-        return np.asarray(~(same | (np.abs(a - b) <= CLOSE * _unit(old))))
+        return np.asarray(~(same | (np.abs(a - b) <= _close(old))))
 
 
 def _explained(new: Array, old: Array, calm: Array, runs: Sequence[Array]) -> Array:
@@ -97,7 +98,7 @@ def _explained(new: Array, old: Array, calm: Array, runs: Sequence[Array]) -> Ar
             c = run.astype(np.float64)
             explained |= np.isfinite(c) != np.isfinite(middle)
             moved = np.fmax(moved, np.abs(c - middle))
-        return np.asarray(explained | (np.abs(a - b) <= REACH * moved + CLOSE * _unit(old)))
+        return np.asarray(explained | (np.abs(a - b) <= REACH * moved + _close(old)))
 
 
 def _noisy_runs(
@@ -145,7 +146,8 @@ def _as_codes(array: Array) -> Array:
     return array.view(np.uint8) if array.dtype.kind == "V" and array.dtype.itemsize == 1 else array
 
 
-def _unit(array: Array) -> Array:
-    """About one unit in the last place of each element, and no less than the smallest number."""
+def _close(array: Array) -> Array:
+    """How far off each element may be without a second look: some units in its last place, and of the smallest number."""
     facts = _finfo(array.dtype)
-    return np.asarray(np.abs(array.astype(np.float64)) * float(facts.eps) + float(facts.smallest_subnormal))
+    units = CLOSE_16 if array.dtype.itemsize == 2 else CLOSE
+    return units * (np.abs(array.astype(np.float64)) * float(facts.eps) + float(facts.smallest_subnormal))
