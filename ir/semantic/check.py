@@ -318,12 +318,20 @@ def _same_kernel(old: _Side, new: _Side, name: str) -> tuple[KernelFunc, KernelF
     return (before, after) if same and (before.outputs, before.scalars) == (after.outputs, after.scalars) else None
 
 
+def _takes_the_same(function: GraphFunc, module: Module) -> bool:
+    other = module.function(function.function_name)
+    return isinstance(other, GraphFunc) and len(other.parameters) == len(function.parameters)
+
+
 def _entries(old: _Side, new: _Side) -> list[str]:
-    """Names of the graphs and programs that both sides have; of constants' functions those that changed."""
+    """Names of the graphs and programs that both sides have; of constants' functions those that changed.  A function
+    that takes other values than before is run by those that call it."""
     found = []
     for function in old.module.functions(Function):
         name = function.function_name
         if not isinstance(function, GraphFunc | ProgramFunc) or name not in new.texts:
+            continue
+        if isinstance(function, GraphFunc) and function.private and not _takes_the_same(function, new.module):
             continue
         if function.parameters or old.texts[name] != new.texts[name]:
             found.append(name)

@@ -299,6 +299,28 @@ def test_a_greedy_decoder(check: Check) -> None:
     check(greedy(), *[{"m": m, "t0": [t], "h0": floats(1, 8), "tokens0": [t] * k} for m, t, k in runs])
 
 
+def test_what_all_turns_compute_alike_is_computed_once(check: Check) -> None:
+    """A decoder that attends to a memory: its keys are made before the loop, and not at all in a turn."""
+    body = turn(
+        [
+            node("MatMul", "memory wk", "keys"),
+            node("Transpose", "keys", "across", perm=[1, 0]),
+            node("MatMul", "x across", "scores"),
+            node("Softmax", "scores", "shares", axis=1),
+            node("MatMul", "shares memory", "y"),
+            node("Identity", "c", "d"),
+        ],
+        [info("x", F32, 1, 8)],
+        "d y",
+    )
+    inputs = [info("m", I64), info("x", F32, 1, 8), info("memory", F32, "n", 8)]
+    proto = model([node("Loop", "m _ x", "y", body=body)], inputs, "y", wk=floats(8, 8))
+    path = check(proto, *[{"m": m, "x": floats(1, 8), "memory": floats(n, 8)} for m, n in ((3, 5), (0, 2), (6, 1))])
+    session = load(path, threads=1, record=True)
+    session.run({"m": np.array(4), "x": floats(1, 8), "memory": floats(3, 8)})
+    assert [r.nodes for r in session.take_records()].count("MatMul_0") == 1
+
+
 def test_an_index_out_of_range_names_its_node(tmp_path: Path) -> None:
     (tmp_path / "m.onnx").write_bytes(greedy().SerializeToString())
     compile(tmp_path / "m.onnx", output=tmp_path / "m.hrm")
