@@ -30,8 +30,8 @@ def reshaped_index(index: Shape, result: Shape, source: Shape) -> Shape:
 
 
 def steps_in(span: Dim, step: int) -> Dim:
-    """How many places, `step` above 0 apart, there are in a span.  A long step takes the first only; as a divisor it would
-    lead formulas of bytes beyond 64 bits."""
+    """How many places, `step` above 0 apart, there are in a span.  A long step takes the first only; as a divisor it
+    would lead formulas of bytes beyond 64 bits."""
     return dim_max(ceildiv(span, step), 0) if step < LONG_STEP else dim_min(dim_max(span, 0), 1)
 
 
