@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-from headrace.ir.dims import Dim
+from headrace.ir.dims import Dim, ceildiv, dim_max, dim_min
 
 Shape = tuple[Dim, ...]
 ZERO = Dim.constant(0)
 ONE = Dim.constant(1)
+LONG_STEP = 2**55  # beyond any dim of a tensor that lies in memory
 
 
 def reshaped_index(index: Shape, result: Shape, source: Shape) -> Shape:
@@ -26,6 +27,12 @@ def reshaped_index(index: Shape, result: Shape, source: Shape) -> Shape:
         place = linear(index[results], result[results])
         found.extend(_split(place, source[sources]))
     return tuple(found)
+
+
+def steps_in(span: Dim, step: int) -> Dim:
+    """How many places, `step` above 0 apart, there are in a span.  A long step takes the first only; as a divisor it
+    would lead formulas of bytes beyond 64 bits."""
+    return dim_max(ceildiv(span, step), 0) if step < LONG_STEP else dim_min(dim_max(span, 0), 1)
 
 
 def linear(index: Sequence[Dim], shape: Sequence[Dim]) -> Dim:

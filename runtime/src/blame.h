@@ -9,6 +9,10 @@ typedef struct hr_blame {
     char text[160];
 } hr_blame;
 
+/* For "%s%s" in front of a message: the node, or the file where none is known. */
+#define HR_PLACE(model, blame)                                                                                         \
+    (blame)->text[0] ? (blame)->text : (model)->file.name, (blame)->text[0] ? "" : ": "
+
 /* The nodes of a step. */
 hr_blame hr_blame_step(const hr_model *model, uint32_t step);
 

@@ -126,9 +126,8 @@ static hr_status formula_failed(const hr_model *model, const hr_code *code, hr_f
     static const char *const names[] = {
         [HR_OP_ADD] = "+", [HR_OP_MUL] = "*", [HR_OP_FLOORDIV] = "/", [HR_OP_MOD] = "mod"};
     const char *why = kind == HR_FAULT_OVERFLOW ? "which does not fit 64 bits" : "which is no number";
-    return hr_fail(error, HR_SHAPE, "%s%sthe shapes lead to %lld %s %lld, %s",
-                   blame->text[0] ? blame->text : model->file.name, blame->text[0] ? "" : ": ", (long long)fault->a,
-                   names[w[0]], (long long)fault->b, why);
+    return hr_fail(error, HR_SHAPE, "%s%sthe shapes lead to %lld %s %lld, %s", HR_PLACE(model, blame),
+                   (long long)fault->a, names[w[0]], (long long)fault->b, why);
 }
 
 static hr_status output_failed(const hr_model *model, uint32_t output, hr_error *error) {
@@ -181,8 +180,8 @@ static hr_status check_sizes(const hr_model *model, const hr_plan *plan, uint32_
         if (bytes >= 0)
             continue;
         hr_blame blame = hr_blame_negative(model, plan, number);
-        hr_fail(error, HR_SHAPE, "the shapes lead to a tensor of %lld bytes", (long long)bytes);
-        return hr_blame_on(&blame, HR_SHAPE, error);
+        return hr_fail(error, HR_SHAPE, "%s%sthe shapes lead to a tensor of %lld bytes", HR_PLACE(model, &blame),
+                       (long long)bytes);
     }
     return HR_OK;
 }
@@ -231,8 +230,8 @@ static hr_status evaluate_launch(const hr_model *model, hr_plan *plan, const uin
     for (uint32_t i = 0; i < kernel->required_count; i++)
         if (plan->kernel_slots[kernel->required[i]] < 0) { /* two dims below 0 are a size like any other */
             hr_blame blame = hr_blame_step(model, (uint32_t)(step - plan->steps));
-            hr_fail(error, HR_SHAPE, "the shapes lead to dims that kernel '%s' is not made for", kernel->name);
-            return hr_blame_on(&blame, HR_SHAPE, error);
+            return hr_fail(error, HR_SHAPE, "%s%sthe shapes lead to dims that kernel '%s' is not made for",
+                           HR_PLACE(model, &blame), kernel->name);
         }
     if (scratch < 0 || step->tasks < 0 || step->tasks > most)
         return hr_fail(error, HR_DAMAGED, "%s: kernel '%s' would have %lld tasks with %lld bytes of scratch",

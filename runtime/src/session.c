@@ -164,11 +164,11 @@ hr_status hr_memory_needed(hr_session *session, const hr_value *inputs, uint64_t
     if (!model || (!inputs && model->signature.input_count) || !bytes)
         return hr_fail(error, HR_INVALID, "hr_memory_needed: session, inputs or bytes is NULL");
     if (model->variant.program.read_count) {
-        hr_fail(error, HR_DATA,
-                "its values decide sizes, so the memory needed is known after a run only: run the largest data that "
-                "is expected and count what is taken (the allocator in C, memory_taken in Python)");
         hr_blame blame = hr_blame_read(model, 0);
-        return hr_blame_on(&blame, HR_DATA, error);
+        return hr_fail(error, HR_DATA,
+                       "%s%sits values decide sizes, so the memory needed is known after a run only: run the largest "
+                       "data that is expected and count what is taken (the allocator in C, memory_taken in Python)",
+                       HR_PLACE(model, &blame));
     }
     hr_plan plan;
     hr_status status = hr_plan_open(model, &plan, error);

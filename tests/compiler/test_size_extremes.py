@@ -14,6 +14,7 @@ import pytest
 from onnx import parser
 
 import headrace
+from headrace.ir.errors import ModelError
 from headrace.runtime.python import HeadraceRuntimeError
 
 Array = np.ndarray[Any, Any]
@@ -205,3 +206,25 @@ def test_axes(compiled: Any) -> None:
         check(total, "ReduceSum_0", dims, lambda a=axis: np.sum(X, a), x=X, axes=integers(axis))
         dims = np.expand_dims(X, axis).shape if -3 <= axis < 3 else None
         check(longer, "Unsqueeze_0", dims, lambda a=axis: np.expand_dims(X, a), x=X, axes=integers(axis))
+
+
+@pytest.mark.parametrize("number", [2**62, MOST])
+def test_sizes_that_are_known_while_compiling(number: int, compiled: Any) -> None:
+    result = f"(float[n, 2] x) => (float[p, q] y) <int64[2] s = {{{number}, 1}}, int64[4] r = {{0, 0, {number}, 0}}>"
+    for node in ("Tile(x, s)", "Expand(x, s)", "Pad(x, r)", "ConstantOfShape(s)"):
+        with pytest.raises(ModelError, match=rf"node '{node.partition('(')[0]}_0': .* do not fit 64 bits") as error:
+            compiled(f"{result} {{ y = {node} }}")
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("step", [2**31, 2**62, MOST, -MOST, -MOST - 1])
+def test_long_steps_that_are_known_while_compiling(step: int, compiled: Any) -> None:
+    first, last = (1, MOST) if step > 0 else (-2, -MOST - 1)
+    cut = compiled(f"""(float[n, 2] x) => (float[p, 2] y) <int64[1] first = {{{first}}}, int64[1] last = {{{last}}},
+        int64[1] axis = {{0}}, int64[1] step = {{{step}}}> {{ y = Slice(x, first, last, axis, step) }}""")
+    for rows in (1, 4):
+        np.testing.assert_array_equal(cut(x=X[:rows]), X[:rows][sliced(rows, first, last, step)])
+    numbers = compiled(f"""(float[n, 2] x) => (int64[p] y) <int64 zero = {{0}}, int64 step = {{{abs(step) // 2}}}>
+        {{ s = Shape(x)  n = Gather(s, zero)  y = Range(zero, n, step) }}""")
+    for rows in (0, 4):
+        np.testing.assert_array_equal(numbers(x=X[:rows]), np.zeros(min(rows, 1), np.int64))

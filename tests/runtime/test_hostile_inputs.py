@@ -160,7 +160,7 @@ def packed(names: Sequence[str], cases: Sequence[Case]) -> bytes:
     words = [struct.pack("<q", len(cases))]
     for given, _ in cases:
         for name in names:
-            array = np.ascontiguousarray(given[name])
+            array = np.array(given[name], order="C")
             head = (array.ndim, *array.shape, array.nbytes)
             words += [struct.pack(f"<{len(head)}q", *head), array.tobytes()]
     return b"".join(words)

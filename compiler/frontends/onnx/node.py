@@ -7,6 +7,7 @@ compiling.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -15,7 +16,7 @@ from onnx import AttributeProto
 from headrace.compiler.frontends.onnx.state import State
 from headrace.ir.core import Operation, Value
 from headrace.ir.dims import Dim
-from headrace.ir.errors import HeadraceError, ModelError
+from headrace.ir.errors import DimError, HeadraceError, ModelError
 from headrace.ir.graph.families import tensor
 from headrace.ir.types import TensorType
 
@@ -120,10 +121,18 @@ class Node:
         return self._state.symbol(wish)
 
     def add(self, operation: Operation) -> Value:
-        return self._state.add(operation)
+        return self._of_a_size(self._state.add(operation))
 
     def add_all(self, operation: Operation) -> Sequence[Value]:
-        return self._state.add_all(operation)
+        return [self._of_a_size(v) for v in self._state.add_all(operation)]
+
+    def _of_a_size(self, value: Value) -> Value:
+        """The value; an error where its bytes are beyond 64 bits even if each symbol is 1, or each empty dim."""
+        kind = tensor(value)
+        sizes = [d.value if d.is_constant else _at_one(d) for d in kind.dims]
+        if prod(max(abs(s), 1) for s in sizes) * kind.dtype.bytes >= 2**63:
+            raise self.fail(f"its result would be {kind}, whose bytes do not fit 64 bits")
+        return value
 
     def add_constant(self, array: Array) -> Value:
         return self._state.add_constant(array)
@@ -133,6 +142,13 @@ class Node:
 
     def unsupported(self, message: str) -> Exception:
         return NodeUnsupported(message)
+
+
+def _at_one(dim: Dim) -> int:
+    try:
+        return int(dim.evaluate(dict.fromkeys(dim.symbols, 1)))
+    except DimError:  # it divides by what is 0 there
+        return 1
 
 
 def plain_attribute(attribute: AttributeProto) -> Any:

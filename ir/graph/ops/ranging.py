@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 
 from headrace.ir.core import Value
-from headrace.ir.dims import ceildiv, dim_max
 from headrace.ir.graph.compose import Term
 from headrace.ir.graph.counting import MOST, TOO_MANY, Problem, first_numbers
 from headrace.ir.graph.importing import OnnxNode, onnx_import
-from headrace.ir.graph.linear import ZERO
+from headrace.ir.graph.linear import ZERO, steps_in
 from headrace.ir.graph.ops.formulas import Range
 from headrace.ir.types import I64, U64
 
@@ -36,7 +35,7 @@ def _range(node: OnnxNode) -> Sequence[Value]:
     if not step.is_constant or step == ZERO:
         return [_counted(node)]
     span = limit - start if step.value > 0 else start - limit
-    count = node.simplify(dim_max(ceildiv(span, abs(step.value)), 0))
+    count = node.simplify(steps_in(span, abs(step.value)))
     return [node.add(Range(start, step, count, dtype))]
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from headrace.ir.core import Value
-from headrace.ir.dims import Dim, ceildiv, dim_max, dim_min
+from headrace.ir.dims import Dim, dim_max, dim_min
 from headrace.ir.graph.compose import Term
 from headrace.ir.graph.counting import MOST, first_numbers, formulas
 from headrace.ir.graph.data_axes import by_dim, integers
 from headrace.ir.graph.importing import OnnxNode, onnx_import
-from headrace.ir.graph.linear import ONE, ZERO
+from headrace.ir.graph.linear import LONG_STEP, ONE, ZERO, steps_in
 from headrace.ir.graph.ops.gather import Gather
 from headrace.ir.graph.ops.slice import NO_LIMIT, NO_LIMIT_BELOW, Slice, constants
 
@@ -52,7 +52,7 @@ def _sliced(
     for axis, start, end, step in zip(places, starts, ends, steps, strict=True):
         first, size = _bounds(node, start, end, step, kind.dims[axis])
         begins[axis], sizes[axis] = node.simplify(first), node.simplify(size)
-        strides[axis] = step
+        strides[axis] = step if abs(step) < LONG_STEP else 1  # of one element at most
     if sizes == list(kind.dims) and all(s == 1 for s in strides):
         return x
     return node.add(Slice(x, tuple(begins), tuple(sizes), tuple(strides)))
@@ -62,11 +62,11 @@ def _bounds(node: OnnxNode, start: Dim, end: Dim, step: int, dim: Dim) -> tuple[
     """The first element and how many there are: both ends counted from the back if negative, then clamped."""
     if step > 0:
         first = _clamped(node, start, dim, ZERO, dim)
-        size = dim_max(ceildiv(_clamped(node, end, dim, ZERO, dim) - first, step), 0)
+        size = steps_in(_clamped(node, end, dim, ZERO, dim) - first, step)
         return (ZERO if size == ZERO else first), size
     first = _clamped(node, start, dim, ZERO, dim - 1)
     last = _clamped(node, end, dim, Dim.constant(-1), dim - 1)
-    return first, dim_max(ceildiv(first - last, -step), 0)
+    return first, steps_in(first - last, -step)
 
 
 def _clamped(node: OnnxNode, place: Dim, dim: Dim, lowest: Dim, highest: Dim) -> Dim:
