@@ -88,18 +88,6 @@ FOUND = {
         graph.return %2, %3""",
         [{"n": 4}],
     ),
-    "denormal sigmoids": (
-        ["f32[n, 9]", "f64[9]"],
-        """%0 = graph.constant {value = dense<95.0> : f32[]} : f32[]
-        %1 = graph.sub %x0, %0 : f32[n, 9]
-        %2 = graph.sigmoid %1 : f32[n, 9]
-        %3 = graph.mul %1, %2 : f32[n, 9]
-        %4 = graph.constant {value = dense<720.0> : f64[]} : f64[]
-        %5 = graph.sub %x1, %4 : f64[9]
-        %6 = graph.sigmoid %5 : f64[9]
-        graph.return %3, %6""",
-        [{"n": 4}],
-    ),
     "squares that f16 does not hold": (
         ["f16[n, 9]", "f16[9]"],
         """%0 = graph.constant {value = dense<300.0> : f16[]} : f16[]
