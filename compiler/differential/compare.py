@@ -147,7 +147,7 @@ def _as_codes(array: Array) -> Array:
 
 
 def _close(array: Array) -> Array:
-    """How far off each element may be without a second look: some units in its last place, and of the smallest number."""
+    """How far off each element may be without a second look: some units in its last place."""
     facts = _finfo(array.dtype)
     units = CLOSE_16 if array.dtype.itemsize == 2 else CLOSE
     return units * (np.abs(array.astype(np.float64)) * float(facts.eps) + float(facts.smallest_subnormal))

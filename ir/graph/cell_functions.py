@@ -12,6 +12,7 @@ import numpy as np
 
 from headrace.ir.core import Value
 from headrace.ir.graph.families import Array
+from headrace.ir.graph.ops.activations import logistic, logistic_reference
 from headrace.ir.kernel.build import ScalarBuilder
 
 
@@ -26,8 +27,7 @@ class CellFunction:
 
 
 def _sigmoid(b: ScalarBuilder, x: Value, _alpha: float, _beta: float) -> Value:
-    one = b.constant(1, x)
-    return b.div(one, b.add(one, b.exp(b.neg(x))))
+    return logistic(b, x)
 
 
 def _affine(b: ScalarBuilder, x: Value, alpha: float, beta: float) -> Value:
@@ -66,7 +66,7 @@ def _softplus(b: ScalarBuilder, x: Value, _alpha: float, _beta: float) -> Value:
 
 
 CELL_FUNCTIONS = {
-    "Sigmoid": CellFunction(_sigmoid, lambda x, a, b: 1 / (1 + np.exp(-x))),
+    "Sigmoid": CellFunction(_sigmoid, lambda x, a, b: logistic_reference(x)),
     "Tanh": CellFunction(lambda b, x, _a, _b: b.tanh(x), lambda x, a, b: np.tanh(x)),
     "Relu": CellFunction(lambda b, x, _a, _b: b.maximum(x, b.constant(0, x)), lambda x, a, b: np.maximum(x, 0)),
     "Affine": CellFunction(_affine, lambda x, a, b: a * x + b, 1.0, 0.0),

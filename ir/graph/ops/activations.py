@@ -21,6 +21,17 @@ from headrace.ir.graph.sampling import chance, some
 from headrace.ir.kernel.build import ScalarBuilder
 
 
+def logistic(b: ScalarBuilder, x: Value) -> Value:
+    """exp(x) / (1 + exp(x)) for negative x: the exponential of -x overflows where that is still a denormal."""
+    one, small = b.constant(1, x), b.exp_nonpositive(b.neg(b.abs(x)))
+    return b.div(b.select(b.compare("lt", x, b.constant(0, x)), small, one), b.add(one, small))
+
+
+def logistic_reference(x: Array) -> Array:
+    small = np.exp(-np.abs(x))
+    return np.asarray(np.where(x < 0, small, 1) / (1 + small))
+
+
 @op("graph.sigmoid", onnx=[OnnxForm("Sigmoid", since=6)])
 class Sigmoid(Elementwise):
     """1 / (1 + exp(-x))."""
@@ -31,11 +42,10 @@ class Sigmoid(Elementwise):
     several_steps = True
 
     def scalar(self, b: ScalarBuilder, *xs: Value) -> Value:
-        one = b.constant(1, xs[0])
-        return b.div(one, b.add(one, b.exp(b.neg(xs[0]))))
+        return logistic(b, *xs)
 
     def reference(self, *operands: Array) -> Array:
-        return through_f64(lambda x: 1 / (1 + np.exp(-x)), *operands)
+        return through_f64(logistic_reference, *operands)
 
     @classmethod
     def sample(cls, sampler: Sampler) -> Sigmoid:

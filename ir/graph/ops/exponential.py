@@ -22,6 +22,7 @@ from headrace.ir.graph.ops.cast import as_dtype
 from headrace.ir.graph.references import through_f64
 from headrace.ir.graph.sampling import broadcast_operands, broadcast_shapes, pick, some
 from headrace.ir.kernel.build import ScalarBuilder
+from headrace.ir.kernel.ops.convert import cast_array
 from headrace.ir.types import F64, I32, I64, TensorType, Type, element_dtype
 
 LARGEST_EXPONENT = 64  # beyond it, rounding of the products costs more than log and exp
@@ -211,7 +212,7 @@ class Pow(Elementwise):
 class IntegerPow(Elementwise):
     """An integer x to the y, wrapping, cut towards zero: for y < 0 it is 0 unless x is 1 or -1.
 
-    A y that is no integer goes through `graph.pow` in f64.
+    A y that is no integer goes through f64, where what is an integer but for rounding is one.
     """
 
     x: Value
@@ -233,6 +234,9 @@ class IntegerPow(Elementwise):
         if whole is y:
             return found
         size = b.exp(b.mul(b.cast(y, F64), b.log(b.cast(x, F64))))  # NaN for a negative base, which becomes 0
+        near = b.floor(b.add(size, b.constant(0.5, size)))
+        off = b.abs(b.sub(size, near))
+        size = b.select(b.compare("lt", off, b.mul(size, b.constant(2.0**-46, size))), near, size)
         return b.select(b.compare("eq", b.cast(whole, F64), b.cast(y, F64)), found, b.cast(size, element_dtype(x.type)))
 
     def _whole(self, b: ScalarBuilder, x: Value, y: Value) -> Value:
@@ -254,13 +258,19 @@ class IntegerPow(Elementwise):
 
     def reference(self, *operands: Array) -> Array:
         x, y = np.broadcast_arrays(*operands)
-        whole = y.astype(np.int64) if y.dtype.kind not in "iu" else y
+        dtype = tensor(self.x).dtype
+        whole = y if y.dtype.kind in "iu" else cast_array(y, I64)
+        found, square, left = np.ones_like(x), x, whole
         with np.errstate(all="ignore"):
-            found = np.power(x, np.maximum(whole, 0).astype(x.dtype))
-            fraction = np.where(np.abs(x) == 1, np.where(whole % 2 == 0, 1, x), 0)
-            real = np.power(x.astype(np.float64), y.astype(np.float64))
-        cut = np.trunc(np.where(np.isnan(real), 0, real))
-        return np.where(whole != y, cut, np.where(whole < 0, fraction, found)).astype(x.dtype)
+            for _ in range(8 * whole.itemsize):
+                found = np.where(left & 1 != 0, found * square, found)
+                square, left = square * square, left >> 1
+            fraction = np.where(np.abs(x) == 1, np.where(whole % 2 == 0, 1, x), 0).astype(x.dtype)
+            found = np.where(whole < 0, fraction, found)
+            if whole is y:
+                return found
+            real = cast_array(np.power(x.astype(np.float64), y.astype(np.float64)), dtype)
+            return np.where(whole.astype(np.float64) == y.astype(np.float64), found, real)
 
     @classmethod
     def sample(cls, sampler: Sampler) -> IntegerPow:

@@ -197,7 +197,9 @@ class Acosh(Angle):
         x = xs[0]
         t = b.sub(x, b.constant(1, x))
         moderate = _log1p(b, b.add(t, b.sqrt(b.mul(t, b.add(t, b.constant(2, x))))))
-        return b.select(_is_large(b, x), b.add(b.log(x), b.constant(np.log(2), x)), moderate)
+        found = b.select(_is_large(b, x), b.add(b.log(x), b.constant(np.log(2), x)), moderate)
+        # Far below 1 both roots of the formula come near each other or overflow.
+        return b.select(b.compare("lt", t, b.constant(0, x)), b.constant(np.nan, x), found)
 
     def exact(self, x: Array) -> Any:
         return np.arccosh(x)

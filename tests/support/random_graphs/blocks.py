@@ -10,12 +10,14 @@ import numpy as np
 
 from headrace.ir.core import Value
 from headrace.ir.dims import Dim, DimLike, as_dim
-from headrace.ir.graph.families import tensor
+from headrace.ir.graph.families import GraphOp, tensor
 from headrace.ir.graph.linear import ONE, ZERO
 from headrace.ir.graph.ops.activations import Gelu, Sigmoid, Tanh
-from headrace.ir.graph.ops.arithmetic import Add, Div, Mul
+from headrace.ir.graph.ops.arg import Arg
+from headrace.ir.graph.ops.arithmetic import Add, Div, Mul, Sub
 from headrace.ir.graph.ops.concat import Concat
 from headrace.ir.graph.ops.conv import Conv
+from headrace.ir.graph.ops.cumulate import Cumulate
 from headrace.ir.graph.ops.gather import Gather
 from headrace.ir.graph.ops.matmul import MatMul
 from headrace.ir.graph.ops.normalization import BatchNorm, LayerNorm
@@ -26,6 +28,7 @@ from headrace.ir.graph.ops.relu import Relu
 from headrace.ir.graph.ops.reshape import Reshape
 from headrace.ir.graph.ops.slice import Slice
 from headrace.ir.graph.ops.softmax import Softmax
+from headrace.ir.graph.ops.top_k import TopK
 from headrace.ir.graph.ops.transpose import Transpose
 from headrace.ir.types import F32, I32, I64, TensorType
 from random_graphs.growing import Growing, Refused
@@ -167,8 +170,9 @@ def squeeze_and_excite(g: Growing) -> None:
     x = _image(g)
     channels = tensor(x).dims[1].value
     s = g.add(Reduce(x, "mean", (2, 3), True))
-    s = g.add(Relu(g.add(Conv(s, _weights(g, 4, channels, 1, 1), _weights(g, 4), (1, 1), (1, 1), (ZERO,) * 2, (ZERO,) * 2))))
-    s = g.add(Conv(s, _weights(g, channels, 4, 1, 1), None, (1, 1), (1, 1), (ZERO,) * 2, (ZERO,) * 2))
+    ones, none = (1, 1), (ZERO, ZERO)
+    s = g.add(Relu(g.add(Conv(s, _weights(g, 4, channels, 1, 1), _weights(g, 4), ones, ones, none, none))))
+    s = g.add(Conv(s, _weights(g, channels, 4, 1, 1), None, ones, ones, none, none))
     g.add(Mul(x, g.add(Sigmoid(s))))
 
 
@@ -239,8 +243,43 @@ def of_eight_bits(g: Growing) -> None:
     g.add(MatMul(x, g.add(Dequantize(codes, scale))))
 
 
+def deep(g: Growing) -> None:
+    """Sums that are longer than what a kernel keeps at hand."""
+    rows = Dim.symbol("n") if g.chance(0.4) else Dim.constant(_pick(g, 1, 2, 7))
+    depth = _pick(g, 257, 512, 1030)
+    x = g.tensor(TensorType(F32, (rows, Dim.constant(depth))))
+    y = _activated(g, _dense(g, x, _pick(g, *WIDTHS, 70), g.chance(0.5)))
+    g.add(MatMul(y, _weights(g, tensor(y).dims[-1], _pick(g, 1, depth))))
+
+
+def many_channels(g: Growing) -> None:
+    dims = (ONE, Dim.constant(_pick(g, 64, 100)), *[Dim.symbol("m") if g.chance(0.2) else Dim.constant(5)] * 2)
+    y = _activated(g, _conv(g, g.tensor(TensorType(F32, dims)), _pick(g, 8, 33, 64)))
+    _activated(g, _conv(g, y, _pick(g, 3, 64)))
+
+
+def long_rows(g: Growing) -> None:
+    rows = Dim.symbol("n") if g.chance(0.4) else Dim.constant(_pick(g, 1, 2))
+    dims = (rows, Dim.constant(_pick(g, 300, 513, 1030)))
+    x = g.tensor(TensorType(F32, dims if g.chance(0.7) else dims[::-1]))
+    axis = _pick(g, 0, 1)
+    makers: list[Callable[[], GraphOp]] = [
+        lambda: Softmax(x, (axis,)),
+        lambda: LayerNorm(x, g.tensor(TensorType(F32, tensor(x).dims[1:])), None, 1, 1e-2),
+        lambda: Reduce(x, "sum", (axis,), True),
+        lambda: Reduce(x, "max", (axis,), False),
+        lambda: Cumulate(x, "sum", axis),
+        lambda: Arg(x, "max", axis, True),
+        lambda: TopK(x, ONE if g.chance(0.5) else tensor(x).dims[axis], axis),
+    ]
+    y = g.add(makers[_pick(g, *range(len(makers)))]())
+    if tensor(y).dtype == F32 and tensor(y).rank == 2:
+        g.add(Sub(x, y))
+
+
 BLOCKS: tuple[Callable[[Growing], None], ...] = (
-    separable, inception, halves, pooled, squeeze_and_excite, heads, gated, tied, of_eight_bits,
+    separable, inception, halves, pooled, squeeze_and_excite, heads, gated, tied, of_eight_bits, deep,
+    many_channels, long_rows,
 )  # fmt: skip
 
 
