@@ -299,6 +299,63 @@ def test_a_greedy_decoder(check: Check) -> None:
     check(greedy(), *[{"m": m, "t0": [t], "h0": floats(1, 8), "tokens0": [t] * k} for m, t, k in runs])
 
 
+def test_what_follows_a_loop(check: Check) -> None:
+    """Kernels and views whose sizes are the number of turns, or what the last turn left, written to the caller's memory."""
+    body = turn(
+        [
+            node("Concat", "x e", "y", axis=0),
+            node("ReduceSum", "y", "s", keepdims=0),
+            node("Less", "s limit", "d"),
+            node("Tanh", "e", "row"),
+        ],
+        [info("x", F32, "n", 4)],
+        "d y row",
+    )
+    proto = model(
+        [
+            node("Loop", "m _ x", "y rows", body=body),
+            node("Neg", "rows", "minus"),
+            node("MatMul", "rows w", "product"),
+            node("Softmax", "product", "shares", axis=2),
+            node("Concat", "y e", "longer", axis=0),
+            node("Reshape", "rows flat", "one", allowzero=0),
+        ],
+        [info("m", I64), info("limit", F32), info("x", F32, "n", 4), info("e", F32, 2, 4)],
+        "minus shares longer one",
+        w=floats(4, 4),
+        flat=np.array([-1, 4]),
+    )
+    limit = np.float32(100)
+    check(proto, *[{"m": m, "limit": limit, "x": floats(n, 4), "e": floats(2, 4)} for m, n in ((3, 3), (1, 2), (4, 4))])
+
+
+def test_caches_that_grow(check: Check) -> None:
+    """Attention over keys and values to which each turn appends its own."""
+    body = turn(
+        [
+            node("MatMul", "x wq", "q"),
+            node("MatMul", "x wk", "k"),
+            node("MatMul", "x wv", "v"),
+            node("Concat", "keys k", "keys_next", axis=0),
+            node("Concat", "values v", "values_next", axis=0),
+            node("Transpose", "keys_next", "across", perm=[1, 0]),
+            node("MatMul", "q across", "scores"),
+            node("Softmax", "scores", "shares", axis=1),
+            node("MatMul", "shares values_next", "found"),
+            node("Add", "found x", "x_next"),
+            node("Identity", "c", "d"),
+        ],
+        [info("x", F32, 1, 8), info("keys", F32, "t", 8), info("values", F32, "t", 8)],
+        "d x_next keys_next values_next x_next",
+    )
+    inputs = [info("m", I64), info("x0", F32, 1, 8), info("keys0", F32, "t", 8), info("values0", F32, "t", 8)]
+    weights = {n: floats(8, 8) / 3 for n in ("wq", "wk", "wv")}
+    nodes = [node("Loop", "m _ x0 keys0 values0", "x keys values all", body=body)]
+    proto = model(nodes, inputs, "x keys values all", **weights)
+    sizes = [(9, 1), (3, 4), (1, 2)]
+    check(proto, *[{"m": m, "x0": floats(1, 8), "keys0": floats(t, 8), "values0": floats(t, 8)} for m, t in sizes])
+
+
 def test_what_all_turns_compute_alike_is_computed_once(check: Check) -> None:
     """A decoder that attends to a memory: its keys are made before the loop, and not at all in a turn."""
     body = turn(
