@@ -30,14 +30,14 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from headrace.ir.access import Access, AccessMap, Axis
-from headrace.ir.core import BlockArgument, OpResult, Value, producer, walk
+from headrace.ir.core import BlockArgument, Operation, OpResult, Value, producer, walk
 from headrace.ir.dims import Dim
 from headrace.ir.kernel.ops.control import Parallel
 from headrace.ir.kernel.ops.func import KernelFunc
 from headrace.ir.kernel.ops.structured import Map, Reduce, Structured
 from headrace.ir.module import Module
 from headrace.ir.pass_base import Pass, PassContext
-from headrace.ir.program.ops.program import Constant, Launch, Read, View
+from headrace.ir.program.ops.program import Constant, Launch, Loop, Read, View
 from headrace.ir.rewrite import Builder, Rewriter
 from headrace.ir.symbols import axes_of, formulas
 from headrace.ir.types import BufferType
@@ -199,8 +199,18 @@ def _behind(buffer: Value, kind: BufferType, launch: Launch, rewriter: Rewriter)
     assert launch.parent is not None
     operations = launch.parent.operations
     symbols = {s for d in kind.dims for s in d.symbols}
-    reads = [o for o in operations if isinstance(o, Read) and o.symbol in symbols]
-    return rewriter.after(reads[-1]) if reads else rewriter.before(operations[0])
+    binding = [o for o in operations if symbols.intersection(_bound(o))]
+    return rewriter.after(binding[-1]) if binding else rewriter.before(operations[0])
+
+
+def _bound(operation: Operation) -> Sequence[str]:
+    """The symbols that are known behind it."""
+    match operation:
+        case Read():
+            return (operation.symbol,)
+        case Loop():
+            return operation.symbols
+    return ()
 
 
 def _is_before(view: View, launch: Launch) -> bool:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
 import pytest
-from onnx import GraphProto, ModelProto, TensorProto, helper, numpy_helper
+from loop_models import BOOL, F32, I64, floats, graph, greedy, info, model, nested, node, turn
+from onnx import ModelProto
 
 from headrace.compiler.driver import compile
 from headrace.compiler.measure.loading import memory_use
@@ -22,38 +23,7 @@ from headrace.ir.text import parse_module, print_op, save_hir
 from headrace.runtime.python import InputError, load
 
 Array = np.ndarray[Any, Any]
-F32, I64, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
 Check = Callable[..., Path]
-R = np.random.default_rng(0)
-
-
-def node(op: str, inputs: str, outputs: str, name: str = "", **attributes: Any) -> Any:
-    """`_` stands for an input that is left out."""
-    given = ["" if i == "_" else i for i in inputs.split()]
-    return helper.make_node(op, given, outputs.split(), name or None, **attributes)
-
-
-def info(name: str, kind: int, *dims: str | int) -> Any:
-    return helper.make_tensor_value_info(name, kind, dims)
-
-
-def graph(nodes: Sequence[Any], inputs: Sequence[Any], outputs: str, **constants: Array) -> GraphProto:
-    untyped = [helper.make_empty_tensor_value_info(o) for o in outputs.split()]
-    return helper.make_graph(nodes, "g", inputs, untyped, [numpy_helper.from_array(a, n) for n, a in constants.items()])
-
-
-def turn(nodes: Sequence[Any], inputs: Sequence[Any], outputs: str, **constants: Array) -> GraphProto:
-    """The body of a Loop, `i` the number of the turn, `c` the condition."""
-    return graph(nodes, [info("i", I64), info("c", BOOL), *inputs], outputs, **constants)
-
-
-def model(nodes: Sequence[Any], inputs: Sequence[Any], outputs: str, **constants: Array) -> ModelProto:
-    made = graph(nodes, inputs, outputs, **constants)
-    return helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-
-
-def floats(*shape: int) -> Array:
-    return R.standard_normal(shape, np.float32)
 
 
 @pytest.fixture
@@ -182,37 +152,6 @@ def test_a_size_that_data_decide_in_every_turn(check: Check) -> None:
     check(proto, *[{"m": m, "x": floats(9)} for m in (3, 0, 1, 5)])
 
 
-def nested() -> ModelProto:
-    inner = turn(
-        [
-            node("Add", "a w", "p"),
-            node("Tanh", "p", "b"),
-            node("Identity", "c", "d"),
-            node("ReduceSum", "b", "s", keepdims=0),
-        ],
-        [info("a", F32, "n", 4)],
-        "d b s",
-    )
-    half = graph([node("Mul", "y half", "z")], [], "z", half=np.array(0.5, np.float32))
-    minus = graph([node("Neg", "y", "z")], [], "z")
-    outer = helper.make_graph(
-        [
-            node("Add", "j more", "turns"),
-            node("Loop", "turns _ x", "y sums", "inner", body=inner),
-            node("ReduceSum", "sums", "sum", keepdims=0),
-            node("Greater", "sum zero", "positive"),
-            node("If", "positive", "z", "either", then_branch=half, else_branch=minus),
-            node("Identity", "go", "go_on"),
-        ],
-        "outer",
-        [info("j", I64), info("go", BOOL), info("x", F32, "n", 4)],
-        [helper.make_empty_tensor_value_info(o) for o in ("go_on", "z", "sum")],
-        [numpy_helper.from_array(np.array(0, np.float32), "zero")],
-    )
-    inputs = [info("m", I64), info("more", I64), info("x", F32, "n", 4), info("w", F32, 4)]
-    return model([node("Loop", "m _ x", "y sums", "outer", body=outer)], inputs, "y sums")
-
-
 def test_a_loop_and_an_if_in_a_loop(check: Check) -> None:
     runs = [(3, 2, 3), (0, 1, 2), (2, 0, 2), (5, 3, 3)]
     check(nested(), *[{"m": m, "more": k, "x": floats(n, 4), "w": floats(4)} for m, k, n in runs])
@@ -267,36 +206,66 @@ def test_scan_over_a_symbol(check: Check) -> None:
     )
 
 
-def greedy() -> ModelProto:
-    """A decoder's loop: embed the last token, a recurrent layer, scores, the best of them, until it is the last one."""
-    body = turn(
-        [
-            node("Gather", "table t", "e"),
-            node("Add", "h e", "g"),
-            node("MatMul", "g w", "p"),
-            node("Tanh", "p", "h_next"),
-            node("MatMul", "h_next u", "scores"),
-            node("ArgMax", "scores", "t_next", axis=1, keepdims=0),
-            node("Concat", "tokens t_next", "tokens_next", axis=0),
-            node("Equal", "t_next end", "ends"),
-            node("Not", "ends", "goes"),
-            node("Squeeze", "goes", "d"),
-        ],
-        [info("t", I64, 1), info("h", F32, 1, 8), info("tokens", I64, "length")],
-        "d t_next h_next tokens_next scores",
-        end=np.array([3]),
-    )
-    rng = np.random.default_rng(3)
-    weights = {n: rng.standard_normal(s, np.float32) for n, s in (("table", (11, 8)), ("w", (8, 8)), ("u", (8, 11)))}
-    inputs = [info("m", I64), info("t0", I64, 1), info("h0", F32, 1, 8), info("tokens0", I64, "n")]
-    return model(
-        [node("Loop", "m _ t0 h0 tokens0", "t h tokens scores", body=body)], inputs, "tokens scores", **weights
-    )
-
-
 def test_a_greedy_decoder(check: Check) -> None:
     runs = [(20, 1, 1), (20, 5, 2), (0, 1, 1), (1, 2, 1), (30, 7, 3)]
     check(greedy(), *[{"m": m, "t0": [t], "h0": floats(1, 8), "tokens0": [t] * k} for m, t, k in runs])
+
+
+def test_what_follows_a_loop(check: Check) -> None:
+    """Kernels and views whose sizes are the number of turns, or what the last turn left, written to the caller's memory."""
+    body = turn(
+        [
+            node("Concat", "x e", "y", axis=0),
+            node("ReduceSum", "y", "s", keepdims=0),
+            node("Less", "s limit", "d"),
+            node("Tanh", "e", "row"),
+        ],
+        [info("x", F32, "n", 4)],
+        "d y row",
+    )
+    proto = model(
+        [
+            node("Loop", "m _ x", "y rows", body=body),
+            node("Neg", "rows", "minus"),
+            node("MatMul", "rows w", "product"),
+            node("Softmax", "product", "shares", axis=2),
+            node("Concat", "y e", "longer", axis=0),
+            node("Reshape", "rows flat", "one", allowzero=0),
+        ],
+        [info("m", I64), info("limit", F32), info("x", F32, "n", 4), info("e", F32, 2, 4)],
+        "minus shares longer one",
+        w=floats(4, 4),
+        flat=np.array([-1, 4]),
+    )
+    limit = np.float32(100)
+    check(proto, *[{"m": m, "limit": limit, "x": floats(n, 4), "e": floats(2, 4)} for m, n in ((3, 3), (1, 2), (4, 4))])
+
+
+def test_caches_that_grow(check: Check) -> None:
+    """Attention over keys and values to which each turn appends its own."""
+    body = turn(
+        [
+            node("MatMul", "x wq", "q"),
+            node("MatMul", "x wk", "k"),
+            node("MatMul", "x wv", "v"),
+            node("Concat", "keys k", "keys_next", axis=0),
+            node("Concat", "values v", "values_next", axis=0),
+            node("Transpose", "keys_next", "across", perm=[1, 0]),
+            node("MatMul", "q across", "scores"),
+            node("Softmax", "scores", "shares", axis=1),
+            node("MatMul", "shares values_next", "found"),
+            node("Add", "found x", "x_next"),
+            node("Identity", "c", "d"),
+        ],
+        [info("x", F32, 1, 8), info("keys", F32, "t", 8), info("values", F32, "t", 8)],
+        "d x_next keys_next values_next x_next",
+    )
+    inputs = [info("m", I64), info("x0", F32, 1, 8), info("keys0", F32, "t", 8), info("values0", F32, "t", 8)]
+    weights = {n: floats(8, 8) / 3 for n in ("wq", "wk", "wv")}
+    nodes = [node("Loop", "m _ x0 keys0 values0", "x keys values all", body=body)]
+    proto = model(nodes, inputs, "x keys values all", **weights)
+    sizes = [(9, 1), (3, 4), (1, 2)]
+    check(proto, *[{"m": m, "x0": floats(1, 8), "keys0": floats(t, 8), "values0": floats(t, 8)} for m, t in sizes])
 
 
 def test_what_all_turns_compute_alike_is_computed_once(check: Check) -> None:

@@ -11,7 +11,10 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from headrace.ir.core import walk
+from headrace.ir.dims import Dim
 from headrace.ir.errors import UnsupportedModelError
+from headrace.ir.graph.ops.loop import Loop
 from headrace.ir.module import Module
 
 Array = np.ndarray[Any, Any]
@@ -112,16 +115,41 @@ def test_scan(backwards: int, imported: Imported, evaluate: Evaluate) -> None:
 
 
 @pytest.mark.parametrize(
-    ("inputs", "constants", "reason"),
-    [
-        ([info("x", F32, 3, 4), info("m", I64)], {"c": TRUE}, "the trip count is data or a symbol"),
-        ([info("x", F32, 3, 4), info("c", BOOL)], {"m": np.array(2, np.int64)}, "the condition is data or a symbol"),
-        ([info("x", F32, 3, 4)], {"c": TRUE, "m": np.array(10**9, np.int64)}, "more than 1024 turns"),
-    ],
+    ("given", "constants"),
+    [({"m": np.array(3)}, {"c": TRUE}), ({"c": TRUE}, {"m": np.array(2)}), ({"c": FALSE}, {"m": np.array(2)})],
 )
-def test_what_is_not_known(inputs: list[Any], constants: Mapping[str, Array], reason: str, imported: Imported) -> None:
+def test_what_is_not_known_is_a_loop(
+    given: Mapping[str, Array], constants: Mapping[str, Array], imported: Imported, evaluate: Evaluate
+) -> None:
+    inputs = [info("x", F32, 3, 4), *(info(n, I64 if n == "m" else BOOL) for n in given)]
     proto = model([*AROUND, node("Loop", "m c x", "z rows", body=counting())], inputs, "z rows", **constants)
-    with pytest.raises(UnsupportedModelError, match=reason):
+    (loop,) = walk(imported(proto), Loop)
+    assert (loop.most is None, loop.condition is None) == ("m" in constants, "c" in constants)
+    agree(proto, {"x": X, **given}, imported, evaluate)
+
+
+def test_too_many_turns_to_be_written_out_are_a_loop(imported: Imported) -> None:
+    proto = model(
+        [*AROUND, node("Loop", "m c x", "z rows", body=counting())],
+        [info("x", F32, 3, 4)],
+        "z rows",
+        c=TRUE,
+        m=np.array(10**9),
+    )
+    (loop,) = walk(imported(proto), Loop)
+    assert (loop.most, loop.condition, loop.limit) == (None, None, Dim.constant(10**9))
+    assert [str(t) for t in loop.types] == ["f32[3, 4]", "f32[1000000000, 3, 4]"]
+
+
+def test_a_sequence_is_not_carried_as_often_as_data_say(imported: Imported) -> None:
+    state = helper.make_tensor_sequence_value_info("seq", F32, None)
+    work = [node("Identity", "go", "on"), node("SequenceInsert", "seq x", "longer")]
+    turned = node("Loop", "m c none", "all", body=body([info("i", I64), info("go", BOOL), state], "on longer", *work))
+    nodes = [node("SequenceEmpty", "", "none"), turned, node("ConcatFromSequence", "all", "y", axis=0)]
+    proto = model(nodes, [info("x", F32, 3, 4), info("m", I64)], "y", c=TRUE)
+    with pytest.raises(
+        UnsupportedModelError, match="carries a sequence or an optional from turn to turn, as often as data"
+    ):
         imported(proto)
 
 
