@@ -89,19 +89,6 @@ def inserted_dims(node: OnnxNode, dims: Sequence[Dim], mask: Term) -> Term:
     return numbers.compare("eq", place).where(of_all, of_all.like(0)).reduce("sum", (1,), keepdims=False) + mask
 
 
-def result_rank(node: OnnxNode, rank: int, more: Dim) -> int:
-    """Rank of a result with `more` dims than `rank`: as the model declares it where that is no number.
-
-    Raises what `node.unsupported` gives where nothing says it.
-    """
-    found = rank + more.value if more.is_constant else node.declared_rank(0)
-    if found is None:
-        raise node.unsupported(f"the axes are {node.tensor(1)}, so the rank of the result is data")
-    if found < 0:
-        raise node.fail(f"names {-more} axes of {node.tensor(0)}")
-    return found
-
-
 def reshaped_as(node: OnnxNode, x: Value, dims: Term) -> Term:
     """x under dims that are data."""
     symbols = tuple(node.symbol(f"{node.name}_{i}") for i in range(dims.dims[0].value))

@@ -41,8 +41,12 @@ standard defines it by a function of operators that are. What a model uses beyon
 
 Element types are those of the first operand: `float` is f16, bf16, f32 and f64, `int` and `uint` are 8 to 64 bits
 wide, `narrow` is float8 (e4m3fn, e4m3fnuz, e5m2, e5m2fnuz, e8m0), float4e2m1, and integers of 4 and 2 bits. A narrow
-element takes a byte in memory, as in arrays of ml_dtypes. Operands that decide about shapes must be known while
-compiling or follow from the dims; those of Reshape and Expand may be data.
+element takes a byte in memory, as in arrays of ml_dtypes.
+
+Sizes may be data: shapes, bounds and counts that come in or are computed when the model runs, and how many elements
+NonZero, Compress, Unique and NonMaxSuppression find. Ranks are known while compiling. Where one follows from the length
+of a shape or of axes, and that is a symbol, it is what the model declares for the result, or further on for what is
+computed from it alone; a run checks it. `--shape` gives an input another length.
 
 Sequences and optionals work where their structure follows from the model: how long a sequence is, which element is
 taken, whether an optional is empty. `SequenceConstruct`, `SequenceEmpty`, `SequenceInsert`, `SequenceErase`, `SequenceAt`,

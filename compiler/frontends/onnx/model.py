@@ -23,6 +23,7 @@ from headrace.compiler.frontends.onnx.inputs import Symbols, input_types
 from headrace.compiler.frontends.onnx.node import Node, NodeUnsupported, plain_attribute
 from headrace.compiler.frontends.onnx.order import ordered
 from headrace.compiler.frontends.onnx.ports import Shapes, held
+from headrace.compiler.frontends.onnx.ranks import declared_ranks
 from headrace.compiler.frontends.onnx.reading import Model, canonical_domain, opset_versions, read_model
 from headrace.compiler.frontends.onnx.scope import Scope
 from headrace.compiler.frontends.onnx.state import State
@@ -59,11 +60,7 @@ class _Import:
     def __init__(self, model: Model, state: State) -> None:
         self.model = model
         self.state = state
-        self.declared_ranks = {
-            v.name: len(v.type.tensor_type.shape.dim)
-            for v in (*model.proto.graph.output, *model.proto.graph.value_info)
-            if v.type.tensor_type.HasField("shape")
-        }
+        self.declared_ranks = declared_ranks(model.proto.graph)
         self.problems: list[UnsupportedNode] = []
         self.nodes_left = MOST_NODES
         self.functions = {(canonical_domain(f.domain), f.name): f for f in model.proto.functions}

@@ -34,6 +34,9 @@ from headrace.ir.graph.families import (
     tensor,
 )
 from headrace.ir.graph.importing import OnnxNode, onnx_import
+from headrace.ir.graph.ops.concat import Concat
+from headrace.ir.graph.ops.fill import Fill
+from headrace.ir.graph.ops.reshape import shape_operand
 from headrace.ir.graph.sampling import broadcast_shapes
 from headrace.ir.types import F32, I64, TensorType, Type
 
@@ -131,8 +134,16 @@ def _expand(node: OnnxNode) -> Sequence[Value]:
     x, dims = node.operand(0), node.shape_value(1)
     if dims is not None:
         return [node.add(Expand(x, dims))]
-    shape = node.tensor(1)
-    if shape.rank != 1 or not shape.is_static:
-        raise node.unsupported(f"the shape is {shape}, so the rank of the result is data")
-    symbols = tuple(node.symbol(f"{node.name}_{i}") for i in range(shape.dims[0].value))
-    return [node.add(ExpandDynamic(x, node.operand(1), symbols))]
+    shape = _shape(node)
+    symbols = tuple(node.symbol(f"{node.name}_{i}") for i in range(tensor(shape).dims[0].value))
+    return [node.add(ExpandDynamic(x, shape, symbols))]
+
+
+def _shape(node: OnnxNode) -> Value:
+    """The shape; where it may be shorter than the result's rank, ones stand before it."""
+    given = node.tensor(1)
+    if given.rank == 1 and not given.is_static and node.declared_rank(0) == node.tensor(0).rank:
+        (length,) = given.dims
+        ones = node.add(Fill((node.tensor(0).rank - length,), 1, I64))
+        return node.add(Concat((ones, node.operand(1)), 0))
+    return shape_operand(node, 1)

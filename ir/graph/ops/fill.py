@@ -13,12 +13,10 @@ from headrace.ir.core import Value
 from headrace.ir.declare import op
 from headrace.ir.dims import Dim
 from headrace.ir.graph.exporting import OnnxWriter
-from headrace.ir.graph.families import Array, Index, Known, Pull, PullBuilder, Sampler, tensor
-from headrace.ir.graph.importing import OnnxNode, onnx_import
-from headrace.ir.graph.ops.expand import ExpandDynamic
+from headrace.ir.graph.families import Array, DimCheck, Index, Known, Pull, PullBuilder, Sampler, tensor
 from headrace.ir.graph.sampling import pick
 from headrace.ir.graph.shape_values import may_be_shape
-from headrace.ir.types import F32, DType, TensorType, Type, dtype_of
+from headrace.ir.types import F32, DType, TensorType, Type
 
 
 @op("graph.fill")
@@ -34,6 +32,9 @@ class Fill(Pull):
         if negative:
             raise self.fail(f"a dim is {negative[0]}, expected 0 or more")
         return [TensorType(self.dtype, self.dims)]
+
+    def checks(self) -> Sequence[DimCheck]:
+        return [DimCheck(d, f"a dim of {d} is below 0") for d in self.dims if not d.is_constant]
 
     def pull(self, b: PullBuilder, index: Index) -> Value:
         return b.constant(self.value, self.dtype)
@@ -53,18 +54,3 @@ class Fill(Pull):
     @classmethod
     def sample(cls, sampler: Sampler) -> Fill:
         return cls(sampler.dims(pick(sampler, 0, 3)), float(pick(sampler, -2, 2)), F32)
-
-
-@onnx_import("ConstantOfShape", since=9)
-def _constant_of_shape(node: OnnxNode) -> Sequence[Value]:
-    value = np.asarray(node.attribute("value", np.zeros(1, np.float32)))
-    if value.size != 1:
-        raise node.fail(f"the value has {value.size} elements, expected 1")
-    dims, shape = node.shape_value(0), node.tensor(0)
-    if dims is not None:
-        return [node.add(Fill(dims, value.reshape(()).item(), dtype_of(value)))]
-    if shape.rank != 1 or not shape.is_static:
-        raise node.unsupported(f"the shape is {shape}, so the rank of the result is data")
-    one = node.add(Fill((), value.reshape(()).item(), dtype_of(value)))
-    symbols = tuple(node.symbol(f"{node.name}_{i}") for i in range(shape.dims[0].value))
-    return [node.add(ExpandDynamic(one, node.operand(0), symbols))]

@@ -26,6 +26,7 @@ from headrace.ir.graph.linear import ONE
 from headrace.ir.graph.ops.concat import Concat
 from headrace.ir.graph.ops.reshape import reshaped
 from headrace.ir.graph.ops.slice import sliced
+from headrace.ir.graph.ranks import result_rank
 from headrace.ir.graph.sampling import pick
 from headrace.ir.types import F32, I64, TensorType, Type
 
@@ -198,17 +199,18 @@ def _sample_indices(sampler: Sampler, dims: tuple[Dim, ...], size: int) -> Value
 
 @onnx_import("GatherND", since=11)
 def _gather_nd(node: OnnxNode) -> Sequence[Value]:
-    known_count(node)
-    return [node.add(GatherND(node.operand(0), node.operand(1), node.attribute("batch_dims", 0)))]
+    """How many dims the indices are for, if it is no number, follows from the rank of the result."""
+    x, indices, batch_dims = node.tensor(0), node.tensor(1), node.attribute("batch_dims", 0)
+    if not indices.rank:
+        raise node.fail(f"the indices are {indices}, expected rank 1 or more")
+    rank = result_rank(node, indices.rank - 1 + x.rank - batch_dims, -indices.dims[-1])
+    found = for_dims(node, indices.rank - 1 + x.rank - batch_dims - rank)
+    return [node.add(GatherND(node.operand(0), found, batch_dims))]
 
 
-def known_count(node: OnnxNode) -> None:
-    """Raises `unsupported` where the last dim of the indices is a symbol."""
-    indices = node.tensor(1)
-    if indices.rank and not indices.dims[-1].is_constant:
-        raise node.unsupported(
-            f"the last dim of the indices {indices} is no number, so the rank of what they name is data"
-        )
+def for_dims(node: OnnxNode, count: int) -> Value:
+    """The indices, as many as that in the last dim."""
+    return reshaped(node, node.operand(1), (*node.tensor(1).dims[:-1], Dim.constant(count)))
 
 
 @onnx_import("Gather")

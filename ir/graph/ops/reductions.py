@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from headrace.ir.core import Value
-from headrace.ir.graph.data_axes import axes_mask, count, kept_dims, parted, reshaped_as, result_rank
+from headrace.ir.graph.data_axes import axes_mask, count, kept_dims, parted, reshaped_as
 from headrace.ir.graph.families import tensor
 from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.linear import ZERO
@@ -13,6 +13,7 @@ from headrace.ir.graph.ops.arithmetic import Abs, Mul
 from headrace.ir.graph.ops.cast import as_dtype
 from headrace.ir.graph.ops.exponential import Exp, Log, Sqrt
 from headrace.ir.graph.ops.reduce import KINDS, Kind, reduced
+from headrace.ir.graph.ranks import result_rank
 from headrace.ir.types import F64
 
 _BY_NAME: dict[str, Kind] = {f"Reduce{kind.capitalize()}": kind for kind in KINDS}

@@ -27,6 +27,7 @@ from headrace.ir.graph.ops.formulas import Formulas
 from headrace.ir.graph.ops.reduce import Reduce
 from headrace.ir.graph.ops.reshape_dynamic import ReshapeDynamic
 from headrace.ir.graph.ops.where import Where
+from headrace.ir.graph.ranks import result_rank
 from headrace.ir.graph.sampling import pick, some
 from headrace.ir.types import I64, Type
 
@@ -91,20 +92,26 @@ def _reshape(node: OnnxNode) -> Sequence[Value]:
     allow_zero = bool(node.attribute("allowzero", 0))
     if wanted is not None:
         return [reshaped(node, x, _resolved(node, wanted, allow_zero))]
-    shape = node.tensor(1)
-    if shape.rank != 1 or not shape.is_static:
-        raise node.unsupported(f"the shape is {shape}, so the rank of the result is data")
-    symbols = tuple(node.symbol(f"{node.name}_{i}") for i in range(shape.dims[0].value))
-    return [node.add(ReshapeDynamic(x, _resolved_data(node, allow_zero), symbols))]
+    shape = shape_operand(node, 1)
+    symbols = tuple(node.symbol(f"{node.name}_{i}") for i in range(tensor(shape).dims[0].value))
+    return [node.add(ReshapeDynamic(x, _resolved_data(node, shape, allow_zero), symbols))]
 
 
-def _resolved_data(node: OnnxNode, allow_zero: bool) -> Value:
+def shape_operand(node: OnnxNode, number: int) -> Value:
+    """An input that holds the dims of the result, as many as its rank has."""
+    shape = node.tensor(number)
+    if shape.rank != 1:
+        raise node.fail(f"the shape is {shape}, expected one of rank 1")
+    rank = result_rank(node, 0, shape.dims[0], number)
+    return reshaped(node, node.operand(number), [Dim.constant(rank)])
+
+
+def _resolved_data(node: OnnxNode, shape: Value, allow_zero: bool) -> Value:
     """The dims that a shape stands for, computed by the program: see graph.reshape_dynamic.
 
     Their product may wrap: what it leads to has not the elements of x, which is checked without wrapping.
     """
-    shape, x = node.operand(1), node.tensor(0)
-    count = node.tensor(1).dims[0].value
+    x, count = node.tensor(0), tensor(shape).dims[0].value
     zero, one, rest = (node.add_constant(np.array(n, np.int64)) for n in (0, 1, -1))
     if not allow_zero:
         dims = (*x.dims, *[ZERO] * count)[:count]

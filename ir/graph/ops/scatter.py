@@ -23,7 +23,7 @@ from headrace.ir.graph.exporting import OnnxWriter
 from headrace.ir.graph.families import Array, DimCheck, OwnKernel, Sampler, counted, must_be_equal, tensor
 from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.linear import ONE
-from headrace.ir.graph.ops.gather import known_count
+from headrace.ir.graph.ops.gather import for_dims
 from headrace.ir.graph.sampling import build, pick
 from headrace.ir.kernel.build import ScalarBuilder
 from headrace.ir.kernel.writer import KernelWriter, at
@@ -210,6 +210,10 @@ class ScatterND(_Scattering):
 
 @onnx_import("ScatterND", since=11)
 def _scatter_nd(node: OnnxNode) -> Sequence[Value]:
-    known_count(node)
-    operands = (node.operand(i) for i in range(3))
+    x, indices, updates = (node.tensor(i) for i in range(3))
+    if not indices.rank:
+        raise node.fail(f"the indices are {indices}, expected rank 1 or more")
+    count = indices.dims[-1]
+    found = node.operand(1) if count.is_constant else for_dims(node, indices.rank - 1 + x.rank - updates.rank)
+    operands = node.operand(0), found, node.operand(2)
     return [node.add(build(ScatterND, *operands, node.attribute("reduction", "none")))]

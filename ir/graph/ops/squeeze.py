@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from headrace.ir.core import Value
-from headrace.ir.graph.data_axes import axes_mask, count, inserted_dims, kept_dims, reshaped_as, result_rank
+from headrace.ir.graph.data_axes import axes_mask, count, inserted_dims, kept_dims, reshaped_as
 from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.linear import ONE
 from headrace.ir.graph.ops.reshape import reshaped
+from headrace.ir.graph.ranks import result_rank
 
 
 @onnx_import("Squeeze")
