@@ -46,6 +46,8 @@ from headrace.ir.pass_base import Pass, PassContext
 from headrace.ir.rewrite import Builder, Rewriter
 from headrace.passes.graph.cluster import CHEAP, FREE
 
+MOST_MEMBERS = 64  # of a group; it becomes one kernel
+
 
 @dataclass(frozen=True)
 class ClusterRows(Pass):
@@ -118,12 +120,12 @@ def _grown(last: Cluster, order: tuple[int, ...], taken: set[Operation], longest
     dims = tensor(last.result).dims
     group = _Group(order, tuple(dims[o] for o in order), last, {})
     pending = [last]
-    while pending:
+    while pending and len(group.members) < MOST_MEMBERS:
         member = pending.pop()
         if member in group.members or member in taken or not _joins(member, group, longest):
             continue
         group.members[member] = None
-        for value in dict.fromkeys(v for m in group.members for v in m.inputs):
+        for value in dict.fromkeys(member.inputs):  # of what others read, no more users are members than before
             above = producer(value, Cluster)
             if above is not None and not above.rows and len(above.results) == 1:
                 pending += [above] * (above not in group.members and set(value.users) <= set(group.members))
