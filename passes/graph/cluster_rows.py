@@ -62,13 +62,25 @@ class ClusterRows(Pass):
             if function.stands_for_constant:
                 continue
             taken: set[Operation] = set()
+            possible = _below_statistics(function)
             for operation in reversed(function.block.body):
-                if not isinstance(operation, Cluster) or operation in taken or operation.rows:
+                if not isinstance(operation, Cluster) or operation in taken or operation not in possible:
                     continue
                 group = _largest(operation, taken, self.longest)
                 if group is not None:
                     taken.update(group.members)
                     _write(group, rewriter)
+
+
+def _below_statistics(function: GraphFunc) -> set[Operation]:
+    """The clusters that a group can end in: statistics, and what takes something from one, directly or not."""
+    found: set[Operation] = set()
+    for operation in function.block.body:
+        if isinstance(operation, Cluster) and not operation.rows:
+            above = (producer(v, Cluster) for v in operation.inputs)
+            if any(a in found for a in above) or (len(operation.results) == 1 and _is_statistic(operation)):
+                found.add(operation)
+    return found
 
 
 # ---- which clusters --------------------------------------------------------------------------------------------
