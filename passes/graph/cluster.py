@@ -161,6 +161,7 @@ class _Grouping:
         self.max_ops = max_ops
         self.lazy = lazy_values(function.block)
         self.homes: dict[Operation, list[_Cluster]] = {}
+        self.at_home: dict[Pull, list[Value]] = {}
 
     def clusters(self) -> list[_Cluster]:
         """In program order."""
@@ -225,7 +226,7 @@ class _Grouping:
         assert isinstance(operation, Pull)
         if isinstance(operation, Pad) and operation.is_frame and sites[0].in_step:
             return False
-        if _is_epilogue(operation) and (
+        if self._is_epilogue(operation) and (
             cluster.root is not None or sites[0].in_step or not self._is_point(operation, cluster, sites[0].index)
         ):
             return False
@@ -239,6 +240,26 @@ class _Grouping:
         if sorted(map(str, index)) != sorted(map(str, own)) or index[-1:] != own[-1:]:
             return False
         return tensor(operation.result).dims == tuple(made[own.index(i)] for i in index)
+
+    def _is_epilogue(self, operation: Pull) -> bool:
+        """Whether a reducing operation could take it along: it reads that at its own index, directly or through others,
+        and nobody else reads these.  Of these others there may be no more than one cluster takes."""
+        chain: set[Operation] = {operation}
+        pending: list[Pull] = [operation]
+        while pending and len(chain) < self.max_ops:
+            last = pending.pop()
+            if last not in self.at_home:
+                self.at_home[last] = _read_at_home(last)
+            for value in self.at_home[last]:
+                above = value.owner
+                if above in chain or not chain.issuperset(value.users):
+                    continue
+                if isinstance(above, Reducing):
+                    return True
+                if isinstance(above, Pull):
+                    chain.add(above)
+                    pending.append(above)
+        return False
 
     def _may_be_repeated(self, operation: GraphOp) -> bool:
         """Whether its elements may be made in each kernel that reads them: a movement, numbers out of nothing, or a
@@ -254,24 +275,6 @@ def _only_adds_ones(view: Movement) -> bool:
         return False
     plain = [[d for d in tensor(v).dims if d != ONE] for v in (view.operands[0], view.result)]
     return plain[0] == plain[1]
-
-
-def _is_epilogue(operation: Pull) -> bool:
-    """Whether a reducing operation could take it along: it reads that at its own index, directly or through others,
-    and nobody else reads these."""
-    chain: set[Operation] = {operation}
-    pending: list[Pull] = [operation]
-    while pending:
-        for value in _read_at_home(pending.pop()):
-            above = value.owner
-            if above in chain or not chain.issuperset(value.users):
-                continue
-            if isinstance(above, Reducing):
-                return True
-            if isinstance(above, Pull):
-                chain.add(above)
-                pending.append(above)
-    return False
 
 
 def _read_at_home(operation: Pull) -> list[Value]:
@@ -292,7 +295,7 @@ def _write(cluster: _Cluster, rewriter: Rewriter) -> None:
     """Inserts the operation for a cluster; the originals stay, without users outside."""
     block = cluster.output.parent
     assert block is not None
-    operations = sorted(cluster.operations, key=block.operations.index)
+    operations = list(reversed(cluster.operations))  # in program order, as they were taken from the last upwards
     made = {r for o in operations for r in o.results}
     inputs = list(dict.fromkeys(v for o in operations for v in o.operands if v not in made))
     body = Block([v.type for v in inputs], [v.hint for v in inputs])

@@ -46,6 +46,8 @@ from headrace.ir.pass_base import Pass, PassContext
 from headrace.ir.rewrite import Builder, Rewriter
 from headrace.passes.graph.cluster import CHEAP, FREE
 
+MOST_MEMBERS = 64  # of a group; it becomes one kernel
+
 
 @dataclass(frozen=True)
 class ClusterRows(Pass):
@@ -60,13 +62,25 @@ class ClusterRows(Pass):
             if function.stands_for_constant:
                 continue
             taken: set[Operation] = set()
+            possible = _below_statistics(function)
             for operation in reversed(function.block.body):
-                if not isinstance(operation, Cluster) or operation in taken or operation.rows:
+                if not isinstance(operation, Cluster) or operation in taken or operation not in possible:
                     continue
                 group = _largest(operation, taken, self.longest)
                 if group is not None:
                     taken.update(group.members)
                     _write(group, rewriter)
+
+
+def _below_statistics(function: GraphFunc) -> set[Operation]:
+    """The clusters that a group can end in: statistics, and what takes something from one, directly or not."""
+    found: set[Operation] = set()
+    for operation in function.block.body:
+        if isinstance(operation, Cluster) and not operation.rows:
+            above = (producer(v, Cluster) for v in operation.inputs)
+            if any(a in found for a in above) or (len(operation.results) == 1 and _is_statistic(operation)):
+                found.add(operation)
+    return found
 
 
 # ---- which clusters --------------------------------------------------------------------------------------------
@@ -118,12 +132,12 @@ def _grown(last: Cluster, order: tuple[int, ...], taken: set[Operation], longest
     dims = tensor(last.result).dims
     group = _Group(order, tuple(dims[o] for o in order), last, {})
     pending = [last]
-    while pending:
+    while pending and len(group.members) < MOST_MEMBERS:
         member = pending.pop()
         if member in group.members or member in taken or not _joins(member, group, longest):
             continue
         group.members[member] = None
-        for value in dict.fromkeys(v for m in group.members for v in m.inputs):
+        for value in dict.fromkeys(member.inputs):  # of what others read, no more users are members than before
             above = producer(value, Cluster)
             if above is not None and not above.rows and len(above.results) == 1:
                 pending += [above] * (above not in group.members and set(value.users) <= set(group.members))

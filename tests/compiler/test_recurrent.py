@@ -101,6 +101,50 @@ def test_as_onnxruntime(name: str, optional: bool, tmp_path: Path) -> None:
             np.testing.assert_allclose(found[label], expected, rtol=1e-5, atol=3e-6, err_msg=f"{label} {steps} {batch}")
 
 
+def exported_layers() -> onnx.ModelProto:
+    """Two layers as exporters write them, of 9 steps; the states' shape is computed, directions are joined."""
+    rng = np.random.default_rng(8)
+    sizes = {"w0": (2, 24, 5), "r0": (2, 24, 6), "b0": (2, 48), "w1": (2, 24, 12), "r1": (2, 24, 6), "b1": (2, 48)}
+    text = """
+        <ir_version: 9, opset_import: ["" : 17]>
+        g (float[batch, 9, 5] features) => (float[batch, 9, 12] y)
+          <int64 second = {1}, int64[1] first = {0}, int64[1] two = {2}, int64[1] width = {6}, int64[3] flat = {0, 0, -1}> {
+          t0 = Transpose<perm = [1, 0, 2]>(features)
+          s0 = Shape(t0)
+          n0 = Gather<axis = 0>(s0, second)
+          m0 = Unsqueeze(n0, first)
+          d0 = Concat<axis = 0>(two, m0, width)
+          h0 = ConstantOfShape(d0)
+          y0 = LSTM<direction = "bidirectional", hidden_size = 6>(t0, w0, r0, b0, , h0, h0)
+          u0 = Transpose<perm = [0, 2, 1, 3]>(y0)
+          t1 = Reshape(u0, flat)
+          y1 = LSTM<direction = "bidirectional", hidden_size = 6>(t1, w1, r1, b1, , h0, h0)
+          u1 = Transpose<perm = [0, 2, 1, 3]>(y1)
+          v1 = Reshape(u1, flat)
+          y = Transpose<perm = [1, 0, 2]>(v1)
+        }"""
+    proto = onnx.parser.parse_model(text)
+    arrays = {n: rng.uniform(-0.5, 0.5, s).astype(np.float32) for n, s in sizes.items()}
+    proto.graph.initializer.extend(numpy_helper.from_array(a, n) for n, a in arrays.items())
+    return proto
+
+
+def test_layers_of_any_length_by_one_artefact(tmp_path: Path) -> None:
+    """The shape that is given overrides the model's fixed number of steps."""
+    proto = exported_layers()
+    onnx.save(proto, tmp_path / "m.onnx")
+    headrace.compile(tmp_path / "m.onnx", output=tmp_path / "m.hrm", shapes={"features": ("batch", "seq", 5)})
+    session = load(tmp_path / "m.hrm", threads=2)
+    for value in (*proto.graph.input, *proto.graph.output):
+        value.type.tensor_type.shape.dim[1].dim_param = "seq"
+    reference = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    for steps in (1, 17, 64):
+        for batch in (1, 3):
+            x = np.random.default_rng(steps + batch).uniform(-1, 1, (batch, steps, 5)).astype(np.float32)
+            (expected,) = reference.run(None, {"features": x})
+            np.testing.assert_allclose(session.run({"features": x})["y"], expected, rtol=1e-5, atol=3e-6)
+
+
 def test_every_pass_keeps_the_meaning(tmp_path: Path) -> None:
     """Panels, groups and versions too: interpreted after each pass, with bounds and races checked."""
     onnx.save(model("RNN", 24, {}, optional=False), tmp_path / "m.onnx")  # three panels of two vectors of 4

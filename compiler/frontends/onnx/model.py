@@ -21,7 +21,7 @@ from headrace.compiler.frontends.onnx.held import Held, flat, is_structure
 from headrace.compiler.frontends.onnx.holding import HOLDING_GRAPHS, HoldingNode
 from headrace.compiler.frontends.onnx.inputs import Symbols, input_types
 from headrace.compiler.frontends.onnx.node import Node, NodeUnsupported, plain_attribute
-from headrace.compiler.frontends.onnx.order import ordered
+from headrace.compiler.frontends.onnx.order import count_of, ordered
 from headrace.compiler.frontends.onnx.ports import Shapes, held
 from headrace.compiler.frontends.onnx.ranks import declared_ranks
 from headrace.compiler.frontends.onnx.reading import Model, canonical_domain, opset_versions, read_model
@@ -38,7 +38,7 @@ from headrace.ir.module import Module
 from headrace.ir.types import TensorType
 
 DEEPEST_CALL = 32  # functions within functions
-MOST_NODES = 250_000  # once all functions are written out
+MOST_WRITTEN_OUT = 20_000  # nodes that functions and loops add to those of the file, and turns
 
 
 def import_model(path: str | Path, shapes: Shapes | None = None) -> Module:
@@ -62,7 +62,7 @@ class _Import:
         self.state = state
         self.declared_ranks = declared_ranks(model.proto.graph)
         self.problems: list[UnsupportedNode] = []
-        self.nodes_left = MOST_NODES
+        self.nodes_left = MOST_WRITTEN_OUT + count_of(model.proto.graph.node)
         self.functions = {(canonical_domain(f.domain), f.name): f for f in model.proto.functions}
         self.importers: dict[tuple[str, str], list[Importer]] = {}
         for importer in importers():
@@ -137,9 +137,11 @@ class _Import:
     # ---- nodes ------------------------------------------------------------------------------------------------
 
     def _nodes(self, nodes: Sequence[NodeProto], scope: Scope) -> None:
-        self.nodes_left -= len(nodes)
+        self.nodes_left -= len(nodes) or 1  # an empty body takes a turn too
         if self.nodes_left < 0:
-            raise NodeUnsupported(f"the model has more than {MOST_NODES} nodes once its functions are written out")
+            raise UnsupportedModelError(
+                f"{self.model.name}: functions and loops add more than {MOST_WRITTEN_OUT} nodes when written out"
+            )
         names = [n.name or f"{n.op_type}_{i}" for i, n in enumerate(nodes)]
         for number in ordered(self.model.name, nodes, names, scope):
             self._node(nodes[number], scope.caller or names[number], scope)
@@ -155,6 +157,8 @@ class _Import:
             else:
                 found = self._imported(node, name, inputs, scope)
         except (NodeUnsupported, ElementTypeError, UnsupportedModelError) as error:
+            if self.nodes_left < 0:
+                raise
             if scope.depth:
                 raise NodeUnsupported(f"its function body needs {_shown(node.op_type)}: {error}") from None
             kinds = [_kind(v) for v in inputs]

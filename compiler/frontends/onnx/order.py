@@ -77,10 +77,18 @@ def _circle(waits: Mapping[int, set[int]]) -> list[int]:
         path.append(before)
 
 
+def count_of(nodes: Sequence[NodeProto]) -> int:
+    """How many they are, with those in their branches and bodies."""
+    return len(nodes) + sum(count_of(graph.node) for node in nodes for graph in _graphs(node))
+
+
+def _graphs(node: NodeProto) -> list[GraphProto]:
+    return [a.g for a in node.attribute if a.type == AttributeProto.AttributeType.GRAPH]
+
+
 def _taken(node: NodeProto) -> list[str]:
     """Names that the branches of a node take from around it."""
-    graphs = [a.g for a in node.attribute if a.type == AttributeProto.AttributeType.GRAPH]
-    return [name for graph in graphs for name in captured(graph)]
+    return [name for graph in _graphs(node) for name in captured(graph)]
 
 
 def captured(graph: GraphProto) -> list[str]:

@@ -20,6 +20,8 @@ from headrace.ir.graph.ops.concat import Concat
 from headrace.ir.graph.ops.reshape import reshaped
 from headrace.ir.graph.ops.slice import sliced
 
+MOST_PIECES = 1024  # that a tensor is cut into; each is an operation
+
 Inputs = Sequence[Held | None]
 Rule = Callable[[Node, Inputs], Held]
 
@@ -66,6 +68,8 @@ def _split(node: Node, inputs: Inputs) -> Held:
         step = ONE if given is None else given[0]
         if not (dim.is_constant and step.is_constant and step.value > 0):
             raise node.unsupported(f"cuts a dim of {dim} into pieces of {step}, expected numbers")
+        if dim.value > MOST_PIECES * step.value:
+            raise node.unsupported(f"cuts a dim of {dim} into pieces of {step}, expected at most {MOST_PIECES} pieces")
         sizes = [dim_min(step, dim - start) for start in range(0, dim.value, step.value)]
     elif given is None:
         raise node.unsupported("the sizes are data, expected integers that are known while compiling")

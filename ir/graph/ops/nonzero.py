@@ -30,6 +30,8 @@ def _nonzero(node: OnnxNode) -> Sequence[Value]:
 @onnx_import("Compress", since=9)
 def _compress(node: OnnxNode) -> Sequence[Value]:
     x, kind, axis = Term(node, node.operand(0)), node.tensor(0), node.attribute("axis", MISSING)
+    if node.tensor(1).rank != 1:
+        raise node.fail(f"the condition is {node.tensor(1)}, expected one dim")
     places = places_of(node, Term(node, node.operand(1)), f"{node.name}_count")
     if axis == MISSING:
         return [node.add(Gather(x.reshape(kind.elements).value, places.value, 0))]

@@ -22,6 +22,9 @@ MOST_FLOATS = 2**20  # of a range of floats, which becomes a constant
 @onnx_import("Range", since=11)
 def _range(node: OnnxNode) -> Sequence[Value]:
     dtype = node.tensor(0).dtype
+    for number in range(3):
+        if (count := node.tensor(number).elements).is_constant and count.value != 1:
+            raise node.fail(f"input {number} is {node.tensor(number)}, expected one number")
     if dtype.is_float:
         numbers = [node.constant(i) for i in range(3)]
         constant = (

@@ -9,6 +9,7 @@ import pytest
 
 from headrace.ir.errors import PassError
 from headrace.ir.graph.ops.cluster import Cluster as ClusterOp
+from headrace.passes.graph import cluster
 from headrace.passes.graph.cluster import Cluster
 
 if TYPE_CHECKING:
@@ -232,6 +233,15 @@ def test_the_size_of_a_cluster_is_bounded(bench: Callable[[str], Bench]) -> None
     subject = bench(f"(%0: f32[n]) {{\n{chain}\ngraph.return %7\n}}")
     subject.run(Cluster(max_ops=3))
     assert _clusters(subject) == ["neg", "neg neg neg", "neg neg neg"]
+
+
+def test_what_an_operation_reads_is_asked_once(bench: Callable[[str], Bench], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(cluster, "_read_at_home", lambda o, ask=cluster._read_at_home: asked.append(o) or ask(o))
+    chain = "\n".join(f"%{i + 1} = graph.neg %{i} : f32[n]" for i in range(200))
+    subject = bench(f"(%0: f32[n]) {{\n{chain}\ngraph.return %200\n}}")
+    subject.run(Cluster())
+    assert len(asked) == len(set(asked)) > 100
 
 
 def test_an_operation_without_kernel_form_is_refused(bench: Callable[[str], Bench]) -> None:

@@ -214,6 +214,18 @@ CASES = {
         ),
         "node 'p': attribute 'auto_pad' is no text in UTF-8",
     ),
+    "a range from nothing": (
+        model(
+            node("Range", "none one one", "r", "r"),
+            node("Add", "r r", "y"),
+            constants=(numpy_helper.from_array(np.ones(0), "none"), numpy_helper.from_array(np.ones(()), "one")),
+        ),
+        "node 'r': input 0 is f64[0], expected one number",
+    ),
+    "a condition without dims": (
+        model(node("Compress", "x c", "y", "c"), inputs=[value("x", 2, 3), value("c", kind=TensorProto.BOOL)]),
+        "node 'c': the condition is bool[], expected one dim",
+    ),
     "a function that calls itself": (
         model(
             helper.make_node("Again", ["x"], ["y"], "a", domain="f"),

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper, parser
 
 from headrace.compiler.frontends.onnx import import_model
 from headrace.ir.core import Value
@@ -212,7 +212,7 @@ def test_functions_of_the_model(imported: Imported, evaluate: Evaluate) -> None:
 
 
 def test_functions_that_grow_without_end_are_refused(imported: Imported, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("headrace.compiler.frontends.onnx.model.MOST_NODES", 1000)
+    monkeypatch.setattr("headrace.compiler.frontends.onnx.model.MOST_WRITTEN_OUT", 1000)
     nodes = [helper.make_node("F0", ["x"], ["y"], "a", domain="f")]
     functions = [
         helper.make_function(
@@ -223,10 +223,25 @@ def test_functions_that_grow_without_end_are_refused(imported: Imported, monkeyp
         )
         for i in range(12)
     ]  # fmt: skip
-    functions.append(helper.make_function("f", "F12", ["p"], ["q"], [node("Relu", "p", "q")], [helper.make_opsetid("", 17)]))
+    functions.append(
+        helper.make_function("f", "F12", ["p"], ["q"], [node("Relu", "p", "q")], [helper.make_opsetid("", 17)])
+    )
     whole = model(nodes, [info("x", 2)], ["y"], functions=functions)
     whole.opset_import.append(helper.make_opsetid("f", 1))
-    with pytest.raises(UnsupportedModelError, match="more than 1000 nodes once its functions are written out"):
+    with pytest.raises(UnsupportedModelError, match=r"^model\.onnx: functions and loops add more than 1000 nodes when written out"):
+        imported(whole)
+
+
+def test_turns_without_nodes_are_counted(imported: Imported, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headrace.compiler.frontends.onnx.model.MOST_WRITTEN_OUT", 1000)
+    whole = parser.parse_model("""
+        <ir_version: 9, opset_import: ["" : 17]>
+        g (float[4] x) => (float[4] y) <int64 turns = {100}, bool yes = {1}> {
+          y = Loop(turns, yes, x) <body = a (int64 i, bool on, float[4] s) => (bool on, float[4] t) {
+            t = Loop(turns, yes, s) <body = b (int64 j, bool go, float[4] u) => (bool go, float[4] u) {}>
+          }>
+        }""")
+    with pytest.raises(UnsupportedModelError, match="functions and loops add more than 1000 nodes"):
         imported(whole)
 
 
@@ -289,7 +304,5 @@ def test_real_models(name: str, evaluate: Evaluate) -> None:
     x = np.random.default_rng(3).standard_normal(shape).astype(np.float32)
     (input_name,) = main_of(module).input_names
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    for found, expected in zip(
-        evaluate(module, {input_name: x}), session.run(None, {input_name: x}), strict=True
-    ):
+    for found, expected in zip(evaluate(module, {input_name: x}), session.run(None, {input_name: x}), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)

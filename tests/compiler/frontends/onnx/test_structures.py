@@ -36,6 +36,18 @@ def array(*shape: int) -> Any:
     return np.random.default_rng(sum(shape)).normal(size=shape).astype(np.float32)
 
 
+def test_a_cut_into_a_million_pieces(tmp_path: Path) -> None:
+    path = saved(tmp_path, [node("SplitToSequence", "x", "out", axis=1)], [wide(1 << 20)], [OUT])
+    with pytest.raises(
+        hr.errors.UnsupportedModelError, match="cuts a dim of 1048576 into pieces of 1, expected at most 1024"
+    ):
+        hr.compile(path, output=tmp_path / "m.hrm")
+
+
+def wide(length: int) -> Any:
+    return helper.make_tensor_value_info("x", F, ["n", length])
+
+
 def test_insert_erase_at_length(tmp_path: Path) -> None:
     nodes = [
         node("Neg", "x", "m"),
@@ -95,7 +107,9 @@ def test_an_empty_sequence_input(tmp_path: Path) -> None:
 @pytest.mark.parametrize("given", [True, False])
 def test_an_optional_input_is_there_if_it_has_a_shape(tmp_path: Path, given: bool) -> None:
     optional = helper.make_value_info("o", helper.make_optional_type_proto(helper.make_tensor_type_proto(F, ["m", 4])))
-    then = helper.make_graph([node("OptionalGetElement", "o", "t")], "then", [], [helper.make_value_info("t", SEQUENCE)])
+    then = helper.make_graph(
+        [node("OptionalGetElement", "o", "t")], "then", [], [helper.make_value_info("t", SEQUENCE)]
+    )
     other = helper.make_graph([node("Identity", "x", "e")], "else", [], [helper.make_tensor_value_info("e", F, None)])
     then.output[0].type.CopyFrom(other.output[0].type)
     nodes = [node("OptionalHasElement", "o", "h"), node("If", "h", "y", then_branch=then, else_branch=other)]

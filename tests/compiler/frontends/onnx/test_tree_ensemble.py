@@ -104,6 +104,14 @@ def test_every_mode(tmp_path: Path, modes: list[int], how: int) -> None:
     np.testing.assert_allclose(model.run({"x": x})["y"], forest.predict(x, how), rtol=1e-5, atol=1e-6)
 
 
+def test_targets_without_leaves_take_no_memory(tmp_path: Path) -> None:
+    forest = Forest(5, [0], targets=2)
+    targets = 1 << 31
+    model = loaded(tmp_path, **forest.attributes() | {"n_targets": targets})
+    assert model.outputs[0].shape == ("n", targets)
+    assert (tmp_path / "m.hrm").stat().st_size < 1 << 20
+
+
 def test_softmax_and_logistic(tmp_path: Path) -> None:
     forest = Forest(3, [0], targets=3)
     x = np.random.default_rng(2).normal(4, 3, (20, 4)).astype(np.float32)
