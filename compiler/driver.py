@@ -26,6 +26,7 @@ from headrace.compiler.constants import constants_of
 from headrace.compiler.files import write_text
 from headrace.compiler.frontends.onnx import import_model
 from headrace.compiler.placement import Machine, divide, machines, modules_of, rename_kernels, require
+from headrace.compiler.route import Points, Route
 from headrace.compiler.version import VERSION
 from headrace.ir.errors import OptionError, PassError
 from headrace.ir.facts import Placement
@@ -33,7 +34,6 @@ from headrace.ir.kernel.ops.func import KernelFunc
 from headrace.ir.module import Module
 from headrace.ir.pass_base import PassContext
 from headrace.ir.pass_manager import Hooks, PassManager, Timing
-from headrace.ir.pipeline import Pipeline
 from headrace.ir.program.ops.program import ProgramFunc
 from headrace.ir.text import load_hir, print_op
 from headrace.targets import Target
@@ -61,6 +61,8 @@ def compile(
     target: str | Sequence[str] = "host",
     shapes: Shapes | None = None,
     pipeline: str | None = None,
+    before: Points = (),
+    after: Points = (),
     hooks: Hooks | None = None,
     require_device: Sequence[tuple[str, str]] = (),
 ) -> Report:
@@ -68,16 +70,18 @@ def compile(
 
     `target`: a preset, several as a list or separated by commas; `npu+x86-64-v3` runs on the second what the first
     does not take.  `shapes`: dims by input name, numbers or symbols, instead of the declared ones.  `pipeline`: text or
-    the path of a `.pipeline` file, instead of the target's own, on the host.  `require_device`: pairs of a device and a
-    pattern of node names; it is an error if one of these nodes runs elsewhere.
+    the path of a `.pipeline` file, instead of the target's own, on the host; `before` and `after`: pairs of a pass in
+    it and the text of what to run there too.  `require_device`: pairs of a device and a pattern of node names; it is
+    an error if one of these nodes runs elsewhere.
     Raises HeadraceError; then `output` is as it was before.
     """
     clock = _Clock()
     targets = machines(target)
     with clock.stage("import"):
         module = read_model(model, shapes)
-        _note_options(module, [t.name for t in targets], shapes, pipeline)
-    return _compiled(module, targets, output, pipeline, hooks, clock, require_device)
+        route = Route(pipeline, before, after)
+        _note_options(module, [t.name for t in targets], shapes, route)
+    return _compiled(module, targets, output, route, hooks, clock, require_device)
 
 
 def compile_module(
@@ -89,14 +93,14 @@ def compile_module(
     hooks: Hooks | None = None,
 ) -> Report:
     """As `compile`, from a module that is in memory; it is used up."""
-    return _compiled(module, machines(target), output, pipeline, hooks, _Clock())
+    return _compiled(module, machines(target), output, Route(pipeline), hooks, _Clock())
 
 
 def _compiled(
     module: Module,
     targets: Sequence[Machine],
     output: PathLike,
-    pipeline: str | None,
+    route: Route,
     hooks: Hooks | None,
     clock: _Clock,
     require_device: Sequence[tuple[str, str]] = (),
@@ -114,7 +118,7 @@ def _compiled(
             placed = variant.divide()
             require(placed, require_device, machine)
             placements += placed
-        variants.append(variant.compiled(pipeline, pool))
+        variants.append(variant.compiled(route, pool))
         signature = signature_of(_program(own))
     assert signature is not None
     with clock.stage("write"):
@@ -131,6 +135,8 @@ def emit_c_text(
     target: str = "host",
     shapes: Shapes | None = None,
     pipeline: str | None = None,
+    before: Points = (),
+    after: Points = (),
     hooks: Hooks | None = None,
 ) -> Report:
     """Compiles `model` to its scheduled kernels as one C11 file.  Raises HeadraceError."""
@@ -142,7 +148,7 @@ def emit_c_text(
     with clock.stage("import"):
         module = read_model(model, shapes)
     with clock.stage("passes"):
-        timings = run_passes(module, preset, family, pipeline, hooks)
+        timings = _run(module, preset, family, Route(pipeline, before, after), hooks)
     with clock.stage("code"):
         kernels = list(module.functions(KernelFunc))
         if not kernels:
@@ -166,18 +172,12 @@ def read_model(model: PathLike, shapes: Shapes | None) -> Module:
 
 def run_passes(module: Module, preset: str, target: Target, pipeline: str | None, hooks: Hooks | None) -> list[Timing]:
     """Runs the given pipeline, or the target's own.  Raises PassError and SemanticError."""
+    return _run(module, preset, target, Route(pipeline), hooks)
+
+
+def _run(module: Module, preset: str, target: Target, route: Route, hooks: Hooks | None) -> list[Timing]:
     context = PassContext(target.presets[preset], target.schedule)
-    return PassManager(_pipeline(pipeline, target), context, hooks).run(module)
-
-
-def _pipeline(pipeline: str | None, target: Target) -> Pipeline:
-    return Pipeline.read(target.pipeline()) if pipeline is None else _given_pipeline(pipeline)
-
-
-def _given_pipeline(pipeline: str) -> Pipeline:
-    if pipeline.endswith(".pipeline"):
-        return Pipeline.read(pipeline)
-    return Pipeline.parse(pipeline, "--pipeline")
+    return PassManager(route.of(target), context, hooks).run(module)
 
 
 def copy_of(module: Module) -> Module:
@@ -214,16 +214,16 @@ class _Variant:
         self.timings += timings
         return placements
 
-    def compiled(self, pipeline: str | None, pool: ConstantPool) -> Variant:
+    def compiled(self, route: Route, pool: ConstantPool) -> Variant:
         preset, target = self.machine.preset, self.machine.target
-        self._passes(self.module, preset, target, pipeline)
+        self._passes(self.module, preset, target, route)
         image, numbers = self._code([self.module], preset, target, 0)
         devices: list[Device] = []
         called: dict[str, DeviceProgram] = {}
         for name, device in self.machine.devices:
             parts = dict(modules_of(self.module, name))
             for prefix, part in parts.items():
-                self._passes(part, name, device, None)
+                self._passes(part, name, device, Route())
                 rename_kernels(part, prefix)
             number = len(devices) + 1
             code, own = self._code(list(parts.values()), name, device, number)
@@ -243,9 +243,9 @@ class _Variant:
             tuple(devices),
         )
 
-    def _passes(self, module: Module, preset: str, target: Target, pipeline: str | None) -> None:
+    def _passes(self, module: Module, preset: str, target: Target, route: Route) -> None:
         with self.clock.stage("passes"):
-            self.timings += run_passes(module, preset, target, pipeline, self.hooks)
+            self.timings += _run(module, preset, target, route, self.hooks)
 
     def _code(
         self, modules: Sequence[Module], preset: str, target: Target, device: int
@@ -264,7 +264,7 @@ class _Variant:
         return emitted.code, numbers
 
 
-def _note_options(module: Module, presets: Sequence[str], shapes: Shapes | None, pipeline: str | None) -> None:
+def _note_options(module: Module, presets: Sequence[str], shapes: Shapes | None, route: Route) -> None:
     """What decides the artefact's bytes goes into the module, and nothing of paths, times and machines.
 
     A `.hir` of a compilation under way has its options already: going on from it gives the same artefact.
@@ -273,8 +273,7 @@ def _note_options(module: Module, presets: Sequence[str], shapes: Shapes | None,
         return
     options = [f"targets={','.join(presets)}"]
     options += [f"shape {name}={','.join(str(d) for d in dims)}" for name, dims in sorted((shapes or {}).items())]
-    if pipeline is not None:
-        options.append(f"pipeline={_given_pipeline(pipeline)}")
+    options += route.options()
     module.attributes["options"] = tuple(options)
 
 

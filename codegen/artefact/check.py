@@ -82,22 +82,26 @@ def _check_variant(artefact: Artefact, variant: Variant) -> None:
     if not segments:
         raise ArtefactError(f"{variant.preset}: the program has no segment")
     buffers: list[Buffer | None] = []  # None: of a loop that is closed
-    loops: list[tuple[int, int]] = []  # that are open: the last segment of the body, the first buffer
+    closed: set[int] = set()  # segments of such loops
+    loops: list[tuple[int, int, int]] = []  # that are open: the last segment of the body, the loop's own, first buffer
     for number, segment in enumerate(segments):
         place = f"{variant.preset}: segment {number}"
         for buffer in segment.buffers:
             _check_base(place, artefact, variant, buffer, number)
+            if buffer.base.kind == "arena" and buffer.base.index in closed:
+                raise ArtefactError(f"{place}: a buffer lies in arena {buffer.base.index}, of a loop that is closed")
         if (segment.reads or segment.loop) and number == len(segments) - 1:
             raise ArtefactError(f"{place}: ends with {len(segment.reads)} reads or a loop, but nothing follows")
         if not 0 <= segment.device <= len(variant.devices):
             raise ArtefactError(f"{place}: runs on device {segment.device}, there are {len(variant.devices) + 1}")
         if segment.loop is not None:
-            _check_loop(place, segments, number, [last for last, _ in loops])
-            loops.append((number + segment.loop.segments, len(buffers)))
+            _check_loop(place, segments, number, [last for last, _, _ in loops])
+            loops.append((number + segment.loop.segments, number, len(buffers)))
         buffers += segment.buffers
         _check_steps(place, variant, segment, buffers)
         while loops and loops[-1][0] == number:
-            _, first = loops.pop()
+            _, own, first = loops.pop()
+            closed.update(range(own, number + 1))
             buffers[first:] = [None] * (len(buffers) - first)
 
 

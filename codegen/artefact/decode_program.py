@@ -51,6 +51,7 @@ class ProgramDecoder:
         self._loops: list[_OpenLoop] = []
         self._hidden_slots: set[int] = set()  # those of loops that are closed
         self._hidden_buffers: set[int] = set()
+        self._hidden_segments: set[int] = set()
         self.steps = 0
         self._outputs: tuple[tuple[int, ...], ...] = ()
         self._messages: tuple[str, ...] = ()
@@ -64,9 +65,8 @@ class ProgramDecoder:
         cursor = self._cursor
         slots, buffers, steps, reads = (cursor.count(size) for size in (12, 16, 16, 12))
         scalars = cursor.count(4)
-        messages = cursor.count(8)
         self._states = cursor.below(buffers + 1, "state") if self._format >= 4 else 0
-        self._messages = tuple(cursor.string() for _ in range(messages))
+        self._messages = tuple(cursor.string() for _ in range(cursor.count(8)))
         segments = cursor.count(16)
         for number in range(segments):
             self._segments.append(self._read_segment(number))
@@ -95,11 +95,12 @@ class ProgramDecoder:
                 raise self._cursor.damaged(f"a loop's body would end with segment {last}")
             first = self._slots - len(self._code[-1])
             fresh = range(self._reads - len(before.reads), self._reads)
-            self._loops.append(_OpenLoop(last, first, self._buffers, fresh))
+            self._loops.append(_OpenLoop(number, last, first, self._buffers, fresh))
         elif self._loops and self._loops[-1].last == number:
             closed = self._loops.pop()
             self._hidden_slots.update(range(closed.slots, self._slots))
             self._hidden_buffers.update(range(closed.buffers, self._buffers))
+            self._hidden_segments.update(range(closed.head, number + 1))
 
     def _is_leaf(self, op: int, a: int, b: int) -> bool:
         inputs = self._signature.inputs
@@ -159,6 +160,8 @@ class ProgramDecoder:
             "state": self._states,
         }
         index = self._cursor.below(limits[kind], kind)
+        if kind == "arena" and index in self._hidden_segments:
+            raise self._cursor.damaged(f"arena {index} is of a loop that is closed")
         return Buffer(Base(kind, index), self._slot(), self._slot())
 
     def _read_step(self, steps: list[Step], reads: list[Read | Set], loops: list[Loop], segment: int) -> int:
@@ -265,8 +268,9 @@ def _loop_with_formulas(loop: Loop, formulas: Sequence[Dim]) -> Loop:
 
 @dataclass(frozen=True, slots=True)
 class _OpenLoop:
-    """The last segment of its body, where its slots and buffers begin, and its symbols."""
+    """Its own segment, the last one of its body, where its slots and buffers begin, and its symbols."""
 
+    head: int
     last: int
     slots: int
     buffers: int

@@ -170,8 +170,8 @@ class _ProgramEncoder:
         program = self._program
         words = Words()
         words.u32(self._emitter.count, len(program.buffers), sum(len(s.steps) for s in program.segments))
-        words.u32(len(self._reads), sum(len(launch.scalars) for launch in program.launches), len(self._messages))
-        words.u32(program.states)
+        words.u32(len(self._reads), sum(len(launch.scalars) for launch in program.launches))
+        words.u32(program.states, len(self._messages))
         for message in self._messages:
             words.string(message)
         words.u32(len(program.segments))

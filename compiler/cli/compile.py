@@ -31,6 +31,8 @@ from headrace.compiler.cli._options import hooks_of, pass_options, shape_options
 )
 @click.option("--emit", type=click.Choice(["hrm", "c"]), default="hrm", show_default=True, help="What to write.")
 @click.option("--json", "as_json", is_flag=True, help="Print nodes that cannot be compiled as JSON too.")
+@click.option("--before", multiple=True, metavar="PASS=PIPELINE", help="Passes to run before one of the pipeline.")
+@click.option("--after", multiple=True, metavar="PASS=PIPELINE", help="Passes to run after one of the pipeline.")
 @shape_options
 @pass_options
 def command(
@@ -41,6 +43,8 @@ def command(
     require_device: tuple[str, ...],
     emit: str,
     as_json: bool,
+    before: tuple[str, ...],
+    after: tuple[str, ...],
     shapes: dict[str, list[int | str]],
     pipeline: str | None,
     print_ir_after: tuple[str, ...],
@@ -51,6 +55,7 @@ def command(
     from headrace.compiler.driver import compile, emit_c_text
     from headrace.compiler.placement import explained, wish
     from headrace.compiler.progress import progress
+    from headrace.compiler.route import point
     from headrace.ir.errors import UnsupportedModelError
 
     with (
@@ -60,7 +65,16 @@ def command(
         wishes = [wish(text) for text in require_device]
         stage = partial(compile, require_device=wishes) if emit == "hrm" else emit_c_text
         try:
-            report = stage(model, output=output, target=target, shapes=shapes or None, pipeline=pipeline, hooks=hooks)
+            report = stage(
+                model,
+                output=output,
+                target=target,
+                shapes=shapes or None,
+                pipeline=pipeline,
+                before=[point("--before", text) for text in before],
+                after=[point("--after", text) for text in after],
+                hooks=hooks,
+            )
         except UnsupportedModelError as error:
             if as_json:
                 click.echo(json.dumps(error.nodes, indent=2))

@@ -27,7 +27,7 @@ from headrace.ir.module import Function, Module, module_of
 from headrace.ir.types import DType, TensorType
 
 Array = np.ndarray[Any, Any]
-MOST_TURNS = 100_000  # of one loop: more are nothing to wait for
+MOST_TURNS = 10_000  # of one loop: more are nothing to wait for
 Disturb = Callable[[Operation | None, Array], Array]
 
 

@@ -162,9 +162,9 @@ class Places:
         if self.strides(value) is None:
             return False
         dense = self.is_dense(value)
-        for user, number in value.uses:
+        for user in value.users:
             if isinstance(user, Movement) and user.result not in self.lazy:
-                if isinstance(user, DataDims) and number > 0:
+                if isinstance(user, DataDims) and user.reads_dims_in(value):
                     if not dense:
                         return False
                 elif not self._serves(user.result):

@@ -44,7 +44,7 @@ from headrace.ir.types import BufferType, DType
 
 Array = np.ndarray[Any, Any]
 NOBODY = 0
-MOST_TURNS = 100_000  # of one loop: more are nothing to wait for
+MOST_TURNS = 10_000  # of one loop: more are nothing to wait for
 
 
 class Memory:

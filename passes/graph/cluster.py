@@ -197,8 +197,8 @@ class _Grouping:
             if user not in self.homes:
                 return []
             readers.update(dict.fromkeys(self.homes[user]))
-        for user, number in value.uses:
-            if isinstance(user, DataDims) and number > 0:
+        for user in value.users:
+            if isinstance(user, DataDims) and user.reads_dims_in(value):
                 return []  # the host reads the dims from memory
             if isinstance(user, LookingUp) and value in user.looked_up:
                 return []  # the kernel reads indices from memory

@@ -142,9 +142,11 @@ class _Body:
     def _check_dims(self, operation: Operation, outside: dict[Value, Value]) -> None:
         """Binds the symbols of dims that are data, and checks what could not be proven."""
         if isinstance(operation, DataDims):
+            around, self.builder.location = self.builder.location, operation.location  # errors name it alone
             for read in operation.dim_reads():
                 source = self.buffer(outside.get(read.operand, read.operand))
                 self.read(source, read.element, read.symbol, read.lower, None)
+            self.builder.location = around
         if isinstance(operation, GraphOp):
             for check in operation.checks():
                 if self.facts.less_equal(0, check.formula) is not True:

@@ -148,10 +148,14 @@ class Session:
         given = outputs or {}
         if results is None:
             return dict(given)
-        return {
-            port.name: given[port.name] if result is None else np.ndarray(result[1], port.dtype, result[0])
-            for port, result in zip(self.outputs, results, strict=True)
-        }
+        try:
+            return {
+                port.name: given[port.name] if result is None else np.ndarray(result[1], port.dtype, result[0])
+                for port, result in zip(self.outputs, results, strict=True)
+            }
+        except ValueError as error:  # no elements, but dims whose product would be too large without the 0
+            dims = [f"{p.name!r} is {list(r[1])}" for p, r in zip(self.outputs, results, strict=True) if r is not None]
+            raise InputError(f"numpy takes the dims of the outputs for no array ({', '.join(dims)}): {error}") from None
 
     def _adapted(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> tuple[_Arrays, _Arrays]:
         """Arrays that C can take, copied where they must be; None for an output that is not given."""

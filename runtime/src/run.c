@@ -4,6 +4,7 @@
 ** turn, as a tree of calls no deeper than HR_MAX_LOOPS.  The plan has checked that
 ** everything is in bounds; here only what the caller passes is checked, before it is used.
 ** A session serves one run at a time: whoever sets `busy` has it alone. */
+#include "blame.h"
 #include "session.h"
 #include "states.h"
 
@@ -75,8 +76,10 @@ static hr_status place_output(hr_session *session, uint32_t i, const hr_value *i
     if (value->dims && (status = check_output_dims(port, value, session->plan.output_dims[i], error)))
         return status;
     if (!value->data && !value->bytes) {
-        if ((status = hr_session_lend(session, &session->lent[i], bytes, error)))
-            return status;
+        if ((status = hr_session_lend(session, &session->lent[i], bytes, error))) {
+            hr_blame blame = hr_blame_output(model, i);
+            return hr_blame_on(&blame, status, error);
+        }
         value->data = (void *)(uintptr_t)session->lent[i].handle;
     } else if (value->bytes < bytes) {
         return hr_fail(error, HR_SHAPE, "output '%s': has room for %llu bytes, the result has %llu", port->name,
@@ -133,13 +136,18 @@ static hr_status prepare(hr_session *session, uint32_t number, const hr_value *i
     hr_status status = HR_OK;
     if (number >= plan->valid && (status = hr_plan_evaluate(model, plan, number, error)))
         return status;
-    if ((status = hr_session_grow(session, &session->arenas[number], plan->arena_bytes[number], error)))
-        return status;
+    if ((status = hr_session_grow(session, &session->arenas[number], plan->arena_bytes[number], error))) {
+        hr_blame blame = hr_blame_arena(model, plan, number);
+        return hr_blame_on(&blame, status, error);
+    }
     if ((status = hr_states_settle(session, number, error)))
         return status;
     uint32_t device = program->segments[number].device;
-    if ((status = model->devices[device].driver->reserve(session->queues[device], hr_session_scratch(plan, number), error)))
-        return status;
+    status = model->devices[device].driver->reserve(session->queues[device], hr_session_scratch(plan, number), error);
+    if (status) {
+        hr_blame blame = hr_blame_scratch(model, plan, number);
+        return hr_blame_on(&blame, status, error);
+    }
     for (uint32_t i = 0; i < model->signature.output_count; i++)
         if (program->outputs[i].segment == number && (status = place_output(session, i, inputs, &outputs[i], error)))
             return status;

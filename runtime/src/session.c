@@ -4,6 +4,7 @@
 ** where the device does not use the host's memory, a copy of each input and output.  All of it only grows, so a second
 ** run with the same shapes allocates nothing.  `busy` is the only thing that two threads may touch at once. */
 #include "session.h"
+#include "blame.h"
 #include "threads.h"
 
 #include <string.h>
@@ -162,8 +163,13 @@ hr_status hr_memory_needed(hr_session *session, const hr_value *inputs, uint64_t
     const hr_model *model = session ? session->model : NULL;
     if (!model || (!inputs && model->signature.input_count) || !bytes)
         return hr_fail(error, HR_INVALID, "hr_memory_needed: session, inputs or bytes is NULL");
-    if (model->variant.program.read_count)
-        return hr_fail(error, HR_DATA, "%s: its sizes depend on the values of inputs", model->file.name);
+    if (model->variant.program.read_count) {
+        hr_fail(error, HR_DATA,
+                "what it computes decides sizes, so the memory needed is not known before a run; run the largest data "
+                "that is expected with an allocator (hr_model_options) that counts");
+        hr_blame blame = hr_blame_read(model, 0);
+        return hr_blame_on(&blame, HR_DATA, error);
+    }
     hr_plan plan;
     hr_status status = hr_plan_open(model, &plan, error);
     if (status)

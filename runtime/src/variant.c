@@ -328,8 +328,8 @@ static hr_status parse_program(const parser *p) {
     program->step_count = hr_read_count(&cursor, 4 * HR_COPY_WORDS);
     program->read_count = hr_read_count(&cursor, 4 * HR_SET_WORDS);
     program->scalar_count = hr_read_count(&cursor, 4);
-    program->message_count = hr_read_count(&cursor, 8);
     program->state_count = p->file->format < 4 ? 0 : hr_read_u32(&cursor);
+    program->message_count = hr_read_count(&cursor, 8);
     if (cursor.bad || program->state_count > program->buffer_count)
         return damaged(p, HR_SECTION_PROGRAM, &cursor);
     program->messages = hr_blocks_take(p->blocks, program->message_count, sizeof *program->messages);

@@ -246,7 +246,7 @@ SANITIZERS = {
 
 @dataclass(frozen=True)
 class Driver:
-    """driver.c with the whole runtime, compiled with one of the sanitizers."""
+    """A C program with the whole runtime, compiled with one of the sanitizers."""
 
     program: Path
 
@@ -255,12 +255,14 @@ class Driver:
 
 
 @pytest.fixture(scope="session")
-def build_driver(require_tool: RequireTool, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Driver]:
+def build_driver(require_tool: RequireTool, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Driver]:
+    """`build_driver("asan")` is driver.c; another file of this folder may be named after the sanitizer."""
     gcc = require_tool("gcc")
-    built: dict[str, Driver] = {}
+    built: dict[tuple[str, str], Driver] = {}
 
-    def build(sanitizer: str) -> Driver:
-        if sanitizer not in built:
+    def build(sanitizer: str, program_source: str = "driver.c") -> Driver:
+        key = sanitizer, program_source
+        if key not in built:
             folder = tmp_path_factory.mktemp(sanitizer)
             table = folder / "drivers.c"
             table.write_text(
@@ -268,24 +270,24 @@ def build_driver(require_tool: RequireTool, tmp_path_factory: pytest.TempPathFac
                 "const hr_driver *const hr_builtin_drivers[] = {&hr_driver_cpu, NULL};\n"
             )
             source = ROOT / "runtime" / "src"
-            files = [table, HERE / "driver.c", *sorted(source.glob("*.c")), source / "drivers" / "cpu.c"]
+            files = [table, HERE / program_source, *sorted(source.glob("*.c")), source / "drivers" / "cpu.c"]
             flags = ["-std=c11", "-O1", "-g", "-pthread", "-D_POSIX_C_SOURCE=200809L", '-DHR_VERSION_TEXT="test"']
-            include = [f"-I{source}", f"-I{ROOT / 'runtime' / 'include'}"]
+            include = [f"-I{f}" for f in (source, ROOT / "runtime" / "include", ROOT / "tests" / "support")]
             program = folder / "driver"
             run([gcc, *flags, *SANITIZERS[sanitizer], *include, *files, "-o", program])
-            built[sanitizer] = Driver(program)
-        return built[sanitizer]
+            built[key] = Driver(program)
+        return built[key]
 
     return build
 
 
 @pytest.fixture(scope="session")
-def asan(build_driver: Callable[[str], Driver]) -> Driver:
+def asan(build_driver: Callable[..., Driver]) -> Driver:
     return build_driver("asan")
 
 
 @pytest.fixture(scope="session")
-def tsan(build_driver: Callable[[str], Driver]) -> Driver:
+def tsan(build_driver: Callable[..., Driver]) -> Driver:
     return build_driver("tsan")
 
 
