@@ -176,7 +176,7 @@ def test_a_device_that_fails_at_any_call_leaves_nothing_and_works_later(model: A
 
 def test_errors_of_a_device_are_exceptions(several: Any, null: Any) -> None:
     session = load(several, device="null:out-of-memory@alloc:3", drivers=[null])
-    with pytest.raises(OutOfMemoryError, match=r"^null: out of memory at alloc 3$"):
+    with pytest.raises(OutOfMemoryError, match=r"^node 'Mul_0': null: out of memory at alloc 3$"):
         _is_right(session)
     _is_right(session)
     session = load(several, device="null:lost@download:1", drivers=[null])
