@@ -2,6 +2,7 @@
 **
 ** Of a driver only size, ABI and name are looked at before the ABI is known to be ours: these stay where they are. */
 #include "plugin.h"
+#include "model.h"
 
 #include <dlfcn.h>
 #include <string.h>
@@ -22,6 +23,13 @@ hr_status hr_driver_check(const hr_driver *driver, const char *place, hr_error *
 
 const char *hr_driver_stands_for(const hr_driver *driver) {
     return driver->abi == HR_DRIVER_ABI && driver->size > HR_DRIVER_LEAST_BYTES ? driver->stands_for : NULL;
+}
+
+const hr_driver *hr_driver_builtin(const char *name) {
+    for (const hr_driver *const *d = hr_builtin_drivers; name && *d; d++)
+        if (!strcmp((*d)->name, name))
+            return *d;
+    return NULL;
 }
 
 hr_status hr_driver_load(const char *path, const hr_driver **driver, hr_error *error) {
