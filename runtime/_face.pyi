@@ -13,7 +13,13 @@ _Record = tuple[str, str, int, int, int, int, int, int, int, int]
 
 class Session:
     def __new__(
-        cls, path: str | PathLike[str], threads: int, record: bool, device: str | None, drivers: tuple[bytes, ...], /
+        cls,
+        path: str | PathLike[str],
+        threads: int,
+        record: bool,
+        device: str | None,
+        drivers: tuple[bytes | int, ...],
+        /,
     ) -> Session: ...
     def describe(self) -> tuple[str, str, int, tuple[_Port, ...], tuple[_Port, ...]]: ...
     def run(self, inputs: tuple[Any, ...], outputs: tuple[Any, ...], /) -> tuple[_Result, ...] | None: ...

@@ -195,7 +195,11 @@ HR_API void hr_model_close(hr_model *model);
 ** hr_model_options.drivers.  The library stays loaded until the process ends.  Code runs: trust it like the process. */
 HR_API hr_status hr_driver_load(const char *path, const struct hr_driver **driver, hr_error *error);
 
-/* What was picked: the target's name, and the driver of the device that leads there.  The strings are the model's. */
+/* One of the drivers that are built in, by its name ("cpu"); NULL where there is none. */
+HR_API const struct hr_driver *hr_driver_builtin(const char *name);
+
+/* What was picked: the target's name, and the device that leads there, by its driver's name and, where one was asked
+** for, which of its devices: "opencl", "opencl:1".  The strings are the model's. */
 HR_API const char *hr_model_target(const hr_model *model);
 HR_API const char *hr_model_driver(const hr_model *model);
 

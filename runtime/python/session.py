@@ -18,6 +18,7 @@ import numpy as np
 
 from headrace.runtime import _face
 from headrace.runtime.python.errors import InputError, error_for
+from headrace.runtime.python.hosting import HostedDriver
 
 Array = np.ndarray[Any, Any]
 _Arrays = tuple[Any, ...]  # for C: one for each input or output
@@ -89,22 +90,25 @@ def load(
     threads: int | None = None,
     *,
     device: str | None = None,
-    drivers: Sequence[str | os.PathLike[str]] = (),
+    drivers: Sequence[str | os.PathLike[str] | HostedDriver] = (),
     record: bool = False,
 ) -> Session:
     """Opens a compiled model.  `threads`: how many a run may use; None is as many as this process is allowed.
 
     `device`: where it has to run, by the name of a driver (`opencl`, `opencl:NUMBER_OR_NAME`, `cpu`) or of a target
     in the file; None is what HEADRACE_DEVICE says, or the first target of the file that runs here.  `drivers`: paths of
-    shared libraries with drivers for devices from outside; they stay loaded.
+    shared libraries with drivers for devices from outside, besides those that HEADRACE_DRIVERS lists, or drivers that
+    Python hosts; they stay loaded.
     `record`: note the time of each launch and the memory taken, for `take_records` and `memory_taken`.
     """
-    if len(drivers) > 16:
-        raise InputError(f"{len(drivers)} drivers, expected at most 16")
+    paths = [*drivers, *filter(None, os.environ.get("HEADRACE_DRIVERS", "").split(os.pathsep))]
+    if len(paths) > 16:
+        raise InputError(f"{len(paths)} drivers, expected at most 16")
+    found = tuple([d.address if isinstance(d, HostedDriver) else os.fsencode(d) for d in paths])
     if threads is not None and not 1 <= threads <= 1024:
         raise InputError(f"threads is {threads}, expected 1 to 1024")
     try:
-        return Session(_face.Session(path, threads or 0, record, device, tuple(os.fsencode(d) for d in drivers)))
+        return Session(_face.Session(path, threads or 0, record, device, found))
     except _face.Error as error:
         raise error_for(*error.args) from None
 

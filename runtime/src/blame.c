@@ -9,7 +9,7 @@
 
 #define NO_STEP UINT32_MAX
 
-/* One step after the other of a segment, reads left out. */
+/* One launch or copy after the other of a segment: they stand before what makes numbers known and the loop. */
 typedef struct walk {
     const hr_variant *variant;
     const uint32_t *w, *end;
@@ -22,7 +22,7 @@ static walk walk_over(const hr_model *model, uint32_t segment) {
 }
 
 static bool is_there(const walk *at) {
-    return at->w < at->end && (at->w[0] & 0xffff) != HR_STEP_READ;
+    return at->w < at->end && ((at->w[0] & 0xffff) == HR_STEP_LAUNCH || (at->w[0] & 0xffff) == HR_STEP_COPY);
 }
 
 static void go_on(walk *at) {

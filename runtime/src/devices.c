@@ -1,5 +1,6 @@
 /* devices.c: opens and closes what a model needs of one device. */
 #include "devices.h"
+#include "plugin.h"
 
 static hr_status upload(hr_device *d, hr_section constants, hr_error *error) {
     const hr_driver *driver = d->driver;
@@ -35,11 +36,11 @@ static hr_status place_constants(hr_device *d, hr_section constants, hr_error *e
 hr_status hr_device_open(hr_device *d, const char *which, hr_section code, hr_section constants,
                          const hr_allocator *allocator, hr_error *error) {
     const hr_driver *driver = d->driver;
-    if (driver->size < sizeof *driver || driver->abi != HR_DRIVER_ABI)
-        return hr_fail(error, HR_VERSION, "driver '%s' is made for ABI %u, this library has ABI %u", driver->name,
-                       driver->abi, HR_DRIVER_ABI);
+    hr_status status = hr_driver_check(driver, driver->name, error);
+    if (status)
+        return status;
     hr_device_options options = {sizeof options, which, *allocator};
-    hr_status status = driver->open(&options, &d->opened, error);
+    status = driver->open(&options, &d->opened, error);
     if (status)
         return status;
     if ((status = driver->module_load(d->opened, code.data, code.bytes, &d->module, error)))

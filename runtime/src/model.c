@@ -62,6 +62,8 @@ static hr_status open_file(hr_model *model, const hr_model_options *options, hr_
                                   &model->blocks, &model->variant, error);
     if (!status)
         status = refuse_other_kinds(model, error);
+    if (!status)
+        status = hr_pick_name(model, options, error);
     return status ? status : open_devices(model, options, error);
 }
 
@@ -129,7 +131,7 @@ const char *hr_model_target(const hr_model *model) {
 }
 
 const char *hr_model_driver(const hr_model *model) {
-    return model->variant.images[hr_leading(&model->variant)].driver;
+    return model->device_name;
 }
 
 uint32_t hr_model_inputs(const hr_model *model) {

@@ -15,7 +15,8 @@ struct hr_model {
     hr_constants constants;
     hr_variant variant;
     uint32_t variant_index;
-    uint32_t device_count; /* that are to be closed */
+    const char *device_name; /* of the leading one, for users */
+    uint32_t device_count;   /* that are to be closed */
     hr_device devices[HR_MAX_DEVICES];
 };
 

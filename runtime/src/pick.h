@@ -15,4 +15,7 @@ static inline uint32_t hr_leading(const hr_variant *variant) {
 /* What the driver of a device is to be told: which of its devices; "" where nobody says. */
 const char *hr_pick_which(const hr_model *model, const hr_model_options *options, uint32_t device);
 
+/* Settles how the leading device is called, for users: as they asked for it, or else as the file names it. */
+hr_status hr_pick_name(hr_model *model, const hr_model_options *options, hr_error *error);
+
 #endif

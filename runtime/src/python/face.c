@@ -1,7 +1,7 @@
 /* face.c: headrace.runtime._face, the C half of the Python face, on the stable ABI of Python 3.11.
 **
 ** One type, Session(path, threads, record, device, drivers): an open model with one session, and what it did if `record`
-** is true; `drivers` are paths of shared libraries, as bytes.
+** is true; `drivers` are paths of shared libraries, as bytes, or addresses of drivers.
 ** Arguments are tuples in the signature's order, arrays anything that gives a C-contiguous buffer; other arrays, numpy
 ** and what to say of a wrong name are the Python half's business (runtime/python).  `run_direct` takes the caller's own
 ** dicts where they need none of that, which is nearly always: a small model runs for ten microseconds.
@@ -73,18 +73,22 @@ static PyObject *names_of(const hr_model *model) {
 
 enum { MOST_DRIVERS = 16 };
 
-/* Loads the driver of each path, and opens the model with them. */
+/* Loads the driver of each path, takes those that are addresses, and opens the model with them. */
 static hr_status open_model(const char *name, PyObject *paths, hr_model_options *options, hr_model **model,
                             hr_error *error) {
     const struct hr_driver *drivers[MOST_DRIVERS];
     const char *texts[MOST_DRIVERS];
     Py_ssize_t count = PyTuple_Size(paths);
-    for (Py_ssize_t i = 0; i < count && i < MOST_DRIVERS; i++)
-        texts[i] = PyBytes_AsString(PyTuple_GetItem(paths, i));
+    for (Py_ssize_t i = 0; i < count && i < MOST_DRIVERS; i++) {
+        PyObject *item = PyTuple_GetItem(paths, i);
+        bool is_address = PyLong_Check(item);
+        drivers[i] = is_address ? PyLong_AsVoidPtr(item) : NULL;
+        texts[i] = is_address ? NULL : PyBytes_AsString(item);
+    }
     hr_status status = HR_OK;
     Py_BEGIN_ALLOW_THREADS
     for (Py_ssize_t i = 0; i < count && i < MOST_DRIVERS && !status; i++)
-        status = hr_driver_load(texts[i], &drivers[i], error);
+        status = texts[i] ? hr_driver_load(texts[i], &drivers[i], error) : HR_OK;
     options->drivers = drivers;
     options->driver_count = (uint32_t)(count < MOST_DRIVERS ? count : MOST_DRIVERS);
     if (!status)
