@@ -35,7 +35,7 @@ def ordered(file: str, nodes: Sequence[NodeProto], names: Sequence[str], scope: 
     users: dict[int, list[int]] = {}
     for number, node in enumerate(nodes):
         before = set()
-        for name in (*node.input, *_taken(node)):
+        for name in (*node.input, *captured_by(node)):
             if not name or (name not in makers and scope.holds(name)):
                 continue
             if name not in makers:
@@ -77,7 +77,7 @@ def _circle(waits: Mapping[int, set[int]]) -> list[int]:
         path.append(before)
 
 
-def _taken(node: NodeProto) -> list[str]:
+def captured_by(node: NodeProto) -> list[str]:
     """Names that the branches of a node take from around it."""
     graphs = [a.g for a in node.attribute if a.type == AttributeProto.AttributeType.GRAPH]
     return [name for graph in graphs for name in captured(graph)]
@@ -86,6 +86,6 @@ def _taken(node: NodeProto) -> list[str]:
 def captured(graph: GraphProto) -> list[str]:
     """Names that a graph within a node takes from around it, each once."""
     inside = {i.name for i in (*graph.input, *graph.initializer)} | {o for n in graph.node for o in n.output}
-    taken = [i for n in graph.node for i in (*n.input, *_taken(n))]
+    taken = [i for n in graph.node for i in (*n.input, *captured_by(n))]
     taken += [o.name for o in graph.output]
     return [t for t in dict.fromkeys(taken) if t and t not in inside]
