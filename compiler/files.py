@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -41,6 +42,18 @@ def write_text(path: Path, text: str) -> None:
 def write_array(path: Path, array: np.ndarray[Any, Any]) -> None:
     """A `.npy` file.  Raises OptionError."""
     write_whole(path, lambda file: np.lib.format.write_array(file, array, allow_pickle=False))
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
+    """A `.npz` file, the same bytes at any time.  Raises OptionError."""
+
+    def write(file: BinaryIO) -> None:
+        with zipfile.ZipFile(file, "w") as archive:
+            for name, array in arrays.items():
+                with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, array, allow_pickle=False)
+
+    write_whole(path, write)
 
 
 def _umask() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -34,6 +35,17 @@ def read_array(path: Path) -> Array:
     if not isinstance(array, np.ndarray):
         raise OptionError(f"{path}: an archive of arrays; expected one array in a .npy file")
     return array
+
+
+def read_archive(path: Path) -> dict[str, Array]:
+    """The arrays of a `.npz` file, by name.  Raises OptionError if it is none."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return dict(archive)
+    except FileNotFoundError:
+        raise OptionError(f"{path}: no such file") from None
+    except (OSError, ValueError, EOFError, TypeError, AttributeError, BadZipFile) as error:
+        raise OptionError(f"{path}: not a .npz file: {error}") from None
 
 
 def _split(option: str) -> tuple[str, str]:

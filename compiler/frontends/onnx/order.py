@@ -35,7 +35,7 @@ def ordered(file: str, nodes: Sequence[NodeProto], names: Sequence[str], scope: 
     users: dict[int, list[int]] = {}
     for number, node in enumerate(nodes):
         before = set()
-        for name in (*node.input, *_taken(node)):
+        for name in (*node.input, *captured_by(node)):
             if not name or (name not in makers and scope.holds(name)):
                 continue
             if name not in makers:
@@ -86,7 +86,7 @@ def _graphs(node: NodeProto) -> list[GraphProto]:
     return [a.g for a in node.attribute if a.type == AttributeProto.AttributeType.GRAPH]
 
 
-def _taken(node: NodeProto) -> list[str]:
+def captured_by(node: NodeProto) -> list[str]:
     """Names that the branches of a node take from around it."""
     return [name for graph in _graphs(node) for name in captured(graph)]
 
@@ -94,6 +94,6 @@ def _taken(node: NodeProto) -> list[str]:
 def captured(graph: GraphProto) -> list[str]:
     """Names that a graph within a node takes from around it, each once."""
     inside = {i.name for i in (*graph.input, *graph.initializer)} | {o for n in graph.node for o in n.output}
-    taken = [i for n in graph.node for i in (*n.input, *_taken(n))]
+    taken = [i for n in graph.node for i in (*n.input, *captured_by(n))]
     taken += [o.name for o in graph.output]
     return [t for t in dict.fromkeys(taken) if t and t not in inside]
