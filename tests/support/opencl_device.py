@@ -185,8 +185,8 @@ class Built:
             size = c_size_t(ctypes.sizeof(argument))
             self.device._check(library.clSetKernelArg(kernel, place, size, byref(argument)), f"argument {place}")
         if groups:
-            size = group_size(function)
-            whole, local = (c_size_t * 1)(groups * size), (c_size_t * 1)(size)
+            threads = group_size(function)
+            whole, local = (c_size_t * 1)(groups * threads), (c_size_t * 1)(threads)
             launched = library.clEnqueueNDRangeKernel(self.device.queue, kernel, 1, None, whole, local, 0, None, None)
             self.device._check(launched, "clEnqueueNDRangeKernel")
         self.device._check(library.clFinish(self.device.queue), "clFinish")
