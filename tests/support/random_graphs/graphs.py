@@ -11,7 +11,13 @@ from headrace.ir.access import SymbolRef
 from headrace.ir.core import Location, Operation, Region
 from headrace.ir.declare import declarations
 from headrace.ir.graph.families import Array, Elementwise, GraphOp, Movement
+from headrace.ir.graph.ops.arg import Arg, Positions
+from headrace.ir.graph.ops.concat import Concat
+from headrace.ir.graph.ops.extend import Extend
 from headrace.ir.graph.ops.func import GraphFunc, Return
+from headrace.ir.graph.ops.pool import MaxPool
+from headrace.ir.graph.ops.pool_indices import MaxPoolIndices
+from headrace.ir.graph.ops.top_k import TopK
 from headrace.ir.module import Module
 from headrace.ir.rewrite import Builder
 from headrace.ir.types import F32, TensorType
@@ -51,7 +57,9 @@ def sampled_classes() -> list[type[GraphOp]]:
 
 
 _CLASSES = sampled_classes()
-_OF_ANY_NUMBERS = [c for c in _CLASSES if issubclass(c, Elementwise | Movement)]  # in no order that rounding may tell
+# What depends on no order of operations, whatever the numbers are.
+_CHOOSING = (Arg, Concat, Extend, MaxPool, MaxPoolIndices, Positions, TopK)
+_OF_ANY_NUMBERS = [c for c in _CLASSES if issubclass(c, (Elementwise, Movement, *_CHOOSING))]
 
 
 def random_graph(seed: int) -> RandomGraph:
