@@ -214,11 +214,13 @@ def _cast_of_cast(op: Cast) -> Replacement:
     inner = producer(op.x, Cast)
     if inner is None or not _holds_all(inner.dtype, tensor(inner.x).dtype):
         return None
-    return Cast(inner.x, op.dtype)
+    return Cast(inner.x, op.dtype, op.saturate, op.rounding)
 
 
 def _holds_all(wide: DType, narrow: DType) -> bool:
     """Whether `wide` has every number of `narrow`, and further casts treat both alike."""
+    if wide.kind == "narrow":  # formats of as many bits differ
+        return wide == narrow
     if wide.kind == narrow.kind == "float":
         return wide.bits > narrow.bits
     if wide.kind == narrow.kind:

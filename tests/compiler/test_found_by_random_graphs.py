@@ -88,6 +88,19 @@ FOUND = {
         graph.return %2, %3""",
         [{"n": 4}],
     ),
+    "casts from one narrow format to another": (
+        ["f8e4m3fn[n, 9]", "i4[n]", "f16[9]"],
+        """%0 = graph.cast %x0 {dtype = f8e5m2fnuz} : f8e5m2fnuz[n, 9]
+        %1 = graph.cast %0 {dtype = f32} : f32[n, 9]
+        %2 = graph.cast %x1 {dtype = u4} : u4[n]
+        %3 = graph.cast %2 {dtype = i32} : i32[n]
+        %4 = graph.constant {value = dense<300.0> : f16[]} : f16[]
+        %5 = graph.mul %x2, %4 : f16[9]
+        %6 = graph.cast %5 {dtype = f32} : f32[9]
+        %7 = graph.cast %6 {dtype = f8e4m3fn, saturate = false} : f8e4m3fn[9]
+        graph.return %1, %3, %7""",
+        [{"n": 4}],
+    ),
     "squares that f16 does not hold": (
         ["f16[n, 9]", "f16[9]"],
         """%0 = graph.constant {value = dense<300.0> : f16[]} : f16[]

@@ -10,6 +10,8 @@ import pytest
 from random_graphs.differential import target_of
 
 from headrace.compiler.driver import compile_module
+from headrace.ir.graph.interpret import run_graph
+from headrace.ir.graph.ops.func import GraphFunc
 from headrace.ir.text.parser import parse_module
 from headrace.ir.types import dtype_of
 from headrace.runtime.python import load
@@ -74,3 +76,19 @@ def test_sigmoids_that_are_denormal(dtype: type, tmp_path: Path) -> None:
     expected = np.exp(x.astype(np.longdouble)).astype(dtype)  # 1 + exp(x) is 1
     for found in _results(tmp_path, "sigmoid", x, dtype=str(dtype_of(x))):
         np.testing.assert_allclose(found, expected, rtol=4 * float(facts.eps), atol=2 * float(facts.smallest_subnormal))
+
+
+def test_of_several_nans_the_lowest_index(tmp_path: Path) -> None:
+    """Whatever the order in which a window is gone through."""
+    fields = "{kernel = [2, 2], strides = [1, 1], dilations = [1, 1], before = [0, 0], after = [0, 0], column_major = true}"
+    module = parse_module(f"""module {{
+        graph.func @main(%x: f32[1, 1, 2, 2]) {{input_names = ["x"], output_names = ["y"]}} {{
+          %0 = graph.max_pool_indices %x {fields} : i64[1, 1, 1, 1]
+          graph.return %0
+        }}
+    }}""")
+    x = np.array([[[[1, np.nan], [np.nan, np.inf]]]], np.float32)
+    (main,) = module.functions(GraphFunc)
+    assert run_graph(main, [x])[0].item() == 1
+    compile_module(module, output=tmp_path / "m.hrm")
+    assert load(tmp_path / "m.hrm").run({"x": x})["y"].item() == 1

@@ -99,7 +99,8 @@ class MaxPoolIndices(Pool):
             strict=True,
         )
         for (_, part), (_, place) in windows:
-            wins = (part > best) | (np.isnan(part) & ~np.isnan(best)) | ((part == best) & (place < found)) | (found < 0)
+            equal = (part == best) | (np.isnan(part) & np.isnan(best))
+            wins = (part > best) | (np.isnan(part) & ~np.isnan(best)) | (equal & (place < found)) | (found < 0)
             takes = wins & (place >= 0)
             best, found = np.where(takes, part, best), np.where(takes, place, found)
         return found

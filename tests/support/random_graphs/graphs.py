@@ -10,8 +10,14 @@ import numpy as np
 from headrace.ir.access import SymbolRef
 from headrace.ir.core import Location, Operation, Region
 from headrace.ir.declare import declarations
-from headrace.ir.graph.families import Array, GraphOp
+from headrace.ir.graph.families import Array, Elementwise, GraphOp, Movement
+from headrace.ir.graph.ops.arg import Arg, Positions
+from headrace.ir.graph.ops.concat import Concat
+from headrace.ir.graph.ops.extend import Extend
 from headrace.ir.graph.ops.func import GraphFunc, Return
+from headrace.ir.graph.ops.pool import MaxPool
+from headrace.ir.graph.ops.pool_indices import MaxPoolIndices
+from headrace.ir.graph.ops.top_k import TopK
 from headrace.ir.module import Module
 from headrace.ir.rewrite import Builder
 from headrace.ir.types import F32, TensorType
@@ -51,12 +57,16 @@ def sampled_classes() -> list[type[GraphOp]]:
 
 
 _CLASSES = sampled_classes()
+# What depends on no order of operations, whatever the numbers are.
+_CHOOSING = (Arg, Concat, Extend, MaxPool, MaxPoolIndices, Positions, TopK)
+_OF_ANY_NUMBERS = [c for c in _CLASSES if issubclass(c, (Elementwise, Movement, *_CHOOSING))]
 
 
 def random_graph(seed: int) -> RandomGraph:
     """The graph of a seed: 1 to 9 steps, few more often than many, each an operation or several."""
     rng = np.random.default_rng(seed)
-    return grown(seed, Growing(rng, large=bool(rng.random() < 0.08)))
+    kind = rng.random()
+    return grown(seed, Growing(rng, large=bool(kind < 0.08), special=bool(kind > 0.94)))
 
 
 def grown(seed: int, g: Growing) -> RandomGraph:
@@ -82,6 +92,9 @@ def extend(g: Growing, steps: int) -> None:
 
 def _step(g: Growing) -> Callable[[], GraphOp | None]:
     """An operation as its declaration samples it, a pattern, a block, a node of ONNX, or a branch."""
+    if g.special:
+        lone = _OF_ANY_NUMBERS[int(g.rng.integers(len(_OF_ANY_NUMBERS)))]
+        return lambda: lone.sample(g)
     kind = g.rng.random()
     if kind < 0.5:
         cls = _CLASSES[int(g.rng.integers(len(_CLASSES)))]

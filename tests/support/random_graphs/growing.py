@@ -12,7 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
+from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from headrace.ir.core import Block, Operation, Region, Value
@@ -33,6 +35,7 @@ SIZES = (1, 2, 3, 4, 5, 7, 8, 9, 16, 17, 33)
 LIKELY = np.array([4, 6, 6, 4, 4, 2, 2, 1, 1, 1, 1]) / 32
 LARGE_SIZES = (1, 3, 8, 16, 17, 31, 48, 64, 65, 100, 130)  # beyond the tiles of kernels, as likely
 ANY = (-2.0, 2.0)  # what a sample gets that asks for no range
+_finfo: Any = ml_dtypes.finfo  # numpy's, and that of bfloat16; without types
 LARGEST = 3000  # elements of one tensor
 LARGEST_OF_LARGE = 30000
 FLOATS = [d for d in DTYPES.values() if d.is_float]
@@ -57,6 +60,7 @@ class Growing:
     accepts: Callable[[Growing, GraphOp, Sequence[Sequence[Array]]], bool] | None = None  # on operands, for each case
     empty: float = 0.06  # how likely a dim of 0 is
     large: bool = False
+    special: bool = False  # half of all numbers are infinities, NaNs, denormals, or as large as there are
     functions: list[GraphFunc] = field(default_factory=list)  # of branches
     flags: set[str] = field(default_factory=set)  # symbols that are conditions
     depth: int = 0  # branches around it
@@ -142,6 +146,8 @@ class Growing:
         found = [self._run(operation, case) for case in range(len(self.cases))]
         for number, result in enumerate(operation.results):
             self.arrays[result] = [arrays[number] for arrays in found]
+            if self.special:
+                continue
             if not self._says_something(self.arrays[result]) and not self.chance(0.05):
                 raise Refused("nothing finite")
             if any(_is_near_overflow(array) for array in self.arrays[result]):
@@ -256,7 +262,11 @@ class Growing:
         elif kind.dtype.is_integer:
             drawn = np.round(drawn * 4)
             drawn = np.abs(drawn) if kind.dtype.kind == "uint" else drawn
-        return np.asarray(drawn).astype(kind.dtype.numpy)
+        found = np.asarray(drawn).astype(kind.dtype.numpy)
+        if not self.special or (found.dtype.itemsize == 1 and found.dtype.kind not in "iu"):
+            return found
+        rare = _rare_numbers(found.dtype)
+        return np.where(self.rng.random(shape) < 0.5, rare[self.rng.integers(len(rare), size=shape)], found)
 
 
 def draw_element_types(growing: Growing) -> None:
@@ -268,6 +278,16 @@ def draw_element_types(growing: Growing) -> None:
         growing.integer_type = INTEGERS[int(growing.rng.integers(len(INTEGERS)))]
     if growing.chance(0.08):  # many operations take integers, too, though their samples do not say so
         growing.float_type = INTEGERS[int(growing.rng.integers(len(INTEGERS)))]
+
+
+def _rare_numbers(dtype: np.dtype[Any]) -> Array:
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        return np.array([limits.min, limits.min + 1, limits.max - 1, limits.max, 0, 1], dtype)
+    facts = _finfo(dtype)
+    small, normal = float(facts.smallest_subnormal), float(facts.tiny)
+    large = [float(facts.max), float(facts.min), np.inf, -np.inf, np.nan]
+    return np.array([*large, 0.0, -0.0, small, -3 * small, normal / 2, normal, 1, -1, 0.5, 89, -100, 1e4], dtype)
 
 
 def operations_of(block: Block) -> list[Operation]:
