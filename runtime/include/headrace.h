@@ -233,7 +233,7 @@ HR_API hr_status hr_memory_needed(hr_session *session, const hr_value *inputs, u
 ** must have exactly these dims.
 ** On HR_OK each output holds the result's kind, dtype, rank, dims and bytes; dims that the caller did not set are
 ** the session's, valid until the next run.  On any other status the outputs' memory is undefined.
-** The second run with the same shapes allocates nothing. */
+** The second run with the same shapes, and the same sizes where data decide some, allocates nothing. */
 HR_API hr_status hr_run(hr_session *session, const hr_value *inputs, hr_value *outputs, hr_error *error);
 
 #ifdef __cplusplus
