@@ -18,23 +18,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from headrace.codegen.artefact.model import Artefact, Signature, Variant
+from headrace.codegen.artefact.model import Artefact, Device, Kernel, Signature, Variant
 from headrace.codegen.artefact.writer import write
 from headrace.codegen.clike import emit_c
-from headrace.codegen.program import ConstantPool, describe_kernel, encode_program, signature_of
+from headrace.codegen.program import ConstantPool, DeviceProgram, describe_kernel, encode_program, signature_of
 from headrace.compiler.constants import constants_of
 from headrace.compiler.files import write_text
 from headrace.compiler.frontends.onnx import import_model
+from headrace.compiler.placement import Machine, divide, machines, modules_of, rename_kernels, require
+from headrace.compiler.route import Points, Route
 from headrace.compiler.version import VERSION
 from headrace.ir.errors import OptionError, PassError
+from headrace.ir.facts import Placement
 from headrace.ir.kernel.ops.func import KernelFunc
 from headrace.ir.module import Module
 from headrace.ir.pass_base import PassContext
 from headrace.ir.pass_manager import Hooks, PassManager, Timing
-from headrace.ir.pipeline import Pipeline
 from headrace.ir.program.ops.program import ProgramFunc
 from headrace.ir.text import load_hir, print_op
-from headrace.targets import Target, find_target
+from headrace.targets import Target
 
 Shapes = Mapping[str, Sequence[int | str | None]]
 PathLike = str | os.PathLike[str]
@@ -42,13 +44,14 @@ PathLike = str | os.PathLike[str]
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a compilation did.  `stages` and `passes` are in order, seconds each."""
+    """What a compilation did.  `stages` and `passes`: in order, seconds each; `placements`: where there are devices."""
 
     targets: tuple[str, ...]
     artefact_bytes: int
     kernels: int
     stages: tuple[tuple[str, float], ...]
     passes: tuple[Timing, ...]
+    placements: tuple[Placement, ...] = ()
 
 
 def compile(
@@ -58,20 +61,27 @@ def compile(
     target: str | Sequence[str] = "host",
     shapes: Shapes | None = None,
     pipeline: str | None = None,
+    before: Points = (),
+    after: Points = (),
     hooks: Hooks | None = None,
+    require_device: Sequence[tuple[str, str]] = (),
 ) -> Report:
     """Compiles `model` (ONNX, or `.hir`) into the file `output`.
 
-    `target`: a preset, several as a list or separated by commas.  `shapes`: dims by input name, numbers or symbols,
-    instead of the declared ones.  `pipeline`: text or the path of a `.pipeline` file, instead of the target's own.
+    `target`: a preset, several as a list or separated by commas; `npu+x86-64-v3` runs on the second what the first
+    does not take.  `shapes`: dims by input name, numbers or symbols, instead of the declared ones.  `pipeline`: text or
+    the path of a `.pipeline` file, instead of the target's own, on the host; `before` and `after`: pairs of a pass in
+    it and the text of what to run there too.  `require_device`: pairs of a device and a pattern of node names; it is
+    an error if one of these nodes runs elsewhere.
     Raises HeadraceError; then `output` is as it was before.
     """
     clock = _Clock()
-    targets = _targets(target)
+    targets = machines(target)
     with clock.stage("import"):
         module = read_model(model, shapes)
-        _note_options(module, [p for p, _ in targets], shapes, pipeline)
-    return _compiled(module, targets, output, pipeline, hooks, clock)
+        route = Route(pipeline, before, after)
+        _note_options(module, [t.name for t in targets], shapes, route)
+    return _compiled(module, targets, output, route, hooks, clock, require_device)
 
 
 def compile_module(
@@ -83,34 +93,39 @@ def compile_module(
     hooks: Hooks | None = None,
 ) -> Report:
     """As `compile`, from a module that is in memory; it is used up."""
-    return _compiled(module, _targets(target), output, pipeline, hooks, _Clock())
+    return _compiled(module, machines(target), output, Route(pipeline), hooks, _Clock())
 
 
 def _compiled(
     module: Module,
-    targets: Sequence[tuple[str, Target]],
+    targets: Sequence[Machine],
     output: PathLike,
-    pipeline: str | None,
+    route: Route,
     hooks: Hooks | None,
     clock: _Clock,
+    require_device: Sequence[tuple[str, str]] = (),
 ) -> Report:
     pool = ConstantPool()
     variants: list[Variant] = []
     timings: list[Timing] = []
+    placements: list[Placement] = []
     signature: Signature | None = None
-    for preset, family in targets:
+    for machine in targets:
         # The module goes through the passes of each target; all but the last one work on a copy.
-        own = module if (preset, family) == targets[-1] else copy_of(module)
-        with clock.stage("passes"):
-            timings += run_passes(own, preset, family, pipeline, hooks)
-        with clock.stage("code"):
-            variants.append(_variant(own, preset, family, pool))
+        own = module if machine is targets[-1] else copy_of(module)
+        variant = _Variant(machine, own, clock, hooks, timings)
+        if machine.devices or require_device:
+            placed = variant.divide()
+            require(placed, require_device, machine)
+            placements += placed
+        variants.append(variant.compiled(route, pool))
         signature = signature_of(_program(own))
     assert signature is not None
     with clock.stage("write"):
         size = write(Artefact(signature, tuple(variants), tuple(pool.constants), _metadata(module)), output)
     kernels = sum(len(v.kernels) for v in variants)
-    return Report(tuple(p for p, _ in targets), size, kernels, tuple(clock.stages.items()), tuple(timings))
+    stages = tuple(clock.stages.items())
+    return Report(tuple(t.name for t in targets), size, kernels, stages, tuple(timings), tuple(placements))
 
 
 def emit_c_text(
@@ -120,18 +135,20 @@ def emit_c_text(
     target: str = "host",
     shapes: Shapes | None = None,
     pipeline: str | None = None,
+    before: Points = (),
+    after: Points = (),
     hooks: Hooks | None = None,
 ) -> Report:
     """Compiles `model` to its scheduled kernels as one C11 file.  Raises HeadraceError."""
     clock = _Clock()
-    targets = _targets(target)
-    if len(targets) > 1:
-        raise OptionError(f"C text is for one target; found {', '.join(p for p, _ in targets)}")
-    ((preset, family),) = targets
+    targets = machines(target)
+    if len(targets) > 1 or targets[0].devices:
+        raise OptionError(f"C text is for one target; found {', '.join(t.name for t in targets)}")
+    preset, family = targets[0].preset, targets[0].target
     with clock.stage("import"):
         module = read_model(model, shapes)
     with clock.stage("passes"):
-        timings = run_passes(module, preset, family, pipeline, hooks)
+        timings = _run(module, preset, family, Route(pipeline, before, after), hooks)
     with clock.stage("code"):
         kernels = list(module.functions(KernelFunc))
         if not kernels:
@@ -155,26 +172,12 @@ def read_model(model: PathLike, shapes: Shapes | None) -> Module:
 
 def run_passes(module: Module, preset: str, target: Target, pipeline: str | None, hooks: Hooks | None) -> list[Timing]:
     """Runs the given pipeline, or the target's own.  Raises PassError and SemanticError."""
+    return _run(module, preset, target, Route(pipeline), hooks)
+
+
+def _run(module: Module, preset: str, target: Target, route: Route, hooks: Hooks | None) -> list[Timing]:
     context = PassContext(target.presets[preset], target.schedule)
-    return PassManager(_pipeline(pipeline, target), context, hooks).run(module)
-
-
-def _pipeline(pipeline: str | None, target: Target) -> Pipeline:
-    return Pipeline.read(target.pipeline()) if pipeline is None else _given_pipeline(pipeline)
-
-
-def _given_pipeline(pipeline: str) -> Pipeline:
-    if pipeline.endswith(".pipeline"):
-        return Pipeline.read(pipeline)
-    return Pipeline.parse(pipeline, "--pipeline")
-
-
-def _targets(target: str | Sequence[str]) -> list[tuple[str, Target]]:
-    names = target.split(",") if isinstance(target, str) else list(target)
-    found = dict(find_target(name.strip()) for name in names)
-    if not found:
-        raise OptionError("no target given; name one, or host")
-    return list(found.items())
+    return PassManager(route.of(target), context, hooks).run(module)
 
 
 def copy_of(module: Module) -> Module:
@@ -192,27 +195,76 @@ def _program(module: Module) -> ProgramFunc:
     return found[0]
 
 
-def _variant(module: Module, preset: str, target: Target, pool: ConstantPool) -> Variant:
-    kernels = list(module.functions(KernelFunc))
-    emitted = target.emit(kernels, target.presets[preset])
-    described = tuple(
-        describe_kernel(k, emitted.entries[k.function_name], emitted.scratch_bytes[k.function_name], print_op(k))
-        for k in kernels
-    )
-    numbers = {k.function_name: (i, k) for i, k in enumerate(kernels)}
-    program = encode_program(_program(module), numbers, pool, constants_of(module))
-    return Variant(
-        preset,
-        target.machine,
-        target.required_features(preset),
-        program,
-        described,
-        emitted.code,
-        target.driver,
-    )
+class _Variant:
+    """One target's way from the imported module to code: its own module, and one for each function of a device."""
+
+    def __init__(
+        self, machine: Machine, module: Module, clock: _Clock, hooks: Hooks | None, timings: list[Timing]
+    ) -> None:
+        self.machine = machine
+        self.module = module
+        self.clock = clock
+        self.hooks = hooks
+        self.timings = timings
+        self.kernels: list[Kernel] = []
+
+    def divide(self) -> list[Placement]:
+        with self.clock.stage("passes"):
+            timings, placements = divide(self.module, self.machine, self.hooks)
+        self.timings += timings
+        return placements
+
+    def compiled(self, route: Route, pool: ConstantPool) -> Variant:
+        preset, target = self.machine.preset, self.machine.target
+        self._passes(self.module, preset, target, route)
+        image, numbers = self._code([self.module], preset, target, 0)
+        devices: list[Device] = []
+        called: dict[str, DeviceProgram] = {}
+        for name, device in self.machine.devices:
+            parts = dict(modules_of(self.module, name))
+            for prefix, part in parts.items():
+                self._passes(part, name, device, Route())
+                rename_kernels(part, prefix)
+            number = len(devices) + 1
+            code, own = self._code(list(parts.values()), name, device, number)
+            devices.append(Device(device.driver, code))
+            for prefix, part in parts.items():
+                called[prefix] = DeviceProgram(number, _program(part), own, constants_of(part))
+        program = encode_program(_program(self.module), numbers, pool, constants_of(self.module), called)
+        features = target.required_features(preset)
+        return Variant(
+            self.machine.name,
+            target.machine,
+            features,
+            program,
+            tuple(self.kernels),
+            image,
+            target.driver,
+            tuple(devices),
+        )
+
+    def _passes(self, module: Module, preset: str, target: Target, route: Route) -> None:
+        with self.clock.stage("passes"):
+            self.timings += _run(module, preset, target, route, self.hooks)
+
+    def _code(
+        self, modules: Sequence[Module], preset: str, target: Target, device: int
+    ) -> tuple[bytes, dict[str, tuple[int, KernelFunc]]]:
+        """One device's image, and the numbers of its kernels."""
+        kernels = [k for module in modules for k in module.functions(KernelFunc)]
+        with self.clock.stage("code"):
+            emitted = target.emit(kernels, target.presets[preset])
+        numbers = {k.function_name: (len(self.kernels) + i, k) for i, k in enumerate(kernels)}
+        for kernel in kernels:
+            name = kernel.function_name
+            text = print_op(kernel)
+            self.kernels.append(
+                describe_kernel(kernel, emitted.entries[name], emitted.scratch_bytes[name], text, device)
+            )
+        return emitted.code, numbers
 
 
-def _note_options(module: Module, presets: Sequence[str], shapes: Shapes | None, pipeline: str | None) -> None:
+def _note_options(module: Module, presets: Sequence[str], shapes: Shapes | None, route: Route) -> None:
     """What decides the artefact's bytes goes into the module, and nothing of paths, times and machines.
 
     A `.hir` of a compilation under way has its options already: going on from it gives the same artefact.
@@ -221,8 +273,7 @@ def _note_options(module: Module, presets: Sequence[str], shapes: Shapes | None,
         return
     options = [f"targets={','.join(presets)}"]
     options += [f"shape {name}={','.join(str(d) for d in dims)}" for name, dims in sorted((shapes or {}).items())]
-    if pipeline is not None:
-        options.append(f"pipeline={_given_pipeline(pipeline)}")
+    options += route.options()
     module.attributes["options"] = tuple(options)
 
 

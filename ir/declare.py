@@ -30,6 +30,7 @@ import types as pytypes
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from typing import Any, Literal, TypeVar, dataclass_transform
 
 from headrace.ir.access import Access
@@ -104,12 +105,13 @@ SEGMENTS = "_segments"
 
 
 @dataclass_transform()
-def op(name: str, *, onnx: str | Sequence[OnnxForm] | None = None) -> Callable[[_OpClass], _OpClass]:
+def op(name: str, *, onnx: str | OnnxForm | Sequence[OnnxForm] | None = None) -> Callable[[_OpClass], _OpClass]:
     """Declares an operation; see the module's text."""
     if onnx is None:
         forms: tuple[OnnxForm, ...] = ()
     else:
-        forms = (OnnxForm(onnx),) if isinstance(onnx, str) else tuple(onnx)
+        one = OnnxForm(onnx) if isinstance(onnx, str) else onnx
+        forms = (one,) if isinstance(one, OnnxForm) else tuple(one)
 
     def declare(cls: _OpClass) -> _OpClass:
         fields = _fields_of(cls)
@@ -270,7 +272,8 @@ _LOADED: set[str] = set()
 
 
 def load_dialect(dialect: str) -> None:
-    """Imports every module of `ir/<dialect>/ops/`; an unknown dialect imports nothing."""
+    """Imports every module of `ir/<dialect>/ops/`, and those that packages outside name by an entry point in
+    `headrace.<dialect>.ops`; an unknown dialect imports nothing."""
     if dialect in _LOADED or not dialect.isidentifier():
         return
     _LOADED.add(dialect)
@@ -282,6 +285,8 @@ def load_dialect(dialect: str) -> None:
         raise
     for module in sorted(m.name for m in pkgutil.iter_modules(package.__path__)):
         importlib.import_module(f"{package.__name__}.{module}")
+    for point in sorted(entry_points(group=f"headrace.{dialect}.ops"), key=lambda p: p.name):
+        point.load()
 
 
 def declared(name: str) -> Declaration:

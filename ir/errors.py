@@ -101,6 +101,10 @@ class TargetError(HeadraceError):
     """An unknown target, or one that cannot do what was asked of it."""
 
 
+class PlacementError(HeadraceError):
+    """An operation runs on another device than the user insists on."""
+
+
 class OptionError(HeadraceError):
     """A wrong option on the command line or in an API call."""
 

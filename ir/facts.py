@@ -6,10 +6,12 @@ take part in a pass (its schedules, its wishes for layouts) stand here too, so t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from headrace.ir.core import Operation
     from headrace.ir.kernel.ops.func import KernelFunc
 
 
@@ -30,6 +32,7 @@ class TargetFacts:
     channels_last: bool = True  # convolutions and poolings want the channels of a pixel side by side
     group_threads: int = 0  # threads that a workgroup should have; 0 where there are none
     shared_bytes: int = 0  # shared memory of a workgroup
+    copy_worth: float = 0.0  # arithmetic operations that make up for a byte copied to such a device or back
     emitter: str = "llvm"  # the folder of codegen/ or plug-in that turns loops into bytes
 
     def lanes(self, element_bytes: int) -> int:
@@ -43,3 +46,25 @@ class Schedule(Protocol):
     def __call__(self, function: KernelFunc, facts: TargetFacts) -> list[str]:
         """The pipeline text of each step for this function, in order: `kernel.tile{axis=i by=6}` ..."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A machine beside the one that runs the host's program: which operations it takes."""
+
+    facts: TargetFacts
+    refuses: Callable[[Operation], str | None]  # why it does not take an operation; None where it does
+
+    @property
+    def name(self) -> str:
+        return self.facts.preset
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where an operation runs, and what spoke against each device that was preferred: (device, reason)."""
+
+    operation: str
+    nodes: tuple[str, ...]
+    device: str
+    against: tuple[tuple[str, str], ...]

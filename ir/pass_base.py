@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from headrace.ir.facts import Schedule, TargetFacts
+from headrace.ir.facts import Device, Placement, Schedule, TargetFacts
 from headrace.ir.module import Module
 from headrace.ir.rewrite import Rewriter
 
@@ -27,6 +27,8 @@ class PassContext:
     facts: TargetFacts | None = None
     schedule: Schedule | None = None
     strict: bool = False  # no reordering, no contraction
+    devices: tuple[Device, ...] = ()  # beside the one that `facts` tell of, the most preferred first
+    placements: list[Placement] = field(default_factory=list)  # what graph.partition decided
     notes: list[str] = field(default_factory=list)  # lines for the compile report, in order
 
 

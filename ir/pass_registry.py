@@ -1,8 +1,8 @@
 """Passes by name: a folder's listing is the registry.
 
 In: `graph.fold-constants`.  Out: the class in `passes/graph/fold_constants.py`, or a PassError with the nearest
-name.  Listing imports no pass; a module is imported when its pass is asked for.  A folder of passes kept
-elsewhere takes part once it is appended to `headrace.passes.graph.__path__`.
+name.  Listing imports no pass; a module is imported when its pass is asked for.  A pass of a package outside takes part
+by an entry point in `headrace.passes`: `graph.my-pass = my_package.my_pass`, the module that has its class.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ import inspect
 import pkgutil
 import sys
 from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 
 from headrace.ir.errors import PassError, nearest
 from headrace.ir.pass_base import Expanding, Pass
 
+GROUP = "headrace.passes"
 DIALECTS = ("graph", "kernel", "program")
 
 
@@ -26,8 +28,14 @@ def pass_names() -> list[str]:
     for dialect in DIALECTS:
         package = importlib.import_module(f"headrace.passes.{dialect}")
         files = {m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_")}
-        found += [f"{dialect}.{file.replace('_', '-')}" for file in sorted(files)]
+        names = {f"{dialect}.{file.replace('_', '-')}" for file in files}
+        found += sorted(names | {n for n in _outside() if n.startswith(f"{dialect}.")})
     return found
+
+
+@cache
+def _outside() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=GROUP)}
 
 
 def find_pass(name: str) -> type[Pass]:
@@ -39,7 +47,8 @@ def find_pass(name: str) -> type[Pass]:
         names = pass_names()
         if name not in names:
             raise PassError(f"unknown pass {name!r}{nearest(name, names)}")
-        module = importlib.import_module(path)
+        outside = _outside().get(name)
+        module = importlib.import_module(path if outside is None else outside.value)
     found = _public_pass(module, name)
     found.name = name
     return found

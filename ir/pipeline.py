@@ -14,7 +14,7 @@ import os
 import re
 import types as pytypes
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -63,6 +63,17 @@ class Pipeline:
             raise PassError(f"{path}: no UTF-8; expected a pipeline as text") from None
         except OSError as error:
             raise PassError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+
+    def with_steps(self, point: str, steps: Sequence[Step], *, behind: bool) -> Pipeline:
+        """The same with more steps before each use of the pass `point`, or behind it.  Raises PassError for no use."""
+        names = [s.name for s in self.steps]
+        if point not in names:
+            raise PassError(f"the pipeline has no pass {point!r}{nearest(point, names)}")
+        found: list[Step] = []
+        for step in self.steps:
+            more = list(steps) if step.name == point else []
+            found += [step, *more] if behind else [*more, step]
+        return Pipeline(tuple(found))
 
     def __str__(self) -> str:
         return ",".join(str(s) for s in self.steps)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from functools import cache
 from importlib.metadata import entry_points
 
 from headrace.ir.errors import TargetError, nearest
@@ -18,6 +19,7 @@ __all__ = ["Target", "find_target", "list_targets"]
 GROUP = "headrace.targets"
 
 
+@cache
 def _families() -> dict[str, Target]:
     """All targets: folders here, then entry points; each gives `TARGET`."""
     found: dict[str, Target] = {}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from headrace.codegen.artefact.model import Machine
+from headrace.ir.core import Operation
 from headrace.ir.dims import Dim
 from headrace.ir.facts import Schedule, TargetFacts
 from headrace.ir.kernel.ops.func import KernelFunc
@@ -44,6 +45,13 @@ class Target(Protocol):
 
     def required_features(self, preset: str) -> tuple[str, ...]:
         """Names of the CPU features that the loader must find, as docs/artefact.md lists them."""
+        ...
+
+    def refuses(self, operation: Operation, preset: str) -> str | None:
+        """Why an operation of the graph dialect cannot run there, in a few words; None where it can.
+
+        Asked where a model is divided among devices, before the target's pipeline has seen any of it.
+        """
         ...
 
     def pipeline(self) -> Path:

@@ -15,6 +15,7 @@ from headrace.codegen.image.elf import read_object
 from headrace.codegen.image.flatten import flatten
 from headrace.codegen.llvm import emit_module, scratch_bytes
 from headrace.codegen.workers import Job, host, shared_pool
+from headrace.ir.core import Operation
 from headrace.ir.facts import Schedule, TargetFacts
 from headrace.ir.kernel.ops.func import KernelFunc
 from headrace.targets.base import Emitted, Emitter
@@ -43,6 +44,9 @@ class CpuTarget:
 
     def required_features(self, preset: str) -> tuple[str, ...]:
         return self.features[preset]
+
+    def refuses(self, operation: Operation, preset: str) -> str | None:
+        return None
 
     def pipeline(self) -> Path:
         return Path(__file__).parent / "cpu.pipeline"

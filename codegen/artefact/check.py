@@ -77,30 +77,38 @@ def _check_variant(artefact: Artefact, variant: Variant) -> None:
             hint = nearest(feature, known)
             raise ArtefactError(f"{variant.preset}: the runtime does not know the feature {feature!r}{hint}")
     for kernel in variant.kernels:
-        _check_kernel(f"{variant.preset}: kernel {kernel.name!r}", kernel, len(variant.image))
+        _check_kernel(f"{variant.preset}: kernel {kernel.name!r}", kernel, variant)
     segments = variant.program.segments
     if not segments:
         raise ArtefactError(f"{variant.preset}: the program has no segment")
     buffers: list[Buffer | None] = []  # None: of a loop that is closed
-    loops: list[tuple[int, int]] = []  # that are open: the last segment of the body, the first buffer
+    closed: set[int] = set()  # segments of such loops
+    loops: list[tuple[int, int, int]] = []  # that are open: the last segment of the body, the loop's own, first buffer
     for number, segment in enumerate(segments):
         place = f"{variant.preset}: segment {number}"
         for buffer in segment.buffers:
             _check_base(place, artefact, variant, buffer, number)
-        if bool(segment.reads or segment.loop) == (number == len(segments) - 1):
-            found = f"has {len(segment.reads)} reads"
-            raise ArtefactError(f"{place}: {found}; all segments but the last end with reads or a loop")
+            if buffer.base.kind == "arena" and buffer.base.index in closed:
+                raise ArtefactError(f"{place}: a buffer lies in arena {buffer.base.index}, of a loop that is closed")
+        if (segment.reads or segment.loop) and number == len(segments) - 1:
+            raise ArtefactError(f"{place}: ends with {len(segment.reads)} reads or a loop, but nothing follows")
+        if not 0 <= segment.device <= len(variant.devices):
+            raise ArtefactError(f"{place}: runs on device {segment.device}, there are {len(variant.devices) + 1}")
         if segment.loop is not None:
-            _check_loop(place, segments, number, [last for last, _ in loops])
-            loops.append((number + segment.loop.segments, len(buffers)))
+            _check_loop(place, segments, number, [last for last, _, _ in loops])
+            loops.append((number + segment.loop.segments, number, len(buffers)))
         buffers += segment.buffers
         _check_steps(place, variant, segment, buffers)
         while loops and loops[-1][0] == number:
-            _, first = loops.pop()
+            _, own, first = loops.pop()
+            closed.update(range(own, number + 1))
             buffers[first:] = [None] * (len(buffers) - first)
 
 
-def _check_kernel(place: str, kernel: Kernel, image_bytes: int) -> None:
+def _check_kernel(place: str, kernel: Kernel, variant: Variant) -> None:
+    if not 0 <= kernel.device <= len(variant.devices):
+        raise ArtefactError(f"{place}: is for device {kernel.device}, there are {len(variant.devices) + 1}")
+    image_bytes = len(variant.image_of(kernel.device))
     if not 0 <= kernel.entry < image_bytes:
         raise ArtefactError(f"{place}: entry {kernel.entry} is outside the image of {image_bytes} bytes")
     if len(kernel.buffers) > MAX_BUFFERS:
@@ -146,7 +154,7 @@ def _check_steps(place: str, variant: Variant, segment: Segment, buffers: Sequen
             _check_use(f"{place}: copy", buffers, step.source, written=False)
             _check_use(f"{place}: copy", buffers, step.target, written=True)
         else:
-            _check_launch(place, variant, step, buffers)
+            _check_launch(place, variant, step, segment.device, buffers)
     for read in [bound for bound in segment.reads if isinstance(bound, Read)]:
         where = f"{place}: read of {read.symbol!r}"
         _check_use(where, buffers, read.buffer, written=False)
@@ -154,11 +162,13 @@ def _check_steps(place: str, variant: Variant, segment: Segment, buffers: Sequen
             raise ArtefactError(f"{where}: dtype is {read.dtype}, expected an integer type or bool")
 
 
-def _check_launch(place: str, variant: Variant, launch: Launch, buffers: Sequence[Buffer | None]) -> None:
+def _check_launch(place: str, variant: Variant, launch: Launch, device: int, buffers: Sequence[Buffer | None]) -> None:
     if not 0 <= launch.kernel < len(variant.kernels):
         raise ArtefactError(f"{place}: launches kernel {launch.kernel}, there are {len(variant.kernels)}")
     kernel = variant.kernels[launch.kernel]
     where = f"{place}: launch of {kernel.name!r}"
+    if kernel.device != device:
+        raise ArtefactError(f"{where}: is for device {kernel.device}, the segment for {device}")
     for what, found, expected in (
         ("buffers", len(launch.buffers), len(kernel.buffers)),
         ("scalars", len(launch.scalars), len(kernel.scalars)),

@@ -18,6 +18,7 @@ from headrace.codegen.artefact.layout import (
     MAX_BUFFERS,
     MAX_RANK,
     MAX_SCALARS,
+    padding,
 )
 from headrace.codegen.artefact.model import (
     ANY_TASKS,
@@ -101,15 +102,37 @@ class VariantHead:
     machine: Machine
     driver: str
     features: tuple[str, ...]
+    image_bytes: int | None  # of the first device; None: all of the section
+    devices: tuple[tuple[str, int], ...]  # driver and bytes of each other one
+
+    def images(self, code: memoryview, cursor: Cursor) -> list[bytes]:
+        """The images of all devices, each at a multiple of 64 in the section of code."""
+        if self.image_bytes is None:
+            return [bytes(code)]
+        found, at = [], 0
+        for size in (self.image_bytes, *(size for _, size in self.devices)):
+            start = at + padding(at)
+            if size > len(code) - start or any(code[at:start]):
+                raise cursor.damaged(f"an image would be {size} bytes at {start} of {len(code)}")
+            found.append(bytes(code[start : start + size]))
+            at = start + size
+        if at != len(code):
+            raise cursor.damaged(f"images end at {at}, their section at {len(code)}")
+        return found
 
 
-def decode_variant(cursor: Cursor) -> VariantHead:
+def decode_variant(cursor: Cursor, format: int) -> VariantHead:
     preset = cursor.string()
     machine = cursor.pick(_MACHINE_OF, "machine")
     driver = cursor.string()
     features = tuple(cursor.string() for _ in range(cursor.count(8)))
+    image_bytes: int | None = None
+    devices: tuple[tuple[str, int], ...] = ()
+    if format >= 4:
+        image_bytes = cursor.u32()
+        devices = tuple((cursor.string(), cursor.u32()) for _ in range(cursor.count(12)))
     cursor.end()
-    return VariantHead(preset, machine, driver, features)
+    return VariantHead(preset, machine, driver, features, image_bytes, devices)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,17 +188,19 @@ class RawKernel:
     buffers: tuple[tuple[int, int], ...]
     tasks: int | None
     requires: tuple[int, ...]
+    device: int
 
 
-def decode_kernels(cursor: Cursor, format: int, image_bytes: int) -> tuple[RawKernel, ...]:
+def decode_kernels(cursor: Cursor, format: int, image_bytes: Sequence[int]) -> tuple[RawKernel, ...]:
+    """`image_bytes`: of each device."""
     kernels = tuple(_decode_kernel(cursor, format, image_bytes) for _ in range(cursor.count(32)))
     cursor.end()
     return kernels
 
 
-def _decode_kernel(cursor: Cursor, format: int, image_bytes: int) -> RawKernel:
+def _decode_kernel(cursor: Cursor, format: int, image_bytes: Sequence[int]) -> RawKernel:
     name = cursor.string()
-    entry = cursor.below(image_bytes, "entry")
+    entry = cursor.u32()
     alignment = cursor.u32()
     scalars = cursor.below(MAX_SCALARS + 1, "scalar")
     code = decode_code(cursor, 0, lambda op, a, b: op == Op.ARG and a < scalars and b == 0)
@@ -184,11 +209,15 @@ def _decode_kernel(cursor: Cursor, format: int, image_bytes: int) -> RawKernel:
     if count > MAX_BUFFERS or alignment not in (1 << i for i in range(13)):
         raise cursor.damaged(f"kernel {name!r} has {count} buffers and scratch alignment {alignment}")
     buffers = tuple((cursor.below(2, "flag"), cursor.below(len(code), "slot")) for _ in range(count))
-    if format < 3:
-        return RawKernel(name, entry, alignment, scalars, code, scratch, buffers, None, ())
-    tasks = cursor.below(len(code), "slot")
-    requires = tuple(cursor.below(len(code), "slot") for _ in range(cursor.count(4)))
-    return RawKernel(name, entry, alignment, scalars, code, scratch, buffers, tasks, requires)
+    tasks: int | None = None
+    requires: tuple[int, ...] = ()
+    if format >= 3:
+        tasks = cursor.below(len(code), "slot")
+        requires = tuple(cursor.below(len(code), "slot") for _ in range(cursor.count(4)))
+    device = cursor.below(len(image_bytes), "device") if format >= 4 else 0
+    if entry >= image_bytes[device]:
+        raise cursor.damaged(f"kernel {name!r} begins at {entry} of {image_bytes[device]} bytes of code")
+    return RawKernel(name, entry, alignment, scalars, code, scratch, buffers, tasks, requires, device)
 
 
 def name_kernels(raw: Sequence[RawKernel], debug: DebugInfo) -> tuple[Kernel, ...]:
@@ -208,6 +237,7 @@ def _name_kernel(raw: RawKernel, number: int, debug: DebugInfo) -> Kernel:
         scratch_alignment=raw.alignment,
         tasks=ANY_TASKS if raw.tasks is None else slots[raw.tasks],
         requires=tuple(slots[slot] for slot in raw.requires),
+        device=raw.device,
         sites=debug.sites[number],
         work=_work(debug.work[number], names),
         text=debug.texts[number],

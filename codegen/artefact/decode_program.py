@@ -47,9 +47,11 @@ class ProgramDecoder:
         self._code: list[tuple[Instruction, ...]] = []
         self._segments: list[Segment] = []  # with slots for formulas: Dim.constant(slot)
         self._slots = self._buffers = self._reads = self._states = 0
+        self._device = 0  # of the segment that is being read
         self._loops: list[_OpenLoop] = []
         self._hidden_slots: set[int] = set()  # those of loops that are closed
         self._hidden_buffers: set[int] = set()
+        self._hidden_segments: set[int] = set()
         self.steps = 0
         self._outputs: tuple[tuple[int, ...], ...] = ()
         self._messages: tuple[str, ...] = ()
@@ -63,14 +65,14 @@ class ProgramDecoder:
         cursor = self._cursor
         slots, buffers, steps, reads = (cursor.count(size) for size in (12, 16, 16, 12))
         scalars = cursor.count(4)
-        messages = cursor.count(8)
         self._states = cursor.below(buffers + 1, "state") if self._format >= 4 else 0
-        self._messages = tuple(cursor.string() for _ in range(messages))
+        self._messages = tuple(cursor.string() for _ in range(cursor.count(8)))
         segments = cursor.count(16)
         for number in range(segments):
             self._segments.append(self._read_segment(number))
             last = self._segments[-1]
-            if bool(last.reads or last.loop) == (number == segments - 1):
+            ends, is_last = bool(last.reads or last.loop), number == segments - 1
+            if ends == is_last and (is_last or self._format < 4):
                 raise cursor.damaged("reads or a loop end every segment but the last")
             self._follow_loops(number)
         found_scalars = sum(len(s.scalars) for p in self._segments for s in p.steps if isinstance(s, Launch))
@@ -93,11 +95,12 @@ class ProgramDecoder:
                 raise self._cursor.damaged(f"a loop's body would end with segment {last}")
             first = self._slots - len(self._code[-1])
             fresh = range(self._reads - len(before.reads), self._reads)
-            self._loops.append(_OpenLoop(last, first, self._buffers, fresh))
+            self._loops.append(_OpenLoop(number, last, first, self._buffers, fresh))
         elif self._loops and self._loops[-1].last == number:
             closed = self._loops.pop()
             self._hidden_slots.update(range(closed.slots, self._slots))
             self._hidden_buffers.update(range(closed.buffers, self._buffers))
+            self._hidden_segments.update(range(closed.head, number + 1))
 
     def _is_leaf(self, op: int, a: int, b: int) -> bool:
         inputs = self._signature.inputs
@@ -130,6 +133,7 @@ class ProgramDecoder:
         self._code.append(code)
         self._slots += len(code)
         arena = self._slot()
+        self._device = cursor.u32() if self._format >= 4 else 0
         buffers = tuple(self._read_buffer(number) for _ in range(cursor.count(16)))
         self._buffers += len(buffers)
         words = cursor.count(4)
@@ -143,7 +147,8 @@ class ProgramDecoder:
         if loops and (steps or reads or buffers or len(loops) > 1):
             raise cursor.damaged("a segment holds more than its loop")
         self.steps += len(steps)
-        return Segment(checks, buffers, arena, tuple(steps), tuple(reads), loops[0] if loops else None)
+        loop = loops[0] if loops else None
+        return Segment(checks, buffers, arena, tuple(steps), tuple(reads), self._device, loop)
 
     def _read_buffer(self, segment: int) -> Buffer:
         kind = self._cursor.pick(_BASE_OF, "base")
@@ -155,6 +160,8 @@ class ProgramDecoder:
             "state": self._states,
         }
         index = self._cursor.below(limits[kind], kind)
+        if kind == "arena" and index in self._hidden_segments:
+            raise self._cursor.damaged(f"arena {index} is of a loop that is closed")
         return Buffer(Base(kind, index), self._slot(), self._slot())
 
     def _read_step(self, steps: list[Step], reads: list[Read | Set], loops: list[Loop], segment: int) -> int:
@@ -179,6 +186,8 @@ class ProgramDecoder:
             expected = 4
         else:
             kernel = cursor.below(len(self._kernels), "kernel")
+            if self._kernels[kernel].device != self._device:
+                raise cursor.damaged(f"kernel {kernel} is of another device than its segment")
             tasks, grain, when = self._slot(), self._slot(), self._optional_slot()
             buffers = tuple(self._buffer() for _ in self._kernels[kernel].buffers)
             scalars = tuple(self._slot() for _ in range(self._kernels[kernel].scalars))
@@ -219,6 +228,7 @@ class ProgramDecoder:
                     _at(formulas, segment.arena),
                     tuple(_with_formulas(step, formulas, next(nodes)) for step in segment.steps),
                     tuple(_read_with_formulas(read, formulas, debug.symbols) for read in segment.reads),
+                    segment.device,
                     segment.loop and _loop_with_formulas(segment.loop, formulas),
                 )
                 for segment in self._segments
@@ -258,8 +268,9 @@ def _loop_with_formulas(loop: Loop, formulas: Sequence[Dim]) -> Loop:
 
 @dataclass(frozen=True, slots=True)
 class _OpenLoop:
-    """The last segment of its body, where its slots and buffers begin, and its symbols."""
+    """Its own segment, the last one of its body, where its slots and buffers begin, and its symbols."""
 
+    head: int
     last: int
     slots: int
     buffers: int

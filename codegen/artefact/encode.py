@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from headrace.codegen.artefact.formula import Emitter, Instruction, Op, Scope
-from headrace.codegen.artefact.layout import BASES, DTYPES, KINDS, MACHINES, NO_SLOT, StepOp, Words
+from headrace.codegen.artefact.layout import BASES, DTYPES, KINDS, MACHINES, NO_SLOT, StepOp, Words, padding
 from headrace.codegen.artefact.model import (
     Artefact,
     Copy,
@@ -53,7 +53,19 @@ def encode_variant(variant: Variant) -> bytes:
     words.u32(len(variant.features))
     for feature in sorted(variant.features):
         words.string(feature)
+    words.u32(len(variant.image), len(variant.devices))
+    for device in variant.devices:
+        words.string(device.driver)
+        words.u32(len(device.image))
     return words.data()
+
+
+def encode_code(variant: Variant) -> bytes:
+    """The images of all devices, each at a multiple of 64."""
+    code = bytearray(variant.image)
+    for device in variant.devices:
+        code += bytes(padding(len(code))) + device.image
+    return bytes(code)
 
 
 def encode_kernels(variant: Variant) -> bytes:
@@ -78,7 +90,7 @@ def _encode_kernel(words: Words, place: str, kernel: Kernel) -> None:
     words.u32(scratch, len(kernel.buffers))
     for buffer, need in zip(kernel.buffers, needs, strict=True):
         words.u32(int(buffer.written), need)
-    words.u32(tasks, len(required), *required)
+    words.u32(tasks, len(required), *required, kernel.device)
 
 
 def _encode_code(words: Words, code: Sequence[Instruction]) -> None:
@@ -158,8 +170,8 @@ class _ProgramEncoder:
         program = self._program
         words = Words()
         words.u32(self._emitter.count, len(program.buffers), sum(len(s.steps) for s in program.segments))
-        words.u32(len(self._reads), sum(len(launch.scalars) for launch in program.launches), len(self._messages))
-        words.u32(program.states)
+        words.u32(len(self._reads), sum(len(launch.scalars) for launch in program.launches))
+        words.u32(program.states, len(self._messages))
         for message in self._messages:
             words.string(message)
         words.u32(len(program.segments))
@@ -220,7 +232,7 @@ class _ProgramEncoder:
             self._emit_output_dims(is_last=number == len(self._program.segments) - 1)
         code = self._emitter.take()
         _encode_code(words, code)
-        words.u32(arena, len(segment.buffers))
+        words.u32(arena, segment.device, len(segment.buffers))
         words.raw(buffers.data())
         words.u32((len(steps.data()) + len(reads.data())) // 4)
         words.raw(steps.data())

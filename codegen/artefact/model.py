@@ -79,13 +79,14 @@ class Kernel:
     """An entry of the image.  A result of n > 0 means `sites[n - 1]`."""
 
     name: str
-    entry: int  # byte offset in the image
+    entry: int  # byte offset in its device's image
     buffers: tuple[KernelBuffer, ...]
     scalars: tuple[str, ...] = ()
     scratch: Dim = field(default_factory=lambda: Dim.constant(0))  # bytes for each thread, over the scalars
     scratch_alignment: int = 64  # a power of two, at most 4096
     tasks: Dim = ANY_TASKS  # of a launch at most, over the scalars
     requires: tuple[Dim, ...] = ()  # formulas over the scalars that the kernel relies on to be at least 0
+    device: int = 0  # whose image it is in
     sites: tuple[Site, ...] = ()
     work: Work | None = None  # for profiles
     text: str = ""  # the kernel as .hir, for `inspect`
@@ -178,7 +179,9 @@ class Segment:
     """A plan, evaluated once for each set of symbols, and the steps that follow it.
 
     Checks come first and in order: a formula that divides is evaluated after the checks before it.  A buffer may
-    be used by its own segment and by every later one; `arena` is how large the segment's arena is.
+    be used by its own segment and by every later one; `arena` is how large the segment's arena is.  Launches run on
+    `device`, where the segment's arena and the constants among its buffers lie; inputs, outputs and states lie on
+    device 0.  A copy may lead from device 0 to another, or back.
 
     A segment with a loop holds nothing but formulas.  What it and the loop's body define is unknown behind the loop.
     """
@@ -187,7 +190,8 @@ class Segment:
     buffers: tuple[Buffer, ...] = ()
     arena: Dim = field(default_factory=lambda: Dim.constant(0))
     steps: tuple[Step, ...] = ()
-    reads: tuple[Read | Set, ...] = ()  # not in the last segment; in each before it these or a loop
+    reads: tuple[Read | Set, ...] = ()  # not in the last segment
+    device: int = 0
     loop: Loop | None = None
 
 
@@ -212,8 +216,19 @@ class Program:
 
 
 @dataclass(frozen=True, slots=True)
+class Device:
+    """A machine that runs some of the kernels: its driver, and the code as that takes it."""
+
+    driver: str
+    image: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Variant:
-    """The model for one target.  `features` are LLVM's names without + (see `features`); the driver runs it."""
+    """The model for one target.  `features` are LLVM's names without + (see `features`); the driver runs it.
+
+    `devices` are those beside the one of `driver` and `image`, which is number 0 and holds inputs and outputs.
+    """
 
     preset: str  # what users type: x86-64-v3
     machine: Machine
@@ -222,6 +237,10 @@ class Variant:
     kernels: tuple[Kernel, ...]
     image: bytes
     driver: str = "cpu"
+    devices: tuple[Device, ...] = ()
+
+    def image_of(self, device: int) -> bytes:
+        return self.devices[device - 1].image if device else self.image
 
 
 @dataclass(frozen=True)

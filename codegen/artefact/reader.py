@@ -34,7 +34,7 @@ from headrace.codegen.artefact.layout import (
     VARIANT_SECTIONS,
     Section,
 )
-from headrace.codegen.artefact.model import Artefact, Constant, Signature, Variant
+from headrace.codegen.artefact.model import Artefact, Constant, Device, Signature, Variant
 from headrace.ir.errors import ArtefactError, DimError
 
 
@@ -188,9 +188,10 @@ class _Reader:
         return Constant(row.size, lambda: self._data[start : start + row.size], row.label)
 
     def _variant(self, number: int, signature: Signature, constants: int) -> Variant:
-        head = decode_variant(self._cursor(Section.VARIANT, number))
-        image = bytes(self._bytes(self._section(Section.CODE, number)))
-        raw = decode_kernels(self._cursor(Section.KERNELS, number), self._format, len(image))
+        head = decode_variant(self._cursor(Section.VARIANT, number), self._format)
+        code = self._bytes(self._section(Section.CODE, number))
+        image, *others = images = head.images(code, self._cursor(Section.VARIANT, number))
+        raw = decode_kernels(self._cursor(Section.KERNELS, number), self._format, [len(i) for i in images])
         cursor = self._cursor(Section.PROGRAM, number)
         program = ProgramDecoder(cursor, self._format, signature, raw, constants)
         scalar_counts = [kernel.scalars for kernel in raw]
@@ -201,7 +202,8 @@ class _Reader:
             finished = program.finish(debug)
         except DimError as error:
             raise cursor.damaged(f"a formula cannot be: {error}") from None
-        return Variant(head.preset, head.machine, head.features, finished, kernels, image, head.driver)
+        devices = tuple(Device(driver, i) for (driver, _), i in zip(head.devices, others, strict=True))
+        return Variant(head.preset, head.machine, head.features, finished, kernels, image, head.driver, devices)
 
     # ---- whose byte is it ----
 

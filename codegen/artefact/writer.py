@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 from headrace.codegen.artefact.check import check
 from headrace.codegen.artefact.encode import (
+    encode_code,
     encode_debug,
     encode_kernels,
     encode_metadata,
@@ -75,7 +76,7 @@ def _create_beside(target: Path) -> tuple[Path, int]:
 
 def write_to(artefact: Artefact, file: BinaryIO) -> int:
     """Writes to an open, seekable file from its start; `artefact` has passed `check`."""
-    variants = sorted(artefact.variants, key=_most_demanding_first)
+    variants = sorted(artefact.variants, key=_as_picked)
     output = _Output(file, len(SHARED_SECTIONS) + len(VARIANT_SECTIONS) * len(variants))
     blobs, table = output.constants(artefact.constants)
     output.section(Section.CONSTANT_TABLE, NO_TARGET, table)
@@ -85,14 +86,15 @@ def write_to(artefact: Artefact, file: BinaryIO) -> int:
         output.section(Section.VARIANT, number, encode_variant(variant))
         output.section(Section.PROGRAM, number, encode_program(artefact, variant, blobs))
         output.section(Section.KERNELS, number, encode_kernels(variant))
-        output.section(Section.CODE, number, variant.image)
+        output.section(Section.CODE, number, encode_code(variant))
         output.section(Section.DEBUG, number, encode_debug(variant))
     output.header()
     return output.offset
 
 
-def _most_demanding_first(variant: Variant) -> tuple[int, str]:
-    return -len(variant.features), variant.preset
+def _as_picked(variant: Variant) -> tuple[bool, int, str]:
+    """Those that need nothing but a CPU first, of these the most demanding: loaders take the first that runs."""
+    return variant.machine == "any" or bool(variant.devices), -len(variant.features), variant.preset
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Options that several commands share: shapes, pipelines, what happens around each pass."""
+"""Options that several commands share: shapes, devices, pipelines, what happens around each pass."""
 
 from __future__ import annotations
 
@@ -53,6 +53,23 @@ def shape_options(command: F) -> F:
         callback=_shape,
         metavar="INPUT=DIM,...",
         help="Dims of an input, numbers or symbols, instead of the declared ones.",
+    )(command)
+
+
+def device_options(command: F) -> F:
+    """Where to run, and drivers from outside."""
+    command = click.option(
+        "--driver",
+        "drivers",
+        multiple=True,
+        type=click.Path(path_type=Path),
+        metavar="LIBRARY",
+        help="A shared library with a driver for a device from outside.",
+    )(command)
+    return click.option(
+        "--device",
+        metavar="NAME[:WHICH]",
+        help="Where to run: a driver (opencl, opencl:0, cpu) or a target of the file.",
     )(command)
 
 

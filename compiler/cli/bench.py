@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import click
 
-from headrace.compiler.cli._options import shape_options
+from headrace.compiler.cli._options import device_options, shape_options
 
 
 @click.command()
@@ -16,6 +17,7 @@ from headrace.compiler.cli._options import shape_options
 @click.option("--kernels", is_flag=True, help="Time each kernel, and compare with what this machine can do.")
 @click.option("--trace", type=click.Path(path_type=Path), help="Write one run as a trace for Perfetto.")
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads to use.")
+@device_options
 @click.option("--rounds", type=click.IntRange(min=2), default=11, show_default=True, help="Rounds of each engine.")
 @click.option("--input", "inputs", multiple=True, metavar="NAME=FILE.npy", help="An input, instead of a random one.")
 @shape_options
@@ -26,6 +28,8 @@ def command(
     kernels: bool,
     trace: Path | None,
     threads: int,
+    device: str | None,
+    drivers: tuple[Path, ...],
     rounds: int,
     inputs: tuple[str, ...],
     shapes: dict[str, list[int | str]],
@@ -47,7 +51,8 @@ def command(
 
     if against is not None and against[0] not in PEERS:
         raise OptionError(f"--against {against[0]!r}{nearest(against[0], PEERS)}; expected {', '.join(PEERS)}")
-    session = load(artefact, threads=threads)
+    opened = partial(load, artefact, threads=threads, device=device, drivers=drivers)
+    session = opened()
     arrays = inputs_for(session.inputs, shapes, read_named(inputs))
     engines = [headrace(session, arrays)]
     if against is not None:
@@ -55,7 +60,7 @@ def command(
     times = interleaved(engines, rounds)
     error = largest_error(engines[0].outputs(), engines[1].outputs()) if against is not None else None
 
-    recording = load(artefact, threads=threads, record=True)
+    recording = opened(record=True)
     outputs = engines[0].outputs()
     memory = memory_use(recording, arrays, outputs)
     profiled = profile(recording, lambda: recording.run(arrays, outputs=outputs)) if kernels or trace else None
@@ -68,7 +73,7 @@ def command(
         {name: array.shape for name, array in arrays.items()},
         [(engine.name, engine.version, found) for engine, found in zip(engines, times, strict=True)],
         error,
-        load_times(artefact, threads),
+        load_times(opened),
         memory,
         profiled if kernels else None,
         measure(session.target, threads) if kernels else None,

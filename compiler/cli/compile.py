@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 import click
@@ -14,17 +15,36 @@ from headrace.compiler.cli._options import hooks_of, pass_options, shape_options
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The file to write.")
-@click.option("--target", default="host", show_default=True, metavar="NAME,...", help="What to generate code for.")
+@click.option(
+    "--target",
+    default="host",
+    show_default=True,
+    metavar="NAME,...",
+    help="What to generate code for; DEVICE+NAME runs on NAME what DEVICE does not take.",
+)
+@click.option("--explain-placement", is_flag=True, help="Print where each operation runs, and why not elsewhere.")
+@click.option(
+    "--require-device",
+    multiple=True,
+    metavar="DEVICE:PATTERN",
+    help="Fail if a node of such a name runs on another device.",
+)
 @click.option("--emit", type=click.Choice(["hrm", "c"]), default="hrm", show_default=True, help="What to write.")
 @click.option("--json", "as_json", is_flag=True, help="Print nodes that cannot be compiled as JSON too.")
+@click.option("--before", multiple=True, metavar="PASS=PIPELINE", help="Passes to run before one of the pipeline.")
+@click.option("--after", multiple=True, metavar="PASS=PIPELINE", help="Passes to run after one of the pipeline.")
 @shape_options
 @pass_options
 def command(
     model: Path,
     output: Path,
     target: str,
+    explain_placement: bool,
+    require_device: tuple[str, ...],
     emit: str,
     as_json: bool,
+    before: tuple[str, ...],
+    after: tuple[str, ...],
     shapes: dict[str, list[int | str]],
     pipeline: str | None,
     print_ir_after: tuple[str, ...],
@@ -33,20 +53,35 @@ def command(
 ) -> None:
     """Compile MODEL, an ONNX file or a .hir file."""
     from headrace.compiler.driver import compile, emit_c_text
+    from headrace.compiler.placement import explained, wish
     from headrace.compiler.progress import progress
+    from headrace.compiler.route import point
     from headrace.ir.errors import UnsupportedModelError
 
     with (
         progress(f"compiling {model.name}") as observe,
         hooks_of(print_ir_after, verify_each, output, observe) as hooks,
     ):
-        stage = compile if emit == "hrm" else emit_c_text
+        wishes = [wish(text) for text in require_device]
+        stage = partial(compile, require_device=wishes) if emit == "hrm" else emit_c_text
         try:
-            report = stage(model, output=output, target=target, shapes=shapes or None, pipeline=pipeline, hooks=hooks)
+            report = stage(
+                model,
+                output=output,
+                target=target,
+                shapes=shapes or None,
+                pipeline=pipeline,
+                before=[point("--before", text) for text in before],
+                after=[point("--after", text) for text in after],
+                hooks=hooks,
+            )
         except UnsupportedModelError as error:
             if as_json:
                 click.echo(json.dumps(error.nodes, indent=2))
             raise
+    if explain_placement:
+        for line in explained(report.placements) if report.placements else [f"all of it on {report.targets[0]}"]:
+            click.echo(line)
     if timings:
         for timing in report.passes:
             print(f"{timing.seconds * 1e3:9.2f} ms  {timing.step}", file=sys.stderr)

@@ -27,6 +27,7 @@ def command(
 ) -> None:
     """Run passes on SOURCE, a .hir file (or an ONNX file), and print what comes out."""
     from headrace.compiler.driver import read_model
+    from headrace.compiler.placement import context_of, machines
     from headrace.ir.errors import OptionError
     from headrace.ir.pass_base import PassContext
     from headrace.ir.pass_manager import PassManager
@@ -34,7 +35,6 @@ def command(
     from headrace.ir.pipeline import Pipeline
     from headrace.ir.text import print_op, save_hir
     from headrace.ir.verify import verify
-    from headrace.targets import find_target
 
     if list_passes:
         for name in pass_names():
@@ -44,8 +44,7 @@ def command(
         raise OptionError("no file given; expected a .hir or an ONNX file")
     context = PassContext()
     if target is not None:
-        preset, family = find_target(target)
-        context = PassContext(family.presets[preset], family.schedule)
+        context = context_of(machines(target)[0])
     module = read_model(source, None)
     text = pipeline or ""
     steps = Pipeline.read(text) if text.endswith(".pipeline") else Pipeline.parse(text, "--pipeline")

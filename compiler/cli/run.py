@@ -6,15 +6,24 @@ from pathlib import Path
 
 import click
 
+from headrace.compiler.cli._options import device_options
+
 
 @click.command()
 @click.argument("artefact", type=click.Path(path_type=Path))
 @click.option("--input", "inputs", multiple=True, metavar="NAME=FILE.npy", help="An input; once for each.")
 @click.option("--output", "outputs", multiple=True, metavar="NAME=FILE.npy", help="Where to write a result.")
 @click.option("--output-dir", type=click.Path(path_type=Path), help="Write every result to DIR/NAME.npy.")
+@device_options
 @click.option("--threads", type=click.IntRange(min=1), help="Threads to use (default: what the machine grants).")
 def command(
-    artefact: Path, inputs: tuple[str, ...], outputs: tuple[str, ...], output_dir: Path | None, threads: int | None
+    artefact: Path,
+    inputs: tuple[str, ...],
+    outputs: tuple[str, ...],
+    output_dir: Path | None,
+    device: str | None,
+    drivers: tuple[Path, ...],
+    threads: int | None,
 ) -> None:
     """Run ARTEFACT and write its results, or say what they are."""
     from headrace.compiler.cli._arrays import named_paths, read_named
@@ -22,7 +31,7 @@ def command(
     from headrace.ir.errors import OptionError, nearest
     from headrace.runtime.python import load
 
-    session = load(artefact, threads=threads)
+    session = load(artefact, threads=threads, device=device, drivers=drivers)
     names = [port.name for port in session.outputs]
     wanted = named_paths(outputs)
     for name in wanted:

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from headrace.compiler.measure.engines import Array
 from headrace.compiler.measure.rounds import Times, times_of
-from headrace.runtime.python import InputError, Session, load
+from headrace.runtime.python import InputError, Session
 
 LOADS = 20
 
-PathLike = str | os.PathLike[str]
 
-
-def load_times(path: PathLike, threads: int) -> Times:
+def load_times(load: Callable[[], Session]) -> Times:
     """Of fresh loads one after the other, the file being in the page cache; each is closed before the next."""
-    load(path, threads=threads)
+    load()
     samples = []
     for _ in range(LOADS):
         start = time.perf_counter()
-        session = load(path, threads=threads)
+        session = load()
         samples.append(time.perf_counter() - start)
         del session
     return times_of(samples)

@@ -38,7 +38,8 @@ def _port(port: Port) -> str:
 
 def _variant(variant: Variant) -> Iterator[str]:
     program = variant.program
-    yield f"target {variant.preset} ({variant.machine}, driver {variant.driver})"
+    drivers = [variant.driver, *(device.driver for device in variant.devices)]
+    yield f"target {variant.preset} ({variant.machine}, driver{'s' * (len(drivers) > 1)} {', '.join(drivers)})"
     yield f"  needs: {', '.join(variant.features) or 'nothing beyond the machine'}"
     yield f"  code: {len(variant.image):,} bytes, {len(variant.kernels)} kernels"
     for place, segment in enumerate(program.segments):
@@ -48,7 +49,9 @@ def _variant(variant: Variant) -> Iterator[str]:
         yield f"  scratch a thread: {', '.join(_bytes(s) for s in dict.fromkeys(scratch))}"
     for launch in program.launches:
         nodes = ", ".join(launch.nodes) or "no node"
-        yield f"  {variant.kernels[launch.kernel].name}: {nodes} ({launch.tasks} tasks)"
+        kernel = variant.kernels[launch.kernel]
+        where = f" on {drivers[kernel.device]}" if kernel.device else ""
+        yield f"  {kernel.name}: {nodes} ({launch.tasks} tasks){where}"
 
 
 def _bytes(size: Dim) -> str:

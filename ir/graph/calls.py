@@ -11,6 +11,7 @@ from headrace.ir.access import SymbolRef
 from headrace.ir.core import Operation, Value, walk
 from headrace.ir.graph.families import tensor
 from headrace.ir.graph.ops.control import If, selected
+from headrace.ir.graph.ops.device import Call, DeviceFunc
 from headrace.ir.graph.ops.func import GraphFunc
 from headrace.ir.graph.ops.loop import Loop, loop_types
 from headrace.ir.module import Module
@@ -30,6 +31,8 @@ def check_calls(module: Module) -> None:
     for function in module.functions(GraphFunc):
         for operation in walk(function, If):
             _check_if(module, operation)
+        for call in walk(function, Call):
+            _check_call(module, call)
         for loop in walk(function, Loop):
             _check_loop(module, loop)
         _check_ends(module, function, (function,))
@@ -49,6 +52,18 @@ def _check_if(module: Module, operation: If) -> None:
         raise operation.fail(f"types are ({shown[0]}), expected ({shown[1]})")
 
 
+def _check_call(module: Module, call: Call) -> None:
+    function = module.function(call.function.name)
+    if not isinstance(function, DeviceFunc):
+        raise call.fail(f"{call.function} is no graph.device_func")
+    pairs = (
+        ("takes", [p.type for p in function.parameters], [v.type for v in call.values]),
+        ("gives", list(function.result_types), list(call.types)),
+    )
+    for verb, declared, given in pairs:
+        if declared != given:
+            shown = [", ".join(map(str, types)) for types in (declared, given)]
+            raise call.fail(f"{call.function} {verb} ({shown[0]}), but the call says ({shown[1]})")
 def _check_loop(module: Module, loop: Loop) -> None:
     function = _called(module, loop, loop.body)
     count = len(loop.captures)

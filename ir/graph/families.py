@@ -7,8 +7,8 @@ says which operand elements that takes, through a `PullBuilder`.
     ├── Pull       one element from operand elements at other indices, no sum
     │   ├── LookingUp     ... at indices that are data
     │   ├── Elementwise   `scalar` of the operands' elements at the broadcast index
-    │   └── Movement      an operand's element at another index: transpose, slice, reshape
-    │       └── DataDims     ... whose dims are data: reshape to a shape that the program computes
+    │   ├── Movement      an operand's element at another index: transpose, slice, reshape
+    │   └── DataDims      ... with dims that are data: reshape to a shape that the program computes
     ├── Reducing   a fold over reduction axes: sums, contractions, pooling, convolution
     └── OwnKernel  the kernel written out: structured operations inside loops, over scratch
 
@@ -293,13 +293,17 @@ class DimRead(NamedTuple):
     lower: int
 
 
-class DataDims(Movement):
-    """A movement whose result's dims depend on integers that are data: lowering reads them, then checks them."""
+class DataDims(Pull):
+    """Its result's dims depend on integers that are data: lowering reads them, then checks them."""
 
     @abstractmethod
     def dim_reads(self) -> Sequence[DimRead]:
         """The symbols that the result's dims mention beside those of the operands, and where their values lie."""
         raise NotImplementedError
+
+    def reads_dims_in(self, value: Value) -> bool:
+        """Whether the host reads them from this operand, which then lies in memory."""
+        return any(read.operand is value for read in self.dim_reads())
 
 
 class Reducing(GraphOp):

@@ -20,13 +20,14 @@ from headrace.ir.graph.numbers import with_numbers
 from headrace.ir.graph.ops.cluster import Cluster
 from headrace.ir.graph.ops.constant import Constant
 from headrace.ir.graph.ops.control import If
+from headrace.ir.graph.ops.device import Call
 from headrace.ir.graph.ops.func import GraphFunc
 from headrace.ir.graph.ops.loop import OTHER_SIZE, Loop, body_results, moved_dims, row_sizes
-from headrace.ir.module import Module, module_of
+from headrace.ir.module import Function, Module, module_of
 from headrace.ir.types import DType, TensorType
 
 Array = np.ndarray[Any, Any]
-MOST_TURNS = 100_000  # of one loop: more are nothing to wait for
+MOST_TURNS = 10_000  # of one loop: more are nothing to wait for
 Disturb = Callable[[Operation | None, Array], Array]
 
 
@@ -58,6 +59,15 @@ def run_graph(
         values[parameter] = run.held(array, tensor(parameter).dtype)
     with np.errstate(all="ignore"):
         return run.block(function.block, values)
+
+
+def run_device(
+    function: Function, operands: Sequence[Array], symbols: Mapping[str, int], *, wide: bool = False
+) -> list[Array]:
+    """The results of a graph.device_func, where the caller's symbols are known."""
+    run = _Run(f"@{function.function_name}", module_of(function), dict(symbols), wide, None)
+    with np.errstate(all="ignore"):
+        return run.block(function.block, dict(zip(function.parameters, operands, strict=True)))
 
 
 class _Run:
@@ -92,6 +102,8 @@ class _Run:
                 return self.block(body, dict(zip(body.arguments, operands, strict=True)))
             case If():
                 return self.branch(operation, operands)
+            case Call():
+                return self.call(operation, operands)
             case Loop():
                 return self.loop(operation, operands)
             case GraphOp():
@@ -111,6 +123,9 @@ class _Run:
             self.symbols.setdefault(symbol, 1)  # read in the branch that is not taken
         return results
 
+    def call(self, operation: Call, operands: Sequence[Array]) -> Sequence[Array]:
+        block = self.module.function(operation.function.name).block
+        return self.block(block, dict(zip(block.arguments, operands, strict=True)))
     def loop(self, loop: Loop, operands: Sequence[Array]) -> Sequence[Array]:
         """Turn after turn; what the body's own symbols were in the last one is forgotten."""
         function = self.module.function(loop.body.name)

@@ -25,6 +25,7 @@ from headrace.ir.graph.linear import ZERO
 from headrace.ir.graph.ops.cluster import Cluster
 from headrace.ir.graph.ops.concat import Concat
 from headrace.ir.graph.ops.control import If
+from headrace.ir.graph.ops.device import Call
 from headrace.ir.graph.ops.func import GraphFunc, Return
 from headrace.ir.graph.ops.loop import Loop
 from headrace.ir.graph.ops.pad import Pad
@@ -149,7 +150,7 @@ class Places:
     def _is_made(self, value: Value, strides: Shape) -> bool:
         """Whether kernels write it, and can with such strides; those of borders want none."""
         maker = value.operation if isinstance(value, OpResult) and value not in self.lazy else None
-        if isinstance(maker, If):
+        if isinstance(maker, If | Call):
             return strides == dense_strides(tensor(value).dims)
         if not isinstance(maker, Cluster | Concat | Pad):
             return False
@@ -161,14 +162,14 @@ class Places:
         if self.strides(value) is None:
             return False
         dense = self.is_dense(value)
-        for user, number in value.uses:
+        for user in value.users:
             if isinstance(user, Movement) and user.result not in self.lazy:
-                if isinstance(user, DataDims) and number > 0:
+                if isinstance(user, DataDims) and user.reads_dims_in(value):
                     if not dense:
                         return False
                 elif not self._serves(user.result):
                     return False
-            elif not dense and (isinstance(user, Return | If | Loop) or _reads_dims(user)):
+            elif not dense and (isinstance(user, Return | If | Loop | Call) or _reads_dims(user)):
                 return False
         return True
 

@@ -81,6 +81,15 @@ class KernelWriter:
             yield
 
     @contextmanager
+    def where(self, access: Access, condition: Callable[[ScalarBuilder, Value], Value]) -> Iterator[None]:
+        """What is done only where an element in memory meets a condition."""
+        then = Region()
+        b = ScalarBuilder(self.builder)
+        self.builder.add(If(condition(b, self.builder.add(Load(access)).result), (), then, Region()))
+        with self.builder.at(then.block):
+            yield
+
+    @contextmanager
     def lookups(self, accesses: Sequence[Access], extents: Sequence[Dim]) -> Iterator[tuple[Dim, ...]]:
         """Integers in memory, counted from the front and checked against extents; gives symbols for them."""
         with ExitStack() as opened:

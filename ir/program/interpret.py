@@ -20,7 +20,7 @@ from headrace.ir.access import SymbolRef
 from headrace.ir.bind import bind
 from headrace.ir.core import BlockArgument, Operation, OpResult, Value
 from headrace.ir.errors import DataError, ExecutionError
-from headrace.ir.graph.interpret import run_graph
+from headrace.ir.graph.interpret import run_device, run_graph
 from headrace.ir.graph.ops.func import GraphFunc
 from headrace.ir.kernel.interpret import execute
 from headrace.ir.kernel.interpret.memory import OVERWRITTEN, UNDEFINED, WRITTEN, layout, undefined
@@ -28,6 +28,7 @@ from headrace.ir.kernel.ops.func import KernelFunc
 from headrace.ir.module import Module, module_of
 from headrace.ir.program.ops.program import (
     Alloc,
+    Call,
     Check,
     Constant,
     Copy,
@@ -43,7 +44,7 @@ from headrace.ir.types import BufferType, DType
 
 Array = np.ndarray[Any, Any]
 NOBODY = 0
-MOST_TURNS = 100_000  # of one loop: more are nothing to wait for
+MOST_TURNS = 10_000  # of one loop: more are nothing to wait for
 
 
 class Memory:
@@ -169,6 +170,8 @@ class _Run:
                 self.windows[operation.result] = self.view(operation)
             case Launch():
                 self.launch(operation)
+            case Call():
+                self.call(operation)
             case Copy():
                 self.copy(operation)
             case Read():
@@ -271,6 +274,18 @@ class _Run:
             raise DataError(f"node {node[0]!r}: {error}" if node else str(error)) from None
         for window, state in list(zip(windows, states, strict=True))[len(kernel.inputs) :]:
             window.claim(state == WRITTEN)
+
+    def call(self, operation: Call) -> None:
+        function = self.module.function(operation.function.name)
+        count = len(function.parameters)
+        windows = [self.window(b) for b in operation.buffers]
+        for window in windows[:count]:
+            self.check_written(operation, window)
+        operands = [w.elements.reshape(w.shape) for w in windows[:count]]
+        results = run_device(function, operands, self.symbols, wide=self.wide)
+        for window, result in zip(windows[count:], results, strict=True):
+            window.elements[:] = result.reshape(-1)
+            window.claim(np.ones(len(window.elements), np.bool_))
 
     def copy(self, operation: Copy) -> None:
         source, target = self.window(operation.source), self.window(operation.target)

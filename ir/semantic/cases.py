@@ -213,6 +213,8 @@ def kernel_cost(function: KernelFunc, symbols: Mapping[str, int]) -> Cost:
 
 def _cost(operation: Operation, env: dict[str, int]) -> Cost:
     lanes = sequence = 1
+    if isinstance(operation, Let):  # a number that data decide: the largest one
+        env[operation.axis.name] = max(int(operation.axis.extent.evaluate(env)) - 1, 0)
     for axis in _axes(operation):
         extent = max(int(axis.extent.evaluate(env)), 0)
         env[axis.name] = 0

@@ -59,6 +59,7 @@ from headrace.ir.graph.lazy import is_unfolded, lazy_values
 from headrace.ir.graph.linear import ONE
 from headrace.ir.graph.ops.cluster import Cluster as ClusterOp
 from headrace.ir.graph.ops.control import If
+from headrace.ir.graph.ops.device import Call
 from headrace.ir.graph.ops.func import GraphFunc, Yield
 from headrace.ir.graph.ops.loop import Loop
 from headrace.ir.graph.ops.pad import Pad
@@ -178,7 +179,8 @@ class _Grouping:
         return found[::-1]
 
     def _needs_kernel(self, operation: Operation) -> bool:
-        if operation.regions or isinstance(operation, If | Loop) or all(r in self.lazy for r in operation.results):
+        holds_functions = isinstance(operation, If | Loop | Call)
+        if operation.regions or holds_functions or all(r in self.lazy for r in operation.results):
             return False
         if isinstance(operation, Movement) and operation.is_view and not _only_adds_ones(operation):
             return False
@@ -195,8 +197,8 @@ class _Grouping:
             if user not in self.homes:
                 return []
             readers.update(dict.fromkeys(self.homes[user]))
-        for user, number in value.uses:
-            if isinstance(user, DataDims) and number > 0:
+        for user in value.users:
+            if isinstance(user, DataDims) and user.reads_dims_in(value):
                 return []  # the host reads the dims from memory
             if isinstance(user, LookingUp) and value in user.looked_up:
                 return []  # the kernel reads indices from memory

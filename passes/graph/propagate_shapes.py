@@ -29,13 +29,15 @@ import numpy as np
 
 from headrace.ir.core import Operation, Value
 from headrace.ir.dims import Dim, Facts
-from headrace.ir.graph.families import DataDims, GraphOp, Movement, tensor
+from headrace.ir.graph.families import DataDims, GraphOp, Pull, tensor
+from headrace.ir.graph.linear import ZERO
 from headrace.ir.graph.ops.constant import Constant
 from headrace.ir.graph.ops.control import If, selected
 from headrace.ir.graph.ops.expand import Expand, ExpandDynamic
-from headrace.ir.graph.ops.formulas import Formulas
+from headrace.ir.graph.ops.formulas import Formulas, Range
 from headrace.ir.graph.ops.func import GraphFunc
 from headrace.ir.graph.ops.loop import Loop, loop_types
+from headrace.ir.graph.ops.range_dynamic import RangeDynamic
 from headrace.ir.graph.ops.reshape import Reshape
 from headrace.ir.graph.ops.reshape_dynamic import ReshapeDynamic
 from headrace.ir.graph.shape_values import flat, may_be_shape
@@ -44,10 +46,16 @@ from headrace.ir.pass_base import Pass, PassContext
 from headrace.ir.rewrite import Rewriter
 from headrace.ir.types import DType, TensorType, Type
 
+
+def _range(numbers: RangeDynamic, dims: tuple[Dim, ...]) -> Range:
+    return Range(Dim.constant(0), Dim.constant(1), dims[0], numbers.dtype)
+
+
 # What an operation whose dims were data is, once they are known.
-SETTLED: Mapping[type[DataDims], Callable[[Value, tuple[Dim, ...]], Movement]] = {
-    ReshapeDynamic: Reshape,
-    ExpandDynamic: Expand,
+SETTLED: Mapping[type[DataDims], Callable[[Any, tuple[Dim, ...]], Pull]] = {
+    ReshapeDynamic: lambda operation, dims: Reshape(operation.x, dims),
+    ExpandDynamic: lambda operation, dims: Expand(operation.x, dims),
+    RangeDynamic: _range,
 }
 
 
@@ -165,9 +173,11 @@ class _Propagation:
         reads = operation.dim_reads()
         if form is None or not all(read.operand in self.known for read in reads):
             return False
+        if isinstance(operation, RangeDynamic) and operation.problem and self.known[operation.problem] != (ZERO,):
+            return False  # an error when the model runs
         self.settled |= {read.symbol: self.known[read.operand][read.element] for read in reads}
         dims = tuple(self._simpler(d) for d in tensor(operation.result).dims)
-        self.rewriter.replace_with(operation, form(operation.operands[0], dims))
+        self.rewriter.replace_with(operation, form(operation, dims))
         return True
 
     def _forget_settled(self) -> None:

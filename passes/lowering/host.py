@@ -27,6 +27,7 @@ from headrace.ir.graph.ops.cluster import Cluster
 from headrace.ir.graph.ops.concat import Concat
 from headrace.ir.graph.ops.constant import Constant as GraphConstant
 from headrace.ir.graph.ops.control import If
+from headrace.ir.graph.ops.device import Call as GraphCall
 from headrace.ir.graph.ops.func import GraphFunc, Return
 from headrace.ir.graph.ops.loop import Loop
 from headrace.ir.graph.ops.pad import Pad
@@ -34,7 +35,7 @@ from headrace.ir.graph.ops.slice import Slice
 from headrace.ir.graph.places import Part, Places, operand_parts
 from headrace.ir.kernel.ops.func import KernelFunc
 from headrace.ir.module import Module
-from headrace.ir.program.ops.program import Alloc, Check, Constant, Copy, Launch, ProgramFunc, Read, View
+from headrace.ir.program.ops.program import Alloc, Call, Check, Constant, Copy, Launch, ProgramFunc, Read, View
 from headrace.ir.rewrite import Builder
 from headrace.ir.types import BufferType, Space, TensorType
 from headrace.passes.lowering.cluster import lower_cluster
@@ -127,6 +128,9 @@ class _Body:
                 self._cluster(operation)
             case If():
                 self._branches(operation)
+            case GraphCall():
+                buffers = [self.buffer(v) for v in (*operation.values, *operation.results)]
+                self.builder.add(Call(tuple(buffers), operation.function))
             case Loop():
                 self._turns(operation)
             case Movement() | Concat() | Pad() if _is_no_kernel(operation):
@@ -138,9 +142,11 @@ class _Body:
     def _check_dims(self, operation: Operation, outside: dict[Value, Value]) -> None:
         """Binds the symbols of dims that are data, and checks what could not be proven."""
         if isinstance(operation, DataDims):
+            around, self.builder.location = self.builder.location, operation.location  # errors name it alone
             for read in operation.dim_reads():
                 source = self.buffer(outside.get(read.operand, read.operand))
                 self.read(source, read.element, read.symbol, read.lower, None)
+            self.builder.location = around
         if isinstance(operation, GraphOp):
             for check in operation.checks():
                 if self.facts.less_equal(0, check.formula) is not True:

@@ -127,6 +127,8 @@ typedef struct hr_model_options {
     uint32_t driver_count;
     const struct hr_driver *const *drivers; /* looked at before those built in; must outlive the model */
     hr_allocator allocator;                 /* of the model and its sessions; default: aligned_alloc and free */
+    const char *device; /* "opencl", "opencl:WHICH", "cpu", or a target's name: only what leads there is taken; NULL:
+                        ** what HEADRACE_DEVICE says, or else the first target in the file that runs here */
 } hr_model_options;
 
 /* What one thread did of a launch. */
@@ -189,7 +191,15 @@ HR_API hr_status hr_model_open_memory(const void *data, size_t bytes, const hr_m
 /* The model goes when its last session has gone.  NULL is allowed. */
 HR_API void hr_model_close(hr_model *model);
 
-/* What was picked: the target's name and the driver's.  The strings are the model's. */
+/* The driver of a shared library, which exports it as `const hr_driver *headrace_driver(void)`, for
+** hr_model_options.drivers.  The library stays loaded until the process ends.  Code runs: trust it like the process. */
+HR_API hr_status hr_driver_load(const char *path, const struct hr_driver **driver, hr_error *error);
+
+/* One of the drivers that are built in, by its name ("cpu"); NULL where there is none. */
+HR_API const struct hr_driver *hr_driver_builtin(const char *name);
+
+/* What was picked: the target's name, and the device that leads there, by its driver's name and, where one was asked
+** for, which of its devices: "opencl", "opencl:1".  The strings are the model's. */
 HR_API const char *hr_model_target(const hr_model *model);
 HR_API const char *hr_model_driver(const hr_model *model);
 

@@ -1,7 +1,8 @@
 /* headrace_driver.h: what a device must offer so that the runtime can use it.
 **
-** A driver is one constant struct of functions.  The runtime looks at `size` and `abi` first; later versions append
-** members, and a driver whose size ends before one does not have it.  Memory is (handle, byte offset): some devices
+** A driver is one constant struct of functions.  The runtime looks at `size`, `abi` and `name` first, which stay where
+** they are for ever; it refuses a driver of another ABI.  Later versions append members: a driver whose size ends
+** before one does not have it, as if it were 0.  Memory is (handle, byte offset): some devices
 ** have no pointers.  A device belongs to one model, a queue to one session; a queue is used by one thread at a
 ** time.  Functions return HR_OK, or another status after writing a message by `hr_error`. */
 #ifndef HEADRACE_DRIVER_H
@@ -92,14 +93,22 @@ typedef struct hr_driver {
     hr_status (*reserve)(void *queue, uint64_t scratch_bytes, hr_error *error);
 
     /* Steps of one queue happen in order.  A run is what lies between `begin` and `finish`; `finish` waits for all of
-    ** it, also after a failure, and reports the first fault that no `launch` has reported before. */
+    ** it, also after a failure, and reports the first fault that no `launch` has reported before.  `upload` has read its
+    ** source, and `download` has written its target, when they return: the host goes on with them. */
     hr_status (*begin)(void *queue, hr_error *error);
     hr_status (*upload)(void *queue, hr_slice target, const void *source, uint64_t bytes, hr_error *error);
     hr_status (*download)(void *queue, void *target, hr_slice source, uint64_t bytes, hr_error *error);
     hr_status (*copy)(void *queue, hr_slice target, hr_slice source, uint64_t bytes, hr_error *error);
     hr_status (*launch)(void *queue, const hr_launch *launch, hr_fault *fault, hr_error *error);
     hr_status (*finish)(void *queue, hr_fault *fault, hr_error *error);
+
+    /* The name of another driver whose images this one runs, too, where the caller asks for this one: for simulators
+    ** and tests.  NULL for none. */
+    const char *stands_for;
 } hr_driver;
+
+/* What every driver has; a smaller one is refused. */
+#define HR_DRIVER_LEAST_BYTES ((uint32_t)offsetof(hr_driver, stands_for))
 
 #ifdef __cplusplus
 }

@@ -18,13 +18,17 @@ from headrace.runtime.python.errors import (
     UnsupportedError,
     VersionError,
 )
+from headrace.runtime.python.hosting import Call, Fault, HostedDriver
 from headrace.runtime.python.session import Memory, Port, Record, Session, load
 
 __all__ = [
     "BusyError",
+    "Call",
     "DamagedError",
     "DeviceError",
+    "Fault",
     "HeadraceRuntimeError",
+    "HostedDriver",
     "InputError",
     "LoadError",
     "Memory",

@@ -18,6 +18,7 @@ import numpy as np
 
 from headrace.runtime import _face
 from headrace.runtime.python.errors import InputError, error_for
+from headrace.runtime.python.hosting import HostedDriver
 
 Array = np.ndarray[Any, Any]
 _Arrays = tuple[Any, ...]  # for C: one for each input or output
@@ -84,15 +85,30 @@ class Memory:
     peak_bytes: int
 
 
-def load(path: str | os.PathLike[str], threads: int | None = None, *, record: bool = False) -> Session:
+def load(
+    path: str | os.PathLike[str],
+    threads: int | None = None,
+    *,
+    device: str | None = None,
+    drivers: Sequence[str | os.PathLike[str] | HostedDriver] = (),
+    record: bool = False,
+) -> Session:
     """Opens a compiled model.  `threads`: how many a run may use; None is as many as this process is allowed.
 
+    `device`: where it has to run, by the name of a driver (`opencl`, `opencl:NUMBER_OR_NAME`, `cpu`) or of a target
+    in the file; None is what HEADRACE_DEVICE says, or the first target of the file that runs here.  `drivers`: paths of
+    shared libraries with drivers for devices from outside, besides those that HEADRACE_DRIVERS lists, or drivers that
+    Python hosts; they stay loaded.
     `record`: note the time of each launch and the memory taken, for `take_records` and `memory_taken`.
     """
+    paths = [*drivers, *filter(None, os.environ.get("HEADRACE_DRIVERS", "").split(os.pathsep))]
+    if len(paths) > 16:
+        raise InputError(f"{len(paths)} drivers, expected at most 16")
+    found = tuple([d.address if isinstance(d, HostedDriver) else os.fsencode(d) for d in paths])
     if threads is not None and not 1 <= threads <= 1024:
         raise InputError(f"threads is {threads}, expected 1 to 1024")
     try:
-        return Session(_face.Session(path, threads or 0, record))
+        return Session(_face.Session(path, threads or 0, record, device, found))
     except _face.Error as error:
         raise error_for(*error.args) from None
 
@@ -100,17 +116,18 @@ def load(path: str | os.PathLike[str], threads: int | None = None, *, record: bo
 class Session:
     """A model and the memory to run it.  One run at a time; any number of sessions may run at once."""
 
-    __slots__ = ("_face", "inputs", "outputs", "target", "threads")
+    __slots__ = ("_face", "device", "inputs", "outputs", "target", "threads")
 
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     target: str
+    device: str  # the driver that leads there
     threads: int
 
     def __init__(self, face: _face.Session) -> None:
         """For `load`."""
         self._face = face
-        self.target, self.threads, inputs, outputs = face.describe()
+        self.target, self.device, self.threads, inputs, outputs = face.describe()
         self.inputs = tuple(Port(name, _DTYPES[dtype], shape) for name, dtype, shape in inputs)
         self.outputs = tuple(Port(name, _DTYPES[dtype], shape) for name, dtype, shape in outputs)
 
@@ -134,10 +151,14 @@ class Session:
         given = outputs or {}
         if results is None:
             return dict(given)
-        return {
-            port.name: given[port.name] if result is None else np.ndarray(result[1], port.dtype, result[0])
-            for port, result in zip(self.outputs, results, strict=True)
-        }
+        try:
+            return {
+                port.name: given[port.name] if result is None else np.ndarray(result[1], port.dtype, result[0])
+                for port, result in zip(self.outputs, results, strict=True)
+            }
+        except ValueError as error:  # no elements, but dims whose product would be too large without the 0
+            dims = [f"{p.name!r} is {list(r[1])}" for p, r in zip(self.outputs, results, strict=True) if r is not None]
+            raise InputError(f"numpy takes the dims of the outputs for no array ({', '.join(dims)}): {error}") from None
 
     def _adapted(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> tuple[_Arrays, _Arrays]:
         """Arrays that C can take, copied where they must be; None for an output that is not given."""

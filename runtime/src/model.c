@@ -3,6 +3,7 @@
 ** A model is built in one call, never changes afterwards, and counts its users: so sessions on any threads read it
 ** without a lock.  All its memory is in one list of blocks, besides what its driver holds. */
 #include "model.h"
+#include "pick.h"
 #include "sha256.h"
 
 #include <stdio.h>
@@ -14,63 +15,6 @@
 
 const char *hr_version(void) {
     return HR_VERSION_TEXT;
-}
-
-static const hr_driver *find_driver(const hr_model_options *options, const char *wanted) {
-    size_t length = strcspn(wanted, ":");
-    for (uint32_t i = 0; i < options->driver_count; i++)
-        if (strlen(options->drivers[i]->name) == length && !memcmp(options->drivers[i]->name, wanted, length))
-            return options->drivers[i];
-    for (const hr_driver *const *d = hr_builtin_drivers; *d; d++)
-        if (strlen((*d)->name) == length && !memcmp((*d)->name, wanted, length))
-            return *d;
-    return NULL;
-}
-
-/* Why a variant does not run here; false where it does. */
-static bool is_refused(const hr_variant *v, const hr_machine *machine, const hr_driver *driver, char *why,
-                       size_t bytes) {
-    if (v->machine != HR_ANY_MACHINE && v->machine != machine->kind) {
-        snprintf(why, bytes, "%s is for %s", v->preset, hr_machine_name(v->machine));
-        return true;
-    }
-    if (!driver) {
-        snprintf(why, bytes, "%s needs the driver '%s'", v->preset, v->driver);
-        return true;
-    }
-    hr_cursor cursor = v->features;
-    for (uint32_t i = 0; i < v->feature_count; i++) {
-        const char *feature = hr_read_string(&cursor);
-        if (!hr_machine_has(machine, feature)) {
-            snprintf(why, bytes, "%s needs %s", v->preset, feature);
-            return true;
-        }
-    }
-    return false;
-}
-
-/* The first that runs: the writer put the most demanding first. */
-static hr_status pick_variant(hr_model *model, const hr_model_options *options, hr_error *error) {
-    hr_machine machine;
-    hr_status status = hr_machine_detect(&machine, error);
-    if (status)
-        return status;
-    char reasons[384] = "";
-    size_t used = 0;
-    for (uint32_t i = 0; i < model->file.variants; i++) {
-        if ((status = hr_variant_parse_head(&model->file, i, &model->variant, error)))
-            return status;
-        char why[128];
-        model->driver = find_driver(options, model->variant.driver);
-        if (!is_refused(&model->variant, &machine, model->driver, why, sizeof why)) {
-            model->variant_index = i;
-            return HR_OK;
-        }
-        int n = snprintf(reasons + used, sizeof reasons - used, "%s%s", used ? ", " : "", why);
-        used += n < 0 ? 0 : (size_t)n;
-        used = used < sizeof reasons ? used : sizeof reasons - 1;
-    }
-    return hr_fail(error, HR_UNSUPPORTED, "%s: no target in it runs on this machine: %s", model->file.name, reasons);
 }
 
 static hr_status refuse_other_kinds(const hr_model *model, hr_error *error) {
@@ -86,46 +30,21 @@ static hr_status refuse_other_kinds(const hr_model *model, hr_error *error) {
     return HR_OK;
 }
 
-static hr_status upload_constants(hr_model *model, hr_error *error) {
-    hr_section section = hr_file_section(&model->file, HR_SECTION_CONSTANTS, 0);
-    if (hr_is_host(model) || section.bytes == 0) {
-        model->constants_handle = hr_is_host(model) ? hr_handle_of(section.data) : 0;
-        return HR_OK;
-    }
-    const hr_driver *driver = model->driver;
-    void *queue;
-    hr_fault fault = {0};
-    hr_status status = driver->alloc(model->device, section.bytes, &model->constants_handle, error);
-    if (status)
-        return status;
-    model->has_constants = true;
-    hr_queue_options one = {.size = sizeof one, .threads = 1};
-    if ((status = driver->queue_open(model->device, &one, &queue, error)))
-        return status;
-    if (!(status = driver->begin(queue, error))) {
-        status = driver->upload(queue, (hr_slice){model->constants_handle, 0}, section.data, section.bytes, error);
-        hr_status finished = driver->finish(queue, &fault, status ? NULL : error);
-        status = status ? status : finished;
-    }
-    driver->queue_close(queue);
-    return status;
-}
-
-static hr_status open_device(hr_model *model, const hr_model_options *options, hr_error *error) {
-    const hr_driver *driver = model->driver;
-    if (driver->size < sizeof *driver || driver->abi != HR_DRIVER_ABI)
-        return hr_fail(error, HR_VERSION, "driver '%s' is made for ABI %u, this library has ABI %u", driver->name,
-                       driver->abi, HR_DRIVER_ABI);
-    const char *colon = strchr(model->variant.driver, ':');
-    hr_device_options device = {sizeof device, colon ? colon + 1 : "", hr_allocator_or_default(&options->allocator)};
-    hr_status status = driver->open(&device, &model->device, error);
-    if (status)
-        return status;
+static hr_status open_devices(hr_model *model, const hr_model_options *options, hr_error *error) {
+    const hr_allocator allocator = hr_allocator_or_default(&options->allocator);
     hr_section code = hr_file_section(&model->file, HR_SECTION_CODE, model->variant_index);
-    if ((status = driver->module_load(model->device, code.data, code.bytes, &model->module, error)))
-        return status;
-    model->has_module = true;
-    return upload_constants(model, error);
+    hr_section constants = hr_file_section(&model->file, HR_SECTION_CONSTANTS, 0);
+    hr_status status = HR_OK;
+    for (uint32_t i = 0; i < model->variant.image_count && !status; i++) {
+        const hr_image *image = &model->variant.images[i];
+        hr_section own = {.data = code.data + image->offset, .bytes = image->bytes};
+        model->device_count = i + 1;
+        status = hr_device_open(&model->devices[i], hr_pick_which(model, options, i), own, constants, &allocator, error);
+    }
+    if (!status && model->device_count > 1 && !hr_is_host(model))
+        return hr_fail(error, HR_UNSUPPORTED, "%s: %s uses several devices, but '%s' does not use the host's memory",
+                       model->file.name, model->variant.preset, model->variant.images[0].driver);
+    return status;
 }
 
 static hr_status open_file(hr_model *model, const hr_model_options *options, hr_error *error) {
@@ -137,13 +56,15 @@ static hr_status open_file(hr_model *model, const hr_model_options *options, hr_
     if (!status)
         status = hr_metadata_check(&model->file, error);
     if (!status)
-        status = pick_variant(model, options, error);
+        status = hr_pick_variant(model, options, error);
     if (!status)
         status = hr_variant_parse(&model->file, model->variant_index, &model->signature, &model->constants,
                                   &model->blocks, &model->variant, error);
     if (!status)
         status = refuse_other_kinds(model, error);
-    return status ? status : open_device(model, options, error);
+    if (!status)
+        status = hr_pick_name(model, options, error);
+    return status ? status : open_devices(model, options, error);
 }
 
 /* Takes over `file`, which it unmaps if anything fails. */
@@ -193,13 +114,8 @@ hr_status hr_model_open_memory(const void *data, size_t bytes, const hr_model_op
 void hr_model_release(hr_model *model) {
     if (atomic_fetch_sub_explicit(&model->references, 1, memory_order_acq_rel) != 1)
         return;
-    if (model->has_constants)
-        model->driver->release(model->device, model->constants_handle,
-                               hr_file_section(&model->file, HR_SECTION_CONSTANTS, 0).bytes);
-    if (model->has_module)
-        model->driver->module_unload(model->device, model->module);
-    if (model->device)
-        model->driver->close(model->device);
+    for (uint32_t i = 0; i < model->device_count; i++)
+        hr_device_close(&model->devices[i], hr_file_section(&model->file, HR_SECTION_CONSTANTS, 0));
     hr_file_unmap(&model->file);
     hr_blocks blocks = model->blocks; /* the model lies in the first of them */
     hr_blocks_give(&blocks);
@@ -215,7 +131,7 @@ const char *hr_model_target(const hr_model *model) {
 }
 
 const char *hr_model_driver(const hr_model *model) {
-    return model->variant.driver;
+    return model->device_name;
 }
 
 uint32_t hr_model_inputs(const hr_model *model) {

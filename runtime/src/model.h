@@ -2,7 +2,7 @@
 #ifndef HR_MODEL_H
 #define HR_MODEL_H
 
-#include "headrace_driver.h"
+#include "devices.h"
 #include "variant.h"
 
 #include <stdatomic.h>
@@ -15,18 +15,17 @@ struct hr_model {
     hr_constants constants;
     hr_variant variant;
     uint32_t variant_index;
-    const hr_driver *driver;
-    void *device;
-    uint64_t module;
-    uint64_t constants_handle; /* of the whole section, on the device */
-    bool has_module, has_constants;
+    const char *device_name; /* of the leading one, for users */
+    uint32_t device_count;   /* that are to be closed */
+    hr_device devices[HR_MAX_DEVICES];
 };
 
 /* Ended by NULL; written by CMake from the files in drivers/. */
 extern const hr_driver *const hr_builtin_drivers[];
 
+/* Of the device where inputs and outputs lie. */
 static inline bool hr_is_host(const hr_model *model) {
-    return model->driver->flags & HR_DRIVER_HOST_MEMORY;
+    return hr_device_is_host(&model->devices[0]);
 }
 
 /* A handle of host memory. */

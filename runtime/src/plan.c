@@ -4,6 +4,7 @@
 ** After hr_plan_evaluate every region lies inside its base and every launched kernel's need inside its buffers, so a
 ** run needs no further checks.  A plan belongs to one session, or to one call of hr_memory_needed. */
 #include "plan.h"
+#include "blame.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -110,8 +111,9 @@ void hr_plan_set_read(hr_plan *plan, uint32_t segment, uint32_t read, int64_t va
     plan->valid = plan->valid > segment + 1 ? segment + 1 : plan->valid;
 }
 
+/* `blame` says what has these sizes, where no message of the file does. */
 static hr_status formula_failed(const hr_model *model, const hr_code *code, hr_fault_kind kind,
-                                const hr_formula_fault *fault, hr_error *error) {
+                                const hr_formula_fault *fault, const hr_blame *blame, hr_error *error) {
     const uint32_t *w = code->words + 3 * (size_t)fault->instruction;
     if (kind == HR_FAULT_CHECK)
         return hr_fail(error, HR_SHAPE, "%s", model->variant.program.messages[w[2]]);
@@ -123,9 +125,15 @@ static hr_status formula_failed(const hr_model *model, const hr_code *code, hr_f
     }
     static const char *const names[] = {
         [HR_OP_ADD] = "+", [HR_OP_MUL] = "*", [HR_OP_FLOORDIV] = "/", [HR_OP_MOD] = "mod"};
-    return hr_fail(error, HR_SHAPE, "%s: the shapes lead to %lld %s %lld, %s", model->file.name, (long long)fault->a,
-                   names[w[0]], (long long)fault->b,
-                   kind == HR_FAULT_OVERFLOW ? "which does not fit 64 bits" : "which is no number");
+    const char *why = kind == HR_FAULT_OVERFLOW ? "which does not fit 64 bits" : "which is no number";
+    return hr_fail(error, HR_SHAPE, "%s%sthe shapes lead to %lld %s %lld, %s",
+                   blame->text[0] ? blame->text : model->file.name, blame->text[0] ? "" : ": ", (long long)fault->a,
+                   names[w[0]], (long long)fault->b, why);
+}
+
+static hr_status output_failed(const hr_model *model, uint32_t output, hr_error *error) {
+    hr_blame blame = hr_blame_output(model, output);
+    return hr_blame_on(&blame, HR_SHAPE, error);
 }
 
 static hr_status evaluate_outputs(const hr_model *model, hr_plan *plan, uint32_t segment, hr_error *error) {
@@ -136,12 +144,16 @@ static hr_status evaluate_outputs(const hr_model *model, hr_plan *plan, uint32_t
             continue;
         for (uint32_t j = 0; j < port->rank; j++) {
             int64_t dim = plan->output_dims[i][j] = plan->slots[output->slots[j]];
-            if (dim < 0)
-                return hr_fail(error, HR_SHAPE, "output '%s': dim %u (%s) would be %lld", port->name, j,
-                               port->dims[j].text, (long long)dim);
+            if (dim < 0) {
+                hr_fail(error, HR_SHAPE, "output '%s': dim %u (%s) would be %lld", port->name, j, port->dims[j].text,
+                        (long long)dim);
+                return output_failed(model, i, error);
+            }
         }
-        if (!bytes_of(plan->output_dims[i], port->rank, hr_dtype_bytes(port->dtype), &plan->output_bytes[i]))
-            return hr_fail(error, HR_SHAPE, "output '%s': its bytes do not fit 64 bits", port->name);
+        if (!bytes_of(plan->output_dims[i], port->rank, hr_dtype_bytes(port->dtype), &plan->output_bytes[i])) {
+            hr_fail(error, HR_SHAPE, "output '%s': its bytes do not fit 64 bits", port->name);
+            return output_failed(model, i, error);
+        }
     }
     return HR_OK;
 }
@@ -167,9 +179,14 @@ static hr_status evaluate_buffers(const hr_model *model, hr_plan *plan, const hr
         const hr_buffer *buffer = model->variant.program.buffers[i];
         int64_t offset = plan->slots[buffer->offset_slot], bytes = plan->slots[buffer->bytes_slot];
         uint64_t room = room_in(model, plan, buffer);
+        if (bytes < 0) {
+            hr_blame blame = hr_blame_buffer(model, (uint32_t)(segment - model->variant.program.segments), i);
+            hr_fail(error, HR_SHAPE, "the shapes lead to a tensor of %lld bytes", (long long)bytes);
+            return hr_blame_on(&blame, HR_SHAPE, error);
+        }
         if (bytes == 0)
             offset = 0; /* an empty part of an empty buffer: where it would begin says nothing */
-        if (offset < 0 || bytes < 0 || (uint64_t)offset > room || (uint64_t)bytes > room - (uint64_t)offset)
+        if (offset < 0 || (uint64_t)offset > room || (uint64_t)bytes > room - (uint64_t)offset)
             return hr_fail(error, HR_DAMAGED, "%s: buffer %u would be %lld bytes at %lld of %llu", model->file.name, i,
                            (long long)bytes, (long long)offset, (unsigned long long)room);
         plan->buffers[i] = (hr_region){(uint64_t)offset, (uint64_t)bytes};
@@ -196,8 +213,10 @@ static hr_status evaluate_launch(const hr_model *model, hr_plan *plan, const uin
     const hr_sources sources = {.args = step->scalars};
     hr_formula_fault fault;
     hr_fault_kind kind = hr_code_evaluate(&kernel->code, &sources, plan->kernel_slots, &fault);
-    if (kind)
-        return formula_failed(model, &kernel->code, kind, &fault, error);
+    if (kind) {
+        hr_blame blame = hr_blame_step(model, (uint32_t)(step - plan->steps));
+        return formula_failed(model, &kernel->code, kind, &fault, &blame, error);
+    }
     int64_t scratch = plan->kernel_slots[kernel->scratch_slot];
     int64_t most = kernel->tasks_slot == HR_NO_SLOT ? INT64_MAX : plan->kernel_slots[kernel->tasks_slot];
     for (uint32_t i = 0; i < kernel->required_count; i++)
@@ -235,6 +254,17 @@ static hr_status evaluate_copy(const hr_model *model, const hr_plan *plan, const
     return HR_OK;
 }
 
+/* A launch that writes nothing could only fail.  Where it cannot, its loops over what is left of an empty buffer's dims
+** need not run: one of [2^62, 0] has many rows. */
+static bool has_effect(const hr_model *model, const hr_plan *plan, const uint32_t *w) {
+    const hr_kernel *kernel = &model->variant.kernels[w[HR_LAUNCH_KERNEL]];
+    hr_cursor sites = model->variant.debug.sites[w[HR_LAUNCH_KERNEL]];
+    bool found = hr_read_u32(&sites) > 0;
+    for (uint32_t i = 0; i < kernel->buffer_count && !found; i++)
+        found = kernel->buffers[i].written && plan->buffers[w[HR_LAUNCH_LISTS + i]].bytes > 0;
+    return found;
+}
+
 static hr_status evaluate_steps(const hr_model *model, hr_plan *plan, uint32_t number, hr_error *error) {
     const hr_segment *segment = &model->variant.program.segments[number];
     hr_planned_step *step = plan->steps + segment->first_step;
@@ -256,7 +286,7 @@ static hr_status evaluate_steps(const hr_model *model, hr_plan *plan, uint32_t n
                 *scalars++ = plan->slots[w[HR_LAUNCH_LISTS + kernel->buffer_count + i]];
             step->tasks = plan->slots[w[HR_LAUNCH_TASKS]];
             step->grain = plan->slots[w[HR_LAUNCH_GRAIN]];
-            step->active = step->active && step->tasks != 0;
+            step->active = step->active && step->tasks != 0 && has_effect(model, plan, w);
             status = step->active ? evaluate_launch(model, plan, w, step, error) : HR_OK;
             if (step->active && step->scratch_bytes > plan->scratch_bytes[number])
                 plan->scratch_bytes[number] = step->scratch_bytes;
@@ -274,8 +304,12 @@ hr_status hr_plan_evaluate(const hr_model *model, hr_plan *plan, uint32_t number
     hr_formula_fault fault;
     plan->valid = number;
     hr_fault_kind kind = hr_code_evaluate(&segment->code, &sources, plan->slots, &fault);
-    if (kind)
-        return formula_failed(model, &segment->code, kind, &fault, error);
+    if (kind) {
+        hr_blame blame = {""};
+        if (kind == HR_FAULT_OVERFLOW || kind == HR_FAULT_DIVISOR)
+            blame = hr_blame_slot(model, plan, number, segment->code.first + fault.instruction);
+        return formula_failed(model, &segment->code, kind, &fault, &blame, error);
+    }
     int64_t arena = plan->slots[segment->arena_slot];
     if (arena < 0)
         return hr_fail(error, HR_DAMAGED, "%s: the arena would be %lld bytes", model->file.name, (long long)arena);

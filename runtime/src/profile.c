@@ -49,7 +49,8 @@ hr_status hr_profile_launch(hr_session *session, hr_launch *launch, uint32_t ker
     launch->parts = p->parts;
     launch->part_count = &part_count;
     uint64_t begin = hr_now_ns();
-    hr_status status = model->driver->launch(session->queue, launch, fault, error);
+    uint32_t device = model->variant.kernels[kernel].device;
+    hr_status status = model->devices[device].driver->launch(session->queues[device], launch, fault, error);
     uint64_t end = hr_now_ns();
     if (status)
         return status;

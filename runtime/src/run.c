@@ -4,6 +4,7 @@
 ** turn, as a tree of calls no deeper than HR_MAX_LOOPS.  The plan has checked that
 ** everything is in bounds; here only what the caller passes is checked, before it is used.
 ** A session serves one run at a time: whoever sets `busy` has it alone. */
+#include "blame.h"
 #include "session.h"
 #include "states.h"
 
@@ -43,7 +44,7 @@ static hr_status take_inputs(hr_session *session, const hr_value *inputs, hr_err
         if (!(status = hr_session_grow(session, &session->device_inputs[i], bytes, error))) {
             session->inputs[i] = session->device_inputs[i].handle;
             hr_slice whole = {session->inputs[i], 0};
-            status = model->driver->upload(session->queue, whole, inputs[i].data, bytes, error);
+            status = model->devices[0].driver->upload(session->queues[0], whole, inputs[i].data, bytes, error);
         }
     }
     return status;
@@ -75,8 +76,10 @@ static hr_status place_output(hr_session *session, uint32_t i, const hr_value *i
     if (value->dims && (status = check_output_dims(port, value, session->plan.output_dims[i], error)))
         return status;
     if (!value->data && !value->bytes) {
-        if ((status = hr_session_lend(session, &session->lent[i], bytes, error)))
-            return status;
+        if ((status = hr_session_lend(session, &session->lent[i], bytes, error))) {
+            hr_blame blame = hr_blame_output(model, i);
+            return hr_blame_on(&blame, status, error);
+        }
         value->data = (void *)(uintptr_t)session->lent[i].handle;
     } else if (value->bytes < bytes) {
         return hr_fail(error, HR_SHAPE, "output '%s': has room for %llu bytes, the result has %llu", port->name,
@@ -111,7 +114,7 @@ static void resolve_buffers(hr_session *session, const hr_segment *segment) {
             slice.handle = session->outputs[buffer->index];
             break;
         case HR_BASE_CONSTANT:
-            slice.handle = model->constants_handle;
+            slice.handle = model->devices[segment->device].constants;
             slice.offset += model->constants.items[buffer->index].offset;
             break;
         case HR_BASE_STATE:
@@ -133,12 +136,18 @@ static hr_status prepare(hr_session *session, uint32_t number, const hr_value *i
     hr_status status = HR_OK;
     if (number >= plan->valid && (status = hr_plan_evaluate(model, plan, number, error)))
         return status;
-    if ((status = hr_session_grow(session, &session->arenas[number], plan->arena_bytes[number], error)))
-        return status;
+    if ((status = hr_session_grow(session, &session->arenas[number], plan->arena_bytes[number], error))) {
+        hr_blame blame = hr_blame_arena(model, plan, number);
+        return hr_blame_on(&blame, status, error);
+    }
     if ((status = hr_states_settle(session, number, error)))
         return status;
-    if ((status = model->driver->reserve(session->queue, hr_session_scratch(plan, number), error)))
-        return status;
+    uint32_t device = program->segments[number].device;
+    status = model->devices[device].driver->reserve(session->queues[device], hr_session_scratch(plan, number), error);
+    if (status) {
+        hr_blame blame = hr_blame_scratch(model, plan, number);
+        return hr_blame_on(&blame, status, error);
+    }
     for (uint32_t i = 0; i < model->signature.output_count; i++)
         if (program->outputs[i].segment == number && (status = place_output(session, i, inputs, &outputs[i], error)))
             return status;
@@ -162,7 +171,7 @@ static hr_status launch(hr_session *session, const uint32_t *w, uint32_t number,
     hr_launch launch = {
         .size = sizeof launch,
         .index = number,
-        .module = model->module,
+        .module = model->devices[kernel->device].module,
         .name = kernel->name,
         .entry = kernel->entry,
         .buffer_count = kernel->buffer_count,
@@ -177,7 +186,7 @@ static hr_status launch(hr_session *session, const uint32_t *w, uint32_t number,
     };
     if (session->profile)
         return hr_profile_launch(session, &launch, w[HR_LAUNCH_KERNEL], fault, error);
-    return model->driver->launch(session->queue, &launch, fault, error);
+    return model->devices[kernel->device].driver->launch(session->queues[kernel->device], &launch, fault, error);
 }
 
 static int64_t widen(uint32_t dtype, const uint8_t raw[8]) {
@@ -203,7 +212,8 @@ static hr_status read_element(hr_session *session, const uint32_t *w, uint32_t s
     hr_slice slice = session->slices[w[HR_READ_BUFFER]];
     slice.offset += (uint64_t)element * bytes;
     uint8_t raw[8];
-    hr_status status = model->driver->download(session->queue, raw, slice, bytes, error);
+    uint32_t device = model->variant.program.devices[w[HR_READ_BUFFER]];
+    hr_status status = model->devices[device].driver->download(session->queues[device], raw, slice, bytes, error);
     if (status)
         return status;
     int64_t value = widen(w[HR_READ_DTYPE], raw);
@@ -215,9 +225,26 @@ static hr_status read_element(hr_session *session, const uint32_t *w, uint32_t s
     return HR_OK;
 }
 
-static hr_status run_segment(hr_session *session, uint32_t number, hr_fault *fault, hr_error *error) {
+/* Within a device, or between the first of several, which uses the host's memory, and another. */
+static hr_status copy(hr_session *session, const uint32_t *w, hr_error *error) {
     const hr_model *model = session->model;
-    const hr_segment *segment = &model->variant.program.segments[number];
+    const uint8_t *devices = model->variant.program.devices;
+    hr_slice source = session->slices[w[HR_COPY_SOURCE]], target = session->slices[w[HR_COPY_TARGET]];
+    uint64_t bytes = session->plan.buffers[w[HR_COPY_SOURCE]].bytes;
+    uint32_t from = devices[w[HR_COPY_SOURCE]], to = devices[w[HR_COPY_TARGET]];
+    if (!bytes)
+        return HR_OK;
+    if (from == to)
+        return model->devices[to].driver->copy(session->queues[to], target, source, bytes, error);
+    if (to)
+        return model->devices[to].driver->upload(
+            session->queues[to], target, (const void *)(uintptr_t)(source.handle + source.offset), bytes, error);
+    return model->devices[from].driver->download(session->queues[from],
+                                                 (void *)(uintptr_t)(target.handle + target.offset), source, bytes, error);
+}
+
+static hr_status run_segment(hr_session *session, uint32_t number, hr_fault *fault, hr_error *error) {
+    const hr_segment *segment = &session->model->variant.program.segments[number];
     uint32_t step = segment->first_step, read = segment->first_read;
     hr_status status = HR_OK;
     for (const uint32_t *w = segment->words, *end = w + segment->word_count; w < end && !status; w += w[0] >> 16) {
@@ -232,10 +259,7 @@ static hr_status run_segment(hr_session *session, uint32_t number, hr_fault *fau
         } else if (op == HR_STEP_LAUNCH) {
             status = launch(session, w, step++, fault, error);
         } else {
-            hr_slice source = session->slices[w[HR_COPY_SOURCE]], target = session->slices[w[HR_COPY_TARGET]];
-            uint64_t bytes = session->plan.buffers[w[HR_COPY_SOURCE]].bytes;
-            if (bytes)
-                status = model->driver->copy(session->queue, target, source, bytes, error);
+            status = copy(session, w, error);
             step++;
         }
     }
@@ -266,8 +290,8 @@ static hr_status fetch_outputs(hr_session *session, hr_value *outputs, hr_error 
     hr_status status = HR_OK;
     for (uint32_t i = 0; i < model->signature.output_count && !status && !hr_is_host(model); i++)
         if (outputs[i].bytes)
-            status = model->driver->download(session->queue, outputs[i].data, (hr_slice){session->outputs[i], 0},
-                                             outputs[i].bytes, error);
+            status = model->devices[0].driver->download(session->queues[0], outputs[i].data,
+                                                        (hr_slice){session->outputs[i], 0}, outputs[i].bytes, error);
     return status;
 }
 
@@ -328,16 +352,20 @@ hr_status hr_run(hr_session *session, const hr_value *inputs, hr_value *outputs,
     if (atomic_exchange_explicit(&session->busy, true, memory_order_acquire))
         return hr_fail(error, HR_BUSY, "%s: this session is running; one run at a time", model->file.name);
     hr_fault fault = {0};
-    hr_status status = model->driver->begin(session->queue, error);
-    if (!status) {
+    hr_status status = HR_OK;
+    uint32_t begun = 0;
+    for (; begun < model->device_count && !status; begun += !status)
+        status = model->devices[begun].driver->begin(session->queues[begun], error);
+    if (!status)
         status = run_all(session, inputs, outputs, &fault, error);
+    while (begun--) {
         hr_fault late = {0};
-        hr_status finished = model->driver->finish(session->queue, &late, status ? NULL : error);
+        hr_status finished = model->devices[begun].driver->finish(session->queues[begun], &late, status ? NULL : error);
         status = status ? status : finished;
         fault = fault.site ? fault : late;
-        if (fault.site && (status == HR_OK || status == HR_DATA))
-            status = kernel_failed(model, &fault, error);
     }
+    if (fault.site && (status == HR_OK || status == HR_DATA))
+        status = kernel_failed(model, &fault, error);
     atomic_store_explicit(&session->busy, false, memory_order_release);
     return status;
 }

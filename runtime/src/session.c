@@ -1,9 +1,10 @@
 /* session.c: a session's life and memory.  In: a model, shapes.  Out: what run.c needs for a run.
 **
-** A session has one plan, one queue of its device, and the memory that runs need: arenas, outputs that it lends, and,
+** A session has one plan, one queue of each device, and the memory that runs need: arenas, outputs that it lends, and,
 ** where the device does not use the host's memory, a copy of each input and output.  All of it only grows, so a second
 ** run with the same shapes allocates nothing.  `busy` is the only thing that two threads may touch at once. */
 #include "session.h"
+#include "blame.h"
 #include "threads.h"
 
 #include <string.h>
@@ -30,8 +31,12 @@ static hr_status build(hr_session *session, const hr_session_options *options, h
     if (status)
         return status;
     session->has_plan = true;
+    for (uint32_t i = 0; i < model->variant.program.segment_count; i++)
+        session->arenas[i].device = model->variant.program.segments[i].device;
     hr_queue_options queue = {sizeof queue, session->threads, options->parallel};
-    return model->driver->queue_open(model->device, &queue, &session->queue, error);
+    for (uint32_t i = 0; i < model->device_count && !status; i++)
+        status = model->devices[i].driver->queue_open(model->devices[i].opened, &queue, &session->queues[i], error);
+    return status;
 }
 
 hr_status hr_session_open(hr_model *model, const hr_session_options *given, hr_session **out, hr_error *error) {
@@ -61,24 +66,26 @@ hr_status hr_session_open(hr_model *model, const hr_session_options *given, hr_s
 }
 
 void hr_session_release(hr_session *session, hr_memory *m) {
+    const hr_device *device = &session->model->devices[m->device];
     if (m->bytes)
-        session->model->driver->release(session->model->device, m->handle, m->bytes);
-    *m = (hr_memory){0, 0};
+        device->driver->release(device->opened, m->handle, m->bytes);
+    m->handle = m->bytes = 0;
 }
 
 static void stop_lending(hr_session *session, hr_memory *m) {
     const hr_allocator *allocator = &session->blocks.allocator;
     if (m->bytes)
         allocator->give(allocator->context, (void *)(uintptr_t)m->handle, (size_t)m->bytes, HR_ALIGN);
-    *m = (hr_memory){0, 0};
+    m->handle = m->bytes = 0;
 }
 
 void hr_session_close(hr_session *session) {
     if (!session)
         return;
     hr_model *model = session->model;
-    if (session->queue)
-        model->driver->queue_close(session->queue);
+    for (uint32_t i = 0; i < model->device_count; i++)
+        if (session->queues[i])
+            model->devices[i].driver->queue_close(session->queues[i]);
     if (session->has_plan) {
         for (uint32_t i = 0; i < model->variant.program.segment_count; i++)
             hr_session_release(session, &session->arenas[i]);
@@ -106,9 +113,10 @@ hr_status hr_session_grow(hr_session *session, hr_memory *m, uint64_t bytes, hr_
         return HR_OK;
     hr_session_release(session, m);
     uint64_t handle;
-    hr_status status = session->model->driver->alloc(session->model->device, bytes, &handle, error);
+    const hr_device *device = &session->model->devices[m->device];
+    hr_status status = device->driver->alloc(device->opened, bytes, &handle, error);
     if (!status)
-        *m = (hr_memory){handle, bytes};
+        m->handle = handle, m->bytes = bytes;
     return status;
 }
 
@@ -121,7 +129,7 @@ hr_status hr_session_lend(hr_session *session, hr_memory *m, uint64_t bytes, hr_
     if (!block)
         return hr_fail(error, HR_NO_MEMORY, "%s: no memory for an output of %llu bytes", session->model->file.name,
                        (unsigned long long)bytes);
-    *m = (hr_memory){hr_handle_of(block), bytes};
+    m->handle = hr_handle_of(block), m->bytes = bytes;
     return HR_OK;
 }
 
@@ -155,8 +163,13 @@ hr_status hr_memory_needed(hr_session *session, const hr_value *inputs, uint64_t
     const hr_model *model = session ? session->model : NULL;
     if (!model || (!inputs && model->signature.input_count) || !bytes)
         return hr_fail(error, HR_INVALID, "hr_memory_needed: session, inputs or bytes is NULL");
-    if (model->variant.program.read_count)
-        return hr_fail(error, HR_DATA, "%s: its sizes depend on the values of inputs", model->file.name);
+    if (model->variant.program.read_count) {
+        hr_fail(error, HR_DATA,
+                "what it computes decides sizes, so the memory needed is not known before a run; run the largest data "
+                "that is expected with an allocator (hr_model_options) that counts");
+        hr_blame blame = hr_blame_read(model, 0);
+        return hr_blame_on(&blame, HR_DATA, error);
+    }
     hr_plan plan;
     hr_status status = hr_plan_open(model, &plan, error);
     if (status)

@@ -9,6 +9,7 @@
 typedef struct hr_memory {
     uint64_t handle;
     uint64_t bytes;
+    uint32_t device;
 } hr_memory;
 
 struct hr_session {
@@ -19,7 +20,7 @@ struct hr_session {
     hr_profile *profile;        /* NULL unless the caller asked for one */
     bool has_plan;
     hr_plan plan;
-    void *queue;
+    void *queues[HR_MAX_DEVICES]; /* of each device */
     hr_memory *arenas;         /* of each segment */
     hr_memory *states;         /* of the program's loops */
     hr_memory *device_inputs;  /* unused where memory is the host's */

@@ -8,12 +8,12 @@
 static hr_status grow(hr_session *session, uint32_t state, uint64_t bytes, hr_error *error) {
     const hr_model *model = session->model;
     const hr_program *program = &model->variant.program;
-    hr_memory *old = &session->states[state], grown = {0, 0};
+    hr_memory *old = &session->states[state], grown = {0};
     uint64_t twice = old->bytes > UINT64_MAX / 2 ? UINT64_MAX : 2 * old->bytes;
     hr_status status = hr_session_grow(session, &grown, bytes > twice ? bytes : twice, error);
     if (!status && old->bytes) {
         hr_slice from = {old->handle, 0}, to = {grown.handle, 0};
-        status = model->driver->copy(session->queue, to, from, old->bytes, error);
+        status = model->devices[0].driver->copy(session->queues[0], to, from, old->bytes, error);
     }
     if (status) {
         hr_session_release(session, &grown);

@@ -24,16 +24,42 @@ static hr_status no_memory(const parser *p) {
     return hr_fail(p->error, HR_NO_MEMORY, "%s: no memory for its tables", p->file->name);
 }
 
+/* From format 4 on: the bytes of the first image, then driver and bytes of each other one.  They lie one behind the
+** other, each at a multiple of 64 and with zeros between, and end where the section of code does. */
+static bool parse_images(hr_section code, hr_cursor *cursor, hr_variant *variant) {
+    uint64_t at = variant->images[0].bytes = hr_read_u32(cursor);
+    uint32_t others = hr_read_count(cursor, 12);
+    if (cursor->bad || at > code.bytes || others >= HR_MAX_DEVICES)
+        return false;
+    variant->image_count = 1 + others;
+    for (uint32_t i = 1; i <= others; i++) {
+        hr_image *image = &variant->images[i];
+        image->driver = hr_read_string(cursor);
+        image->bytes = hr_read_u32(cursor);
+        for (; at % HR_ALIGN; at++)
+            if (at >= code.bytes || code.data[at])
+                return false;
+        image->offset = at;
+        if (cursor->bad || image->bytes > code.bytes - at)
+            return false;
+        at += image->bytes;
+    }
+    return at == code.bytes;
+}
+
 hr_status hr_variant_parse_head(const hr_file *file, uint32_t index, hr_variant *variant, hr_error *error) {
     hr_cursor cursor = hr_cursor_over(hr_file_section(file, HR_SECTION_VARIANT, index));
+    hr_section code = hr_file_section(file, HR_SECTION_CODE, index);
     variant->preset = hr_read_string(&cursor);
     variant->machine = hr_read_u32(&cursor);
-    variant->driver = hr_read_string(&cursor);
+    variant->image_count = 1;
+    variant->images[0] = (hr_image){hr_read_string(&cursor), 0, code.bytes};
     variant->feature_count = hr_read_count(&cursor, 8);
     variant->features = cursor;
     for (uint32_t i = 0; i < variant->feature_count; i++)
         hr_read_string(&cursor);
-    if (cursor.bad || cursor.at != cursor.end)
+    bool sound = cursor.bad || file->format < 4 || parse_images(code, &cursor, variant);
+    if (!sound || cursor.bad || cursor.at != cursor.end)
         return hr_damaged(file, HR_SECTION_VARIANT, index, &cursor, error);
     return HR_OK;
 }
@@ -54,8 +80,15 @@ static bool parse_limits(const parser *p, hr_cursor *cursor, hr_kernel *kernel) 
     return true;
 }
 
-/* name, entry, scratch alignment, counts, code, scratch slot, two words for each buffer, limits. */
-static hr_status parse_kernel(const parser *p, hr_cursor *cursor, uint64_t image_bytes, hr_kernel *kernel) {
+/* From format 4 on: the device, in whose image it must begin. */
+static bool parse_device(const parser *p, hr_cursor *cursor, hr_kernel *kernel) {
+    kernel->device = p->file->format < 4 ? 0 : hr_read_u32(cursor);
+    return !cursor->bad && kernel->device < p->variant->image_count &&
+           kernel->entry < p->variant->images[kernel->device].bytes;
+}
+
+/* name, entry, scratch alignment, counts, code, scratch slot, two words for each buffer, limits, device. */
+static hr_status parse_kernel(const parser *p, hr_cursor *cursor, hr_kernel *kernel) {
     kernel->name = hr_read_string(cursor);
     kernel->entry = hr_read_u32(cursor);
     kernel->scratch_alignment = hr_read_u32(cursor);
@@ -66,7 +99,7 @@ static hr_status parse_kernel(const parser *p, hr_cursor *cursor, uint64_t image
     kernel->buffer_count = hr_read_count(cursor, 8);
     kernel->buffers = (const hr_kernel_buffer *)(const void *)hr_read_words(cursor, 2 * (size_t)kernel->buffer_count);
     uint32_t alignment = kernel->scratch_alignment, bad;
-    if (cursor->bad || kernel->entry >= image_bytes || kernel->scalar_count > HR_MAX_SCALARS ||
+    if (cursor->bad || kernel->scalar_count > HR_MAX_SCALARS ||
         kernel->buffer_count > HR_MAX_BUFFERS || kernel->scratch_slot >= kernel->code.count || alignment == 0 ||
         alignment > 4096 || (alignment & (alignment - 1)))
         return damaged(p, HR_SECTION_KERNELS, cursor);
@@ -76,19 +109,19 @@ static hr_status parse_kernel(const parser *p, hr_cursor *cursor, uint64_t image
     for (uint32_t i = 0; i < kernel->buffer_count; i++)
         if (kernel->buffers[i].written > 1 || kernel->buffers[i].bytes_slot >= kernel->code.count)
             return damaged(p, HR_SECTION_KERNELS, cursor);
-    return parse_limits(p, cursor, kernel) ? HR_OK : damaged(p, HR_SECTION_KERNELS, cursor);
+    bool sound = parse_limits(p, cursor, kernel) && parse_device(p, cursor, kernel);
+    return sound ? HR_OK : damaged(p, HR_SECTION_KERNELS, cursor);
 }
 
 static hr_status parse_kernels(const parser *p) {
     hr_cursor cursor = hr_cursor_over(hr_file_section(p->file, HR_SECTION_KERNELS, p->index));
-    uint64_t image_bytes = hr_file_section(p->file, HR_SECTION_CODE, p->index).bytes;
     hr_variant *v = p->variant;
     v->kernel_count = hr_read_count(&cursor, 32);
     v->kernels = hr_blocks_take(p->blocks, v->kernel_count, sizeof *v->kernels);
     if (!v->kernels)
         return no_memory(p);
     for (uint32_t i = 0; i < v->kernel_count; i++) {
-        hr_status status = parse_kernel(p, &cursor, image_bytes, &v->kernels[i]);
+        hr_status status = parse_kernel(p, &cursor, &v->kernels[i]);
         if (status)
             return status;
     }
@@ -104,19 +137,20 @@ static bool is_slot_or_none(uint32_t slot, const hr_progress *at) {
     return slot == HR_NO_SLOT || hr_knows_slot(at, slot);
 }
 
-static bool launch_is_sound(const parser *p, const uint32_t *w, uint32_t words, hr_progress *at) {
+static bool launch_is_sound(const parser *p, uint32_t device, const uint32_t *w, uint32_t words, hr_progress *at) {
     const hr_program *program = &p->variant->program;
     if (words < HR_LAUNCH_LISTS || w[HR_LAUNCH_KERNEL] >= p->variant->kernel_count)
         return false;
     const hr_kernel *kernel = &p->variant->kernels[w[HR_LAUNCH_KERNEL]];
-    if (words != HR_LAUNCH_LISTS + kernel->buffer_count + kernel->scalar_count)
+    if (kernel->device != device || words != HR_LAUNCH_LISTS + kernel->buffer_count + kernel->scalar_count)
         return false;
     if (!hr_knows_slot(at, w[HR_LAUNCH_TASKS]) || !hr_knows_slot(at, w[HR_LAUNCH_GRAIN]) ||
         !is_slot_or_none(w[HR_LAUNCH_WHEN], at))
         return false;
     for (uint32_t i = 0; i < kernel->buffer_count; i++) {
         uint32_t buffer = w[HR_LAUNCH_LISTS + i];
-        if (!hr_knows_buffer(at, buffer) || (kernel->buffers[i].written && !may_write(program, buffer)))
+        if (!hr_knows_buffer(at, buffer) || program->devices[buffer] != device ||
+            (kernel->buffers[i].written && !may_write(program, buffer)))
             return false;
     }
     for (uint32_t i = 0; i < kernel->scalar_count; i++)
@@ -126,9 +160,13 @@ static bool launch_is_sound(const parser *p, const uint32_t *w, uint32_t words, 
     return true;
 }
 
+/* Within a device, or between the first and another. */
 static bool copy_is_sound(const parser *p, const uint32_t *w, uint32_t words, const hr_progress *at) {
-    return words == HR_COPY_WORDS && hr_knows_buffer(at, w[HR_COPY_SOURCE]) && hr_knows_buffer(at, w[HR_COPY_TARGET]) &&
-           may_write(&p->variant->program, w[HR_COPY_TARGET]) && is_slot_or_none(w[HR_COPY_WHEN], at);
+    const hr_program *program = &p->variant->program;
+    if (words != HR_COPY_WORDS || !hr_knows_buffer(at, w[HR_COPY_SOURCE]) || !hr_knows_buffer(at, w[HR_COPY_TARGET]))
+        return false;
+    uint8_t from = program->devices[w[HR_COPY_SOURCE]], to = program->devices[w[HR_COPY_TARGET]];
+    return (from == to || !from || !to) && may_write(program, w[HR_COPY_TARGET]) && is_slot_or_none(w[HR_COPY_WHEN], at);
 }
 
 static bool read_is_sound(const parser *p, const uint32_t *w, uint32_t words, const hr_progress *at) {
@@ -157,7 +195,7 @@ static bool end_is_sound(const parser *p, uint32_t number, const uint32_t *w, hr
     return op == HR_STEP_LOOP && loop_is_sound(&program->segments[number], w, words, at);
 }
 
-/* Launches and copies, then what ends the segment, exactly where another one follows. */
+/* Launches and copies, then what ends the segment, if another one follows; before format 4 it did so exactly then. */
 static bool steps_are_sound(const parser *p, uint32_t number, hr_progress *at) {
     const hr_program *program = &p->variant->program;
     const hr_segment *segment = &program->segments[number];
@@ -171,13 +209,14 @@ static bool steps_are_sound(const parser *p, uint32_t number, hr_progress *at) {
         if (op >= HR_STEP_READ)
             sound = ends = end_is_sound(p, number, w, at);
         else if (!ends && at->steps++ < program->step_count)
-            sound = op == HR_STEP_LAUNCH ? launch_is_sound(p, w, words, at)
+            sound = op == HR_STEP_LAUNCH ? launch_is_sound(p, segment->device, w, words, at)
                                          : op == HR_STEP_COPY && copy_is_sound(p, w, words, at);
         if (!sound)
             return false;
         i += words;
     }
-    return ends == (number + 1 < program->segment_count);
+    bool is_last = number + 1 == program->segment_count;
+    return ends != is_last || (!is_last && p->file->format >= 4);
 }
 
 static bool buffer_is_sound(const parser *p, const hr_buffer *buffer, uint32_t segment, const hr_progress *at) {
@@ -206,6 +245,13 @@ static bool buffer_is_sound(const parser *p, const hr_buffer *buffer, uint32_t s
     return buffer->index < limit && hr_knows_slot(at, buffer->offset_slot) && hr_knows_slot(at, buffer->bytes_slot);
 }
 
+/* Inputs, outputs and states lie on the first device. */
+static uint8_t device_of(const hr_program *program, const hr_buffer *buffer, const hr_segment *segment) {
+    if (buffer->base == HR_BASE_ARENA)
+        return (uint8_t)program->segments[buffer->index].device;
+    return buffer->base == HR_BASE_CONSTANT ? (uint8_t)segment->device : 0;
+}
+
 static bool parse_segment(const parser *p, hr_cursor *cursor, uint32_t number, hr_progress *at) {
     hr_program *program = &p->variant->program;
     hr_segment *segment = &program->segments[number];
@@ -225,14 +271,17 @@ static bool parse_segment(const parser *p, hr_cursor *cursor, uint32_t number, h
         return false;
     at->slots += segment->code.count;
     segment->arena_slot = hr_read_u32(cursor);
+    segment->device = p->file->format < 4 ? 0 : hr_read_u32(cursor);
     segment->first_buffer = at->buffers;
     segment->buffer_count = hr_read_count(cursor, sizeof(hr_buffer));
-    if (cursor->bad || !hr_knows_slot(at, segment->arena_slot) || segment->buffer_count > program->buffer_count - at->buffers)
+    if (cursor->bad || segment->device >= p->variant->image_count || !hr_knows_slot(at, segment->arena_slot) ||
+        segment->buffer_count > program->buffer_count - at->buffers)
         return false;
     for (uint32_t i = 0; i < segment->buffer_count; i++) {
         const hr_buffer *buffer = (const hr_buffer *)(const void *)hr_read_words(cursor, 4);
         if (!buffer || !buffer_is_sound(p, buffer, number, at))
             return false;
+        program->devices[at->buffers] = device_of(program, buffer, segment);
         program->buffers[at->buffers++] = buffer;
     }
     segment->word_count = hr_read_count(cursor, 4);
@@ -279,14 +328,15 @@ static hr_status parse_program(const parser *p) {
     program->step_count = hr_read_count(&cursor, 4 * HR_COPY_WORDS);
     program->read_count = hr_read_count(&cursor, 4 * HR_SET_WORDS);
     program->scalar_count = hr_read_count(&cursor, 4);
-    program->message_count = hr_read_count(&cursor, 8);
     program->state_count = p->file->format < 4 ? 0 : hr_read_u32(&cursor);
+    program->message_count = hr_read_count(&cursor, 8);
     if (cursor.bad || program->state_count > program->buffer_count)
         return damaged(p, HR_SECTION_PROGRAM, &cursor);
     program->messages = hr_blocks_take(p->blocks, program->message_count, sizeof *program->messages);
     program->buffers = hr_blocks_take(p->blocks, program->buffer_count, sizeof *program->buffers);
+    program->devices = hr_blocks_take(p->blocks, program->buffer_count, sizeof *program->devices);
     program->outputs = hr_blocks_take(p->blocks, p->signature->output_count, sizeof *program->outputs);
-    if (!program->messages || !program->buffers || !program->outputs)
+    if (!program->messages || !program->buffers || !program->devices || !program->outputs)
         return no_memory(p);
     for (uint32_t i = 0; i < program->message_count; i++)
         program->messages[i] = hr_read_string(&cursor);

@@ -3,6 +3,7 @@
 #define HR_VARIANT_H
 
 #include "container.h"
+#include "devices.h"
 #include "formula.h"
 #include "headrace_driver.h"
 #include "machine.h"
@@ -44,6 +45,7 @@ typedef struct hr_kernel {
     uint32_t tasks_slot; /* HR_NO_SLOT before format 3: any number */
     uint32_t required_count;
     const uint32_t *required; /* slots of what must be at least 0 */
+    uint32_t device;          /* whose image it is in */
 } hr_kernel;
 
 /* ORDER: docs/artefact.md, codegen/artefact/layout.py */
@@ -71,6 +73,7 @@ enum { HR_LOOP_LIMIT = 1, HR_LOOP_CONDITION, HR_LOOP_SEGMENTS, HR_LOOP_WORDS };
 typedef struct hr_segment {
     hr_code code;
     uint32_t arena_slot;
+    uint32_t device; /* that runs its launches, and has its arena and the constants among its buffers */
     uint32_t first_buffer, buffer_count;
     uint32_t first_step, first_read, first_scalar;
     uint32_t word_count;
@@ -87,6 +90,7 @@ typedef struct hr_program {
     uint32_t slot_count, buffer_count, step_count, read_count, scalar_count, message_count, segment_count, state_count;
     const char **messages;
     const hr_buffer **buffers;
+    uint8_t *devices; /* of each buffer */
     hr_segment *segments;
     hr_output *outputs;
 } hr_program;
@@ -105,9 +109,17 @@ typedef struct hr_debug {
     hr_cursor *nodes; /* of each step */
 } hr_debug;
 
+/* The code of one device, within the section. */
+typedef struct hr_image {
+    const char *driver;
+    uint64_t offset;
+    uint64_t bytes;
+} hr_image;
+
 typedef struct hr_variant {
     const char *preset;
-    const char *driver;
+    uint32_t image_count;
+    hr_image images[HR_MAX_DEVICES]; /* of each device */
     uint32_t machine;
     uint32_t feature_count;
     hr_cursor features;
@@ -121,7 +133,7 @@ hr_status hr_signature_parse(const hr_file *file, hr_blocks *blocks, hr_signatur
 hr_status hr_constants_parse(const hr_file *file, hr_blocks *blocks, hr_constants *constants, hr_error *error);
 hr_status hr_metadata_check(const hr_file *file, hr_error *error);
 
-/* Only the head: preset, machine, driver and features. */
+/* Only the head: preset, machine, features, and the devices with their drivers. */
 hr_status hr_variant_parse_head(const hr_file *file, uint32_t index, hr_variant *variant, hr_error *error);
 
 /* All the rest. */

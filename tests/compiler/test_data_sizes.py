@@ -55,7 +55,7 @@ def test_slice_at_bounds_that_are_data(compiled: Any) -> None:
             cut[axis] = slice(a, None if b < -FAR else b, step)
         np.testing.assert_array_equal(found, X[tuple(cut)])
     given = {"x": X, "first": integers(0), "last": integers(1)}
-    with pytest.raises(HeadraceRuntimeError, match=r"node 'Slice_0': .* is -1, expected 0"):
+    with pytest.raises(HeadraceRuntimeError, match="node 'Slice_0': a step is 0"):
         run(**given, axes=integers(0), steps=integers(0))
     with pytest.raises(HeadraceRuntimeError, match="node 'Slice_0': index 7 is out of range for a dim of 3"):
         run(**given, axes=integers(7), steps=integers(1))
@@ -130,7 +130,7 @@ def test_ranges_of_floats_and_steps_of_zero(compiled: Any) -> None:
     for first, last, step in ((0.0, 1.0, 0.25), (2.0, -1.0, -0.7), (1.0, 0.0, 1.0)):
         found = run(a=np.float32(first), b=np.float32(last), c=np.float32(step))
         np.testing.assert_allclose(found, np.arange(first, last, step, dtype=np.float32), rtol=1e-5)
-    with pytest.raises(HeadraceRuntimeError, match=r"node 'Range_0': .* is -1, expected 0"):
+    with pytest.raises(HeadraceRuntimeError, match="node 'Range_0': the step is 0"):
         run(a=np.float32(0), b=np.float32(1), c=np.float32(0))
 
 
@@ -147,7 +147,7 @@ def test_split_sizes_that_are_data(compiled: Any) -> None:
         { y, z = Split<axis = 1>(x, s) }""")
     for sizes in ((1, 4), (5, 0)):
         np.testing.assert_array_equal(run(x=X[0], s=integers(*sizes)), X[0][:, : sizes[0]])
-    with pytest.raises(HeadraceRuntimeError, match=r"node 'Split_0': .* is -1, expected 0"):
+    with pytest.raises(HeadraceRuntimeError, match="node 'Split_0': the sizes do not add up to the dim of b"):
         run(x=X[0], s=integers(1, 3))
 
 

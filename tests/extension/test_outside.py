@@ -8,8 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from model_examples import assert_close, example_named
+from onnx import TensorProto, helper
 
 OP = '''
 """graph.softsign: x / (1 + |x|), element by element."""
@@ -91,6 +93,9 @@ class Gcc:
 
     def required_features(self, preset):
         return ("sse2",)
+
+    def refuses(self, operation, preset):
+        return None
 
     def pipeline(self):
         return Path(__file__).parent / "mine.pipeline"
@@ -212,3 +217,46 @@ def test_a_target_by_entry_point(tmp_path: Path, require_tool: Callable[[str], s
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, done.stderr
     assert_close(np.load(tmp_path / "out/probabilities.npy"), digits.expected(inputs)[0])
+
+
+def test_an_op_and_a_pass_by_entry_points(tmp_path: Path) -> None:
+    """A model with an operator of a domain of its own, and a pass in the middle of the target's pipeline."""
+    package = tmp_path / "site"
+    package.mkdir()
+    op = OP.replace('onnx="Softsign"', 'onnx=OnnxForm("Sign", domain="my.domain")').replace("graph.softsign", "graph.my_sign")
+    op = op.replace("import op\n", "import OnnxForm, op\n")
+    (package / "my_sign.py").write_text(op)
+    own = PASS.replace("headrace.ir.graph.ops.softsign", "my_sign").replace("graph.count-softsign", "graph.my-count")
+    (package / "my_count.py").write_text(own)
+    info = package / "mine-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[headrace.graph.ops]\nmy_sign = my_sign\n[headrace.passes]\ngraph.my-count = my_count\n"
+    )
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        [helper.make_node("Sign", ["x"], ["y"], "a", domain="my.domain")],
+        "g",
+        [value("x", TensorProto.FLOAT, ["n", 5])],
+        [value("y", TensorProto.FLOAT, ["n", 5])],
+    )
+    opsets = [helper.make_opsetid("", 20), helper.make_opsetid("my.domain", 1)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=9), tmp_path / "m.onnx")
+    script = f"import sys; sys.path.insert(0, {str(package)!r})\nfrom headrace.compiler.cli import main\nsys.exit(main(sys.argv[1:]))"
+    x = np.linspace(-3, 3, 35, dtype=np.float32).reshape(7, 5)
+    np.save(tmp_path / "x.npy", x)
+    said = []
+    for arguments in (
+        ["compile", tmp_path / "m.onnx", "-o", tmp_path / "m.hrm", "--after", "graph.decompose=graph.my-count"],
+        ["run", tmp_path / "m.hrm", "--input", f"x={tmp_path}/x.npy", "--output", f"y={tmp_path}/y.npy"],
+        ["opt", "--list-passes"],
+        ["compile", tmp_path / "m.onnx", "-o", tmp_path / "m.hrm", "--before", "graph.decompos=graph.my-count"],
+    ):
+        command = [sys.executable, "-c", script, *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        said.append(done.stdout or done.stderr)
+    assert said[0].startswith("1 softsigns\n")
+    np.testing.assert_allclose(np.load(tmp_path / "y.npy"), x / (1 + np.abs(x)), rtol=1e-6)
+    assert "graph.my-count" in said[2]
+    assert said[3] == "headrace: the pipeline has no pass 'graph.decompos'; did you mean 'graph.decompose'?\n"

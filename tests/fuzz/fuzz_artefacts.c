@@ -1,20 +1,25 @@
 /* fuzz_artefacts.c: damages artefacts and sees what the runtime makes of them; compiled with sanitizers.
 **
-**     fuzz_artefacts damage|forge SEED FIRST COUNT FILE.hrm ...
+**     fuzz_artefacts damage|forge|table SEED FIRST COUNT FILE.hrm ...
 **
 ** Number i of seed S is always the same file: `FIRST i COUNT 1` repeats it.
 **
 ** damage: bits flipped, pieces cut out, doubled, or taken from another file, with the digests left as they are.
 **         Opening refuses it, or verifying does; and it runs without harm where only verifying would have found it.
 ** forge:  sections changed word by word, code, kernel table and constants excepted, with the digests made right.
-**         It is refused, or runs within its own memory.
+**         It is refused, or runs within its own memory.  A loop may have been given any number of turns: one that is
+**         still under way after a second is stopped.
+** table:  the same with the kernel table.  It is refused, or a plan is made for it; it does not run, as what the table
+**         says of a kernel's buffers is trusted like the kernel itself.
 **
 ** Files are read from heap blocks of their very size.  All that a run uses lies between pages that cannot be touched,
 ** kernels being machine code that no sanitizer has seen.  Each number runs in a child process; one that dies is
 ** told, and the next child goes on behind it. */
 #define _DEFAULT_SOURCE
 #include "container.h"
+#include "guarded.h"
 #include "headrace.h"
+#include "model.h"
 #include "sha256.h"
 
 #include <signal.h>
@@ -22,19 +27,22 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define MOST_FILES 64
 #define MOST_SECTIONS 64
 #define MOST_INPUTS 64
-#define MOST_BYTES (UINT64_C(256) << 20) /* that a run may take */
 #define MOST_SECONDS 20                  /* for one number */
+#define MOST_SECONDS_OF_LOOPS 1          /* whose number of turns may have been forged */
 #define RUNS 3
+#define STOPPED 77 /* exit status */
 #define PAGE 4096
 #define HEADER 64
 #define ROW 64
+
+typedef enum kind { DAMAGE, FORGE, TABLE, KINDS } kind;
+static const char *const kind_names[KINDS] = {"damage", "forge", "table"};
 
 /* ---- draws: splitmix64, whose constants are Steele, Lea and Flood's ---- */
 
@@ -54,7 +62,7 @@ static size_t below(size_t n) {
 /* ---- what is known of all children ---- */
 
 typedef struct tally {
-    uint64_t at, refused, unverified, failed, ran, accepted;
+    uint64_t at, refused, unverified, failed, ran, stopped, accepted;
 } tally;
 
 static tally *told; /* shared between processes */
@@ -189,8 +197,14 @@ static uint32_t type_of(const bytes *b, uint32_t section) {
     return u32(b->data + HEADER + section * ROW);
 }
 
-static bool is_left_alone(uint32_t type) {
-    return type == HR_SECTION_CONSTANTS || type == HR_SECTION_KERNELS || type == HR_SECTION_CODE;
+/* Of the header, every other time the program, of which most can go wrong, and the rest. */
+static bool is_changed(const bytes *b, uint32_t section, uint32_t sections, kind how) {
+    uint32_t type = section < sections ? type_of(b, section) : 0;
+    if (how == TABLE)
+        return type == HR_SECTION_KERNELS;
+    if (type == HR_SECTION_CONSTANTS || type == HR_SECTION_KERNELS || type == HR_SECTION_CODE)
+        return false;
+    return section == sections || type == HR_SECTION_PROGRAM || !below(8);
 }
 
 /* Sections laid out anew, digests and all. */
@@ -219,7 +233,7 @@ static void sign(bytes *b, uint32_t sections) {
     hr_sha256_of_two(b->data, 32, b->data + HEADER, (size_t)sections * ROW, b->data + 32);
 }
 
-static void forge(bytes *b) {
+static void forge(bytes *b, kind how) {
     uint32_t count = u32(b->data + 12);
     bytes sections[MOST_SECTIONS];
     for (uint32_t i = 0; i < count; i++) {
@@ -228,9 +242,9 @@ static void forge(bytes *b) {
         memcpy(sections[i].data, b->data + u64(row + 8), sections[i].size);
     }
     uint32_t of;
-    do /* every other time the program, of which most can go wrong */
+    do
         of = (uint32_t)below(count + 1);
-    while (of < count && (is_left_alone(type_of(b, of)) || (type_of(b, of) != HR_SECTION_PROGRAM && below(8))));
+    while (!is_changed(b, of, count, how));
     if (of < count)
         change_words(&sections[of]);
     bytes anew = laid_out(b, sections, count);
@@ -245,39 +259,6 @@ static void forge(bytes *b) {
     free(b->data);
     *b = anew;
 }
-
-/* ---- memory between pages that cannot be touched ---- */
-
-static uint64_t taken_bytes;
-
-static size_t mapped_for(size_t size) {
-    return (size + PAGE - 1) / PAGE * PAGE + 2 * PAGE;
-}
-
-/* Its end is as near to the page behind it as the alignment lets it be. */
-static void *guarded_take(void *context, size_t size, size_t alignment) {
-    (void)context;
-    if (size > MOST_BYTES || taken_bytes + size > MOST_BYTES)
-        return NULL;
-    size_t mapped = mapped_for(size);
-    uint8_t *start = mmap(NULL, mapped, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (start == MAP_FAILED)
-        return NULL;
-    mprotect(start + PAGE, mapped - 2 * PAGE, PROT_READ | PROT_WRITE);
-    taken_bytes += size;
-    return start + (mapped - PAGE - size) / alignment * alignment;
-}
-
-static void guarded_give(void *context, void *memory, size_t size, size_t alignment) {
-    (void)context, (void)alignment;
-    uintptr_t last = (uintptr_t)memory + (size ? size - 1 : 0); /* in the last page, or in the first of the two guards */
-    size_t mapped = mapped_for(size);
-    uint8_t *end = (uint8_t *)(last / PAGE * PAGE + PAGE + (size ? PAGE : 0));
-    munmap(end - mapped, mapped);
-    taken_bytes -= size;
-}
-
-static const hr_allocator guarded = {guarded_take, guarded_give, NULL};
 
 /* ---- running ---- */
 
@@ -301,9 +282,11 @@ static void fill(uint8_t *data, size_t size, uint32_t dtype) {
             memcpy(data + i, &x, 8);
         }
     }
+    for (size_t i = 0; dtype == HR_BOOL && i < size; i++)
+        data[i] = (uint8_t)below(2);
 }
 
-static void run(const hr_model *model, hr_session *session) {
+static void run(const hr_model *model, hr_session *session, kind how) {
     hr_value inputs[MOST_INPUTS] = {{0}}, outputs[MOST_INPUTS] = {{0}};
     uint32_t in = hr_model_inputs(model), out = hr_model_outputs(model), made = 0;
     int64_t dims[MOST_INPUTS][64];
@@ -325,8 +308,11 @@ static void run(const hr_model *model, hr_session *session) {
                                   .data = data, .bytes = size};
     }
     uint64_t needed;
-    if (fits && (hr_memory_needed(session, inputs, &needed, &error), hr_run(session, inputs, outputs, &error) == HR_OK)) {
-        for (uint32_t i = 0; i < out; i++) { /* what it says it wrote is there */
+    hr_status status = fits ? hr_memory_needed(session, inputs, &needed, &error) : HR_INVALID;
+    if (fits && how != TABLE)
+        status = hr_run(session, inputs, outputs, &error);
+    if (status == HR_OK) {
+        for (uint32_t i = 0; how != TABLE && i < out; i++) { /* what it says it wrote is there */
             volatile uint8_t last = outputs[i].bytes ? ((uint8_t *)outputs[i].data)[outputs[i].bytes - 1] : 0;
             (void)last;
         }
@@ -338,7 +324,20 @@ static void run(const hr_model *model, hr_session *session) {
         guarded_give(NULL, inputs[made].data, (size_t)inputs[made].bytes, 1);
 }
 
-static void try_one(const bytes *b, bool is_forged) {
+static bool has_loop(const hr_model *model) {
+    const hr_program *program = &model->variant.program;
+    bool found = false;
+    for (uint32_t s = 0; s < program->segment_count; s++)
+        found = found || program->segments[s].loop;
+    return found;
+}
+
+static void stop(int signal) {
+    (void)signal;
+    _exit(STOPPED);
+}
+
+static void try_one(const bytes *b, kind how) {
     hr_model_options options = {.size = sizeof options, .allocator = guarded};
     hr_session_options alone = {.size = sizeof alone, .threads = 1};
     hr_model *model;
@@ -353,47 +352,57 @@ static void try_one(const bytes *b, bool is_forged) {
     } else {
         bool verified = !hr_model_verify(model, &error);
         told->unverified += !verified;
-        if (verified && !is_forged) {
+        if (verified && how == DAMAGE) {
             told->accepted++;
             printf("%llu: accepted although damaged\n", (unsigned long long)told->at);
         }
+        if (has_loop(model)) {
+            signal(SIGALRM, stop);
+            alarm(MOST_SECONDS_OF_LOOPS);
+        }
         if (!hr_session_open(model, &alone, &session, &error)) {
             for (int i = 0; i < RUNS; i++)
-                run(model, session);
+                run(model, session, how);
             hr_session_close(session);
         }
         hr_model_close(model);
+        signal(SIGALRM, SIG_DFL);
     }
     free(exact);
 }
 
-static void try_number(bool is_forged, uint64_t seed, uint64_t number) {
+static void try_number(kind how, uint64_t seed, uint64_t number) {
     state = seed * UINT64_C(0x100000001b3) + number * UINT64_C(0x9e3779b97f4a7c15);
     draw();
     const bytes *original = &files[below(file_count)];
     bytes b = {malloc(original->size + 1), original->size};
     memcpy(b.data, original->data, b.size);
-    (is_forged ? forge : damage)(&b);
+    if (how == DAMAGE)
+        damage(&b);
+    else
+        forge(&b, how);
     bool differs = b.size != original->size || memcmp(b.data, original->data, b.size);
     if (differs && b.size)
-        try_one(&b, is_forged);
+        try_one(&b, how);
     free(b.data);
 }
 
-static void run_child(bool is_forged, uint64_t seed, uint64_t end) {
+static void run_child(kind how, uint64_t seed, uint64_t end) {
     for (; told->at < end; told->at++) {
         alarm(MOST_SECONDS);
-        try_number(is_forged, seed, told->at);
+        try_number(how, seed, told->at);
     }
     exit(0);
 }
 
 int main(int argc, char **argv) {
-    if (argc < 6 || argc - 5 > MOST_FILES) {
-        fprintf(stderr, "fuzz_artefacts damage|forge SEED FIRST COUNT FILE.hrm ...\n");
+    int how = 0;
+    while (argc > 1 && how < KINDS && strcmp(argv[1], kind_names[how]))
+        how++;
+    if (argc < 6 || argc - 5 > MOST_FILES || how == KINDS) {
+        fprintf(stderr, "fuzz_artefacts damage|forge|table SEED FIRST COUNT FILE.hrm ...\n");
         return 2;
     }
-    bool is_forged = !strcmp(argv[1], "forge");
     uint64_t seed = strtoull(argv[2], NULL, 10), first = strtoull(argv[3], NULL, 10);
     uint64_t end = first + strtoull(argv[4], NULL, 10), died = 0;
     for (int i = 5; i < argc; i++)
@@ -404,19 +413,24 @@ int main(int argc, char **argv) {
     while (told->at < end) {
         pid_t child = fork();
         if (child == 0)
-            run_child(is_forged, seed, end);
+            run_child((kind)how, seed, end);
         int status;
         waitpid(child, &status, 0);
         if (told->at == end)
             break;
+        if (WIFEXITED(status) && WEXITSTATUS(status) == STOPPED) {
+            told->stopped++;
+            told->at++;
+            continue;
+        }
         died++;
         printf("%llu: %s %d\n", (unsigned long long)told->at, WIFSIGNALED(status) ? "killed by signal" : "exit status",
                WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
         told->at++;
     }
-    printf("%llu files: %llu refused when opened, %llu by verify; runs: %llu, failed: %llu; accepted: %llu, died: %llu\n",
+    printf("%llu files: %llu refused when opened, %llu by verify; runs: %llu, failed: %llu, stopped: %llu; accepted: %llu, died: %llu\n",
            (unsigned long long)(end - first), (unsigned long long)told->refused, (unsigned long long)told->unverified,
-           (unsigned long long)told->ran, (unsigned long long)told->failed, (unsigned long long)told->accepted,
+           (unsigned long long)told->ran, (unsigned long long)told->failed, (unsigned long long)told->stopped, (unsigned long long)told->accepted,
            (unsigned long long)died);
     return died || told->accepted;
 }

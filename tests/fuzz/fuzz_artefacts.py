@@ -2,8 +2,9 @@
 
     python tests/fuzz/fuzz_artefacts.py --count 100000 [--seed 1]
 
-Half are damaged with their digests left as they are, half forged with digests made right.  Exit status 1 if a damaged
-file was accepted, or one did harm; `--first N --count 1 --only forge` repeats one.
+Half are damaged with their digests left as they are, half forged with digests made right, a tenth of these in the
+kernel table.  Exit status 1 if a damaged file was accepted, or one did harm; `--first N --count 1 --only forge`
+repeats one.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from tempfile import TemporaryDirectory
 
 import click
 import numpy as np
+import odd_models
 from onnx import GraphProto, ModelProto, numpy_helper, parser
 
 import headrace
@@ -24,7 +26,10 @@ ROOT = Path(__file__).parents[2]
 SANITIZED = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 OPSET = '<ir_version: 9, opset_import: ["" : 17]>'
 
-# What artefacts are made of: products, windows, rows, lookups, sizes from data, recurrences, parts of buffers.
+# What artefacts are made of: products, windows, rows, lookups, sizes from data, recurrences, parts of buffers,
+# loops with a size that grows, inside one another, over a sequence; of `odd_models`, branches, loops and narrow types.
+ODD = ("branches", "loops", "sizes", "quantised")
+SHARES = {"damage": 0.5, "forge": 0.45, "table": 0.05}
 MODELS = {
     "dense": """
         g (float[batch, 12] x) => (float[batch, 10] y) <float[12, 33] w, float[33] b, float[33, 10] v, float[10] c> {
@@ -78,6 +83,37 @@ MODELS = {
           d = Concat<axis = 1>(c, a)
           y = Add(d, x)
         }""",
+    "turns": """
+        g (float[n, 4] x, float[2, 4] e, int64 m, float limit) => (float[r, 4] y, float[t] z)
+          <bool go = {1}> {
+          y, z = Loop(m, go, x) <body = turn (int64 i, bool c, float[k, 4] a) => (bool d, float[l, 4] b, float s) {
+            b = Concat<axis = 0>(a, e)
+            s = ReduceSum<keepdims = 0>(b)
+            d = Less(s, limit)
+          }>
+        }""",
+    "turns of turns": """
+        g (float[n, 4] x, int64 m) => (float[n, 4] y, float[k, n, 4] rows) <bool go = {1}> {
+          y, rows = Loop(m, go, x) <body = outer (int64 i, bool c, float[n, 4] a)
+              => (bool d, float[n, 4] b, float[n, 4] r) {
+            b = Loop(m, c, a) <body = inner (int64 j, bool e, float[n, 4] f) => (bool h, float[n, 4] g) {
+              h = Identity(e)
+              k = Tanh(f)
+              g = Add(k, a)
+            }>
+            d = Identity(c)
+            r = Neg(b)
+          }>
+        }""",
+    "scan": """
+        g (float[b, 4] s, float[seq, b, 4] x) => (float[b, 4] y, float[seq, b, 4] z) {
+          y, z = Scan(s, x) <num_scan_inputs = 1, body = turn (float[b, 4] h, float[b, 4] w)
+              => (float[b, 4] k, float[b, 4] o) {
+            t = Add(h, w)
+            k = Tanh(t)
+            o = Neg(k)
+          }>
+        }""",
 }
 
 
@@ -90,9 +126,9 @@ def models() -> dict[str, ModelProto]:
 
 
 def make_models(folder: Path) -> list[Path]:
-    """Compiles each of `MODELS`; the artefacts' paths."""
-    paths = []
-    for name, model in models().items():
+    """Compiles each of `MODELS` and `ODD`; the artefacts' paths."""
+    paths, odd = [], odd_models.models()
+    for name, model in (*models().items(), *((f"odd_{n}", odd[n]) for n in ODD)):
         (folder / f"{name}.onnx").write_bytes(model.SerializeToString())
         paths.append(folder / f"{name}.hrm")
         headrace.compile(folder / f"{name}.onnx", output=paths[-1], target="x86-64-v2")
@@ -120,7 +156,7 @@ def build(folder: Path) -> Path:
     files = [table, Path(__file__).with_suffix(".c"), *sorted(source.glob("*.c")), source / "drivers" / "cpu.c"]
     flags = ["-std=c11", "-O1", "-g", "-pthread", "-D_POSIX_C_SOURCE=200809L", '-DHR_VERSION_TEXT="test"']
     program = folder / "artefacts"
-    include = [f"-I{source}", f"-I{ROOT / 'runtime' / 'include'}"]
+    include = [f"-I{folder}" for folder in (source, ROOT / "runtime" / "include", ROOT / "tests" / "support")]
     subprocess.run(["gcc", *flags, *SANITIZED, *include, *files, "-o", program], check=True)
     return program
 
@@ -134,21 +170,20 @@ def run(
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--count", default=100_000, help="Files, of both kinds together.", show_default=True)
+@click.option("--count", default=100_000, help="Files, of all kinds together.", show_default=True)
 @click.option("--seed", default=1, show_default=True)
 @click.option("--first", default=0, help="Number of the first file of each kind.", show_default=True)
-@click.option("--only", type=click.Choice(["damage", "forge"]), help="This kind alone.")
+@click.option("--only", type=click.Choice(list(SHARES)), help="This kind alone.")
 @click.option("--jobs", default=2, show_default=True)
 def main(count: int, seed: int, first: int, only: str | None, jobs: int) -> None:
     """Damage artefacts, and see that none is accepted or does harm."""
-    kinds = [only] if only else ["damage", "forge"]
+    counts = {only: count} if only else {kind: round(count * share) for kind, share in SHARES.items()}
     with TemporaryDirectory() as name:
         folder = Path(name)
         program, paths = build(folder), make_models(folder)
-        each = count // len(kinds)
         parts = [
             (kind, first + each * i // jobs, each * (i + 1) // jobs - each * i // jobs)
-            for kind in kinds
+            for kind, each in counts.items()
             for i in range(jobs)
         ]
         with ThreadPoolExecutor(jobs) as pool:

@@ -4,7 +4,7 @@
 
 Number i of a seed is always the same model.  Each ends in a compiled artefact or a message, within 10 seconds and
 2 GB; exit status 1 where one does not.  The models to begin with are ONNX's own tests of operators and those of
-`fuzz_artefacts`; `--first N --count 1 --keep FILE.onnx` writes one down.
+`odd_models` and `fuzz_artefacts`; `--first N --count 1 --keep FILE.onnx` writes one down.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ import os
 import resource
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import prod
 from multiprocessing import get_context
 from pathlib import Path
 from random import Random
@@ -26,7 +28,8 @@ from tempfile import TemporaryDirectory
 
 import click
 import fuzz_artefacts
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
+import odd_models
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, ValueInfoProto, helper
 
 from headrace.compiler.cli import main as headrace
 
@@ -35,7 +38,8 @@ MEGABYTES = 2048
 NUMBERS = (0, 1, -1, 2, 3, 7, 64, 255, 2**31 - 1, -(2**31), 2**31, 2**40, 2**62, 2**63 - 1, -(2**63))
 NAMES = ("", "x", "y", "a\nb", "\x00", "ü", "x" * 5000, "/etc/passwd", "../../x", "%0", "@main")
 
-NO_CHANGE = (IndexError, TypeError, ValueError)  # there is nothing of the kind in the model, or it cannot hold that
+# There is nothing of the kind in the model, or it cannot hold that.
+NO_CHANGE = (IndexError, KeyError, TypeError, ValueError)
 Draw = Random  # what a change draws from
 
 
@@ -181,8 +185,41 @@ def _other_weights(model: ModelProto, draw: Draw, originals: Sequence[bytes]) ->
             tensor.raw_data = tensor.raw_data[: draw.randrange(len(tensor.raw_data) + 1)]
         case _:
             tensor.data_location = TensorProto.EXTERNAL
-            for key, text in (("location", draw.choice(NAMES)), ("offset", str(draw.choice(NUMBERS))), ("length", "9")):
-                tensor.external_data.add(key=key, value=text)
+            location = draw.choice((*NAMES, *[odd_models.BESIDE] * 5, f"../{odd_models.BESIDE}", ".", "/dev/zero"))
+            for key, text in (("location", location), ("offset", str(draw.choice(NUMBERS))), ("length", "9")):
+                if draw.random() < 0.8:
+                    tensor.external_data.add(key=key, value=text)
+
+
+def _known_input(model: ModelProto, draw: Draw, originals: Sequence[bytes]) -> None:
+    """An input becomes a constant: sizes, axes and counts above all are read while compiling."""
+    value = draw.choice(list(model.graph.input))
+    kind = value.type.tensor_type
+    dims = [d.dim_value or 2 for d in kind.shape.dim]
+    numbers = draw.choice((NUMBERS[:6], NUMBERS[:6], NUMBERS))
+    whole = [draw.choice(numbers) for _ in range(min(prod(dims), 4096))]
+    is_whole = kind.elem_type in (TensorProto.INT64, TensorProto.INT32)
+    held = helper.make_tensor(value.name, kind.elem_type, dims, whole if is_whole else [abs(n) % 2 for n in whole])
+    model.graph.initializer.append(held)
+    model.graph.input.remove(value)
+
+
+def _other_kind(model: ModelProto, draw: Draw, originals: Sequence[bytes]) -> None:
+    """A port that is a sequence, an optional, a map, or sparse."""
+    value = _value(model, draw)
+    content, kind = TypeProto(), TypeProto()
+    content.CopyFrom(value.type)
+    match draw.randrange(4):
+        case 0:
+            kind.sequence_type.elem_type.CopyFrom(content)
+        case 1:
+            kind.optional_type.elem_type.CopyFrom(content)
+        case 2:
+            kind.map_type.key_type = draw.choice(range(20))
+            kind.map_type.value_type.CopyFrom(content)
+        case _:
+            kind.sparse_tensor_type.elem_type = content.tensor_type.elem_type
+    value.type.CopyFrom(kind)
 
 
 def _other_versions(model: ModelProto, draw: Draw, originals: Sequence[bytes]) -> None:
@@ -241,10 +278,44 @@ def _own_function(model: ModelProto, draw: Draw, originals: Sequence[bytes]) -> 
     node.domain = domain
 
 
+def _functions_of_functions(model: ModelProto, draw: Draw, originals: Sequence[bytes]) -> None:
+    """Functions that each call the next one, some twice; the last one calls the first, or nothing."""
+    node, count = _node(model, draw), draw.choice((2, 5, 20, 40))
+    inputs, outputs = [f"i{i}" for i in range(len(node.input))], [f"o{i}" for i in range(len(node.output))]
+    spare = [f"s{i}" for i in range(len(node.output))]
+    last = draw.choice((f"f{count - 1}", "f0", "gone"))
+    for i in range(count):
+        called = last if i == count - 1 else f"f{i + 1}"
+        domain, name = ("own", called) if called != f"f{i}" else (node.domain, node.op_type)
+        calls = [helper.make_node(name, inputs, outputs, domain=domain)]
+        calls += [helper.make_node(name, inputs, spare, domain=domain)] * draw.choice((0, 1))
+        imports = [*model.opset_import, helper.make_opsetid("own", 1)]
+        model.functions.append(helper.make_function("own", f"f{i}", inputs, outputs, calls, imports))
+    model.opset_import.add(domain="own", version=1)
+    node.domain, node.op_type = "own", "f0"
+
+
+def _inside(model: ModelProto, draw: Draw, originals: Sequence[bytes]) -> None:
+    """Another change within a branch, a loop's body or a function."""
+    inner = ModelProto(opset_import=model.opset_import)
+    graphs = [a.g for n in model.graph.node for a in n.attribute if a.type == AttributeProto.GRAPH]
+    if graphs and (not model.functions or draw.random() < 0.5):
+        place = draw.choice(graphs)
+        inner.graph.CopyFrom(place)
+        draw.choice(CHANGES)(inner, draw, originals)
+        place.CopyFrom(inner.graph)
+        return
+    function = draw.choice(list(model.functions))
+    inner.graph.node.extend(function.node)
+    draw.choice(CHANGES)(inner, draw, originals)
+    del function.node[:]
+    function.node.extend(inner.graph.node)
+
+
 Change = Callable[[ModelProto, Draw, Sequence[bytes]], None]
 CHANGES: tuple[Change, ...] = (
     _other_operator, _odd_name, _other_operand, _other_attribute, _other_dims, _other_weights, _other_versions,
-    _other_graph, _own_function,
+    _other_graph, _own_function, _functions_of_functions, _known_input, _other_kind, _inside, _inside,
 )  # fmt: skip
 
 
@@ -257,19 +328,49 @@ class Finding:
     what: str
 
 
-def try_numbers(originals: Sequence[bytes], seed: int, numbers: range, folder: Path) -> tuple[list[Finding], int]:
-    """What went wrong, and how many compiled.  Runs in a process of its own, which a memory limit may end."""
-    path, findings, compiled = folder / f"{os.getpid()}.onnx", [], 0
+@dataclass
+class Outcome:
+    """What some models came to; `slowest` is seconds and a number, `megabytes` the most any process has held."""
+
+    findings: list[Finding] = field(default_factory=list)
+    compiled: int = 0
+    seconds: float = 0.0
+    slowest: tuple[float, int] = (0.0, 0)
+    megabytes: int = 0
+
+    def add(self, other: Outcome) -> None:
+        self.findings += other.findings
+        self.compiled += other.compiled
+        self.seconds += other.seconds
+        self.slowest = max(self.slowest, other.slowest)
+        self.megabytes = max(self.megabytes, other.megabytes)
+
+
+def try_numbers(originals: Sequence[bytes], seed: int, numbers: range, folder: Path) -> Outcome:
+    """Compiles these models.  Runs in a process of its own, which a memory limit may end."""
+    path, outcome = folder / f"{os.getpid()}.onnx", Outcome()
+    odd_models.write_beside(folder)
     for number in numbers:
         path.write_bytes(mutated(originals, seed, number))
+        started = time.perf_counter()
         what, done = _compile(path)
-        compiled += done
-        if what is not None:
-            findings.append(Finding(number, what))
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    if used > MEGABYTES:
-        findings.append(Finding(numbers.start, f"{used} MB by number {numbers.stop - 1}"))
-    return findings, compiled
+        took = time.perf_counter() - started
+        found = [] if what is None else [Finding(number, what)]
+        outcome.add(Outcome(found, int(done), took, (took, number), _most_megabytes()))
+        if outcome.megabytes > MEGABYTES:
+            outcome.findings.append(Finding(number, f"{outcome.megabytes} MB"))
+            break
+    return outcome
+
+
+def _most_megabytes() -> int:
+    """The most that this process or one of its workers has held."""
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    most = [resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024]
+    for child in children:
+        lines = Path(f"/proc/{child}/status").read_text().splitlines()
+        most += [int(line.split()[1]) // 1024 for line in lines if line.startswith("VmHWM:")]
+    return max(most)
 
 
 def _compile(path: Path) -> tuple[str | None, bool]:
@@ -296,8 +397,9 @@ def _compile(path: Path) -> tuple[str | None, bool]:
 
 
 def small_models() -> tuple[bytes, ...]:
-    """Those of `fuzz_artefacts`."""
-    return tuple(m.SerializeToString() for m in fuzz_artefacts.models().values())
+    """Those of `fuzz_artefacts` and `odd_models`."""
+    models = (*fuzz_artefacts.models().values(), *odd_models.models().values())
+    return tuple(m.SerializeToString() for m in models)
 
 
 def operator_models() -> tuple[bytes, ...]:
@@ -316,21 +418,24 @@ def operator_models() -> tuple[bytes, ...]:
 @click.option("--jobs", default=2, show_default=True)
 def main(count: int, seed: int, first: int, keep: Path | None, jobs: int) -> None:
     """Damage models, and see that each compiles or is refused in good order."""
-    originals = (*small_models(), *operator_models())
+    originals = (*small_models() * 20, *operator_models())  # few beside many
     if keep:
         keep.write_bytes(mutated(originals, seed, first))
     ranges = [range(n, min(n + 100, first + count)) for n in range(first, first + count, 100)]
-    findings, compiled = [], 0
+    total = Outcome()
     with TemporaryDirectory() as name, ProcessPoolExecutor(jobs, get_context("fork")) as pool:
         tried = [pool.submit(try_numbers, originals, seed, numbers, Path(name)) for numbers in ranges]
         for task in tried:
-            found, done = task.result()
-            compiled += done
-            findings += found
-            for finding in found:
+            outcome = task.result()
+            total.add(outcome)
+            for finding in outcome.findings:
                 click.echo(f"{finding.number}: {finding.what}")
-    click.echo(f"{count} models of seed {seed}: {compiled} compiled, {len(findings)} findings")
-    sys.exit(bool(findings))
+    slowest, number = total.slowest
+    click.echo(
+        f"{count} models of seed {seed}: {total.compiled} compiled, {len(total.findings)} findings; "
+        f"{total.seconds / count:.3f} s each, at most {slowest:.1f} s (number {number}) and {total.megabytes} MB"
+    )
+    sys.exit(bool(total.findings))
 
 
 if __name__ == "__main__":

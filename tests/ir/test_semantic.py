@@ -310,6 +310,31 @@ def test_indices_from_data_are_drawn_so_that_they_are_legal() -> None:
     assert checked(gather.replace("KIND", "parallel"), gather.replace("KIND", "task")).checked == 1
 
 
+def test_a_loop_as_long_as_data_decide() -> None:
+    """0, 1, 2 ..., of which the first are another number: legal for each count that may be drawn."""
+
+    def first(number: int, kind: str = "parallel") -> str:
+        return f"""
+        kernel.func @first(%n: buffer<i64[1]>, %y: buffer<i64[8]>) {{outputs = 1}} {{
+          kernel.map (i: parallel 8) writes(%y[i]) {{
+            %z = kernel.index {{value = i}} : i64
+            kernel.yield %z
+          }}
+          %0 = kernel.load %n[0] : i64
+          kernel.let (last: given 8) %0 {{
+            kernel.map (j: {kind} last + 1) writes(%y[j]) {{
+              %o = kernel.constant {{value = {number}, type = i64}} : i64
+              kernel.yield %o
+            }}
+          }}
+        }}
+        """
+
+    assert checked(first(8), first(8, "sequential")).checked == 1
+    with pytest.raises(SemanticError, match="first"):
+        checked(first(8), first(9))
+
+
 def test_the_same_inputs_every_time() -> None:
     messages = []
     for _ in range(2):

@@ -4,7 +4,7 @@ import struct
 import subprocess
 import sysconfig
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +20,13 @@ from headrace.codegen.artefact.model import (
     Kernel,
     KernelBuffer,
     Launch,
+    Loop,
     Machine,
     Port,
     Program,
     Read,
     Segment,
+    Set,
     Signature,
     Site,
     Variant,
@@ -123,6 +125,21 @@ class Maker:
         return self.artefact(
             signature, (segment,), (self.scale_kernel, self.squares_kernel), (weights(32),), (machine,), machine
         )
+
+    def row_by_row(self, machine: Machine = "x86-64") -> Artefact:
+        """The same as `scale_squares`, the product a row a turn, in a state that grows."""
+        start = Segment(buffers=(buffer("constant", 0, 128),), reads=(Set("t", as_dim(0)),))
+        head = Segment(loop=Loop(as_dim("batch"), as_dim(0), 1))
+        x, t, row = buffer("input", 0, 128, "t*128"), buffer("arena", 2, 128), buffer("state", 0, 128, "t*128")
+        turn = Launch(0, (1, 0, 2), dims(32, 1), as_dim(1), nodes=("Mul_0",))
+        body = Segment((), (x, t, row), as_dim(128), (turn, Copy(2, 3)), (Set("t", as_dim("t + 1")),))
+        end = Segment(
+            buffers=(buffer("state", 0, "batch*128"), buffer("output", 0, "batch*4")),
+            steps=(Launch(1, (4, 5), dims(32, "batch"), as_dim("batch"), nodes=("Mul_1", "ReduceSum_2")),),
+        )
+        made = self.scale_squares(machine)
+        program = Program((start, head, body, end), states=1)
+        return replace(made, variants=(replace(made.variants[0], program=program),))
 
     def scale(self) -> Artefact:
         """y[batch, 32] = x[batch, 32] * w[32], which a classifier could be: the class is where y is largest."""
@@ -229,7 +246,7 @@ SANITIZERS = {
 
 @dataclass(frozen=True)
 class Driver:
-    """driver.c with the whole runtime, compiled with one of the sanitizers."""
+    """A C program with the whole runtime, compiled with one of the sanitizers."""
 
     program: Path
 
@@ -238,12 +255,14 @@ class Driver:
 
 
 @pytest.fixture(scope="session")
-def build_driver(require_tool: RequireTool, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Driver]:
+def build_driver(require_tool: RequireTool, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Driver]:
+    """`build_driver("asan")` is driver.c; another file of this folder may be named after the sanitizer."""
     gcc = require_tool("gcc")
-    built: dict[str, Driver] = {}
+    built: dict[tuple[str, str], Driver] = {}
 
-    def build(sanitizer: str) -> Driver:
-        if sanitizer not in built:
+    def build(sanitizer: str, program_source: str = "driver.c") -> Driver:
+        key = sanitizer, program_source
+        if key not in built:
             folder = tmp_path_factory.mktemp(sanitizer)
             table = folder / "drivers.c"
             table.write_text(
@@ -251,24 +270,24 @@ def build_driver(require_tool: RequireTool, tmp_path_factory: pytest.TempPathFac
                 "const hr_driver *const hr_builtin_drivers[] = {&hr_driver_cpu, NULL};\n"
             )
             source = ROOT / "runtime" / "src"
-            files = [table, HERE / "driver.c", *sorted(source.glob("*.c")), source / "drivers" / "cpu.c"]
+            files = [table, HERE / program_source, *sorted(source.glob("*.c")), source / "drivers" / "cpu.c"]
             flags = ["-std=c11", "-O1", "-g", "-pthread", "-D_POSIX_C_SOURCE=200809L", '-DHR_VERSION_TEXT="test"']
-            include = [f"-I{source}", f"-I{ROOT / 'runtime' / 'include'}"]
+            include = [f"-I{f}" for f in (source, ROOT / "runtime" / "include", ROOT / "tests" / "support")]
             program = folder / "driver"
             run([gcc, *flags, *SANITIZERS[sanitizer], *include, *files, "-o", program])
-            built[sanitizer] = Driver(program)
-        return built[sanitizer]
+            built[key] = Driver(program)
+        return built[key]
 
     return build
 
 
 @pytest.fixture(scope="session")
-def asan(build_driver: Callable[[str], Driver]) -> Driver:
+def asan(build_driver: Callable[..., Driver]) -> Driver:
     return build_driver("asan")
 
 
 @pytest.fixture(scope="session")
-def tsan(build_driver: Callable[[str], Driver]) -> Driver:
+def tsan(build_driver: Callable[..., Driver]) -> Driver:
     return build_driver("tsan")
 
 

@@ -66,7 +66,6 @@ def test_the_library_needs_libc_and_threads_only(library: Any, require_tool: Any
         "_exit",
         "printf",
         "fprintf",
-        "dlopen",
         "__tls_get_addr",
     }
 

@@ -106,7 +106,7 @@ def _arrays(folder: Path) -> None:
 
 WRONG = {
     "expected a compiled model, M.hrm": [],
-    "unknown argument '--inputs'; expected --input, --output, --output-dir, --threads or --runs": [
+    "unknown argument '--inputs'; expected --input, --output, --output-dir, --threads, --runs, --device or --driver": [
         "m.hrm",
         "--inputs",
         "x",

@@ -29,6 +29,11 @@ def test_under_address_and_undefined_sanitizers(command: Any, maker: Any, asan: 
     asan(command, maker.write(maker.scale_squares()))
 
 
+@pytest.mark.parametrize("command", ["allocations", "second-run", "recovery", "same-bits", "concurrent"])
+def test_a_loop_under_address_and_undefined_sanitizers(command: Any, maker: Any, asan: Any) -> None:
+    asan(command, maker.write(maker.row_by_row()))
+
+
 @pytest.mark.parametrize("command", ["same-bits", "concurrent", "own-threads", "profile"])
 def test_under_thread_sanitizer(command: Any, maker: Any, tsan: Any) -> None:
     tsan(command, maker.write(maker.scale_squares()))
@@ -39,8 +44,9 @@ def test_some_runs_of_a_shared_session_are_refused_as_busy(maker: Any, build_dri
     assert told.endswith("runs were refused as busy\n")
 
 
-def test_every_allocation_is_failed_once(maker: Any, asan: Any) -> None:
-    told = asan("allocations", maker.write(maker.scale_squares()))
+@pytest.mark.parametrize("model", ["scale_squares", "row_by_row"])
+def test_every_allocation_is_failed_once(model: Any, maker: Any, asan: Any) -> None:
+    told = asan("allocations", maker.write(getattr(maker, model)()))
     counts = [int(line.split()[0]) for line in told.splitlines()]
     assert len(counts) == 2
     assert min(counts) > 20
@@ -56,7 +62,7 @@ def test_a_changed_bit_anywhere_is_found(maker: Any, asan: Any) -> None:
     assert asan("flip", path) == f"{path.stat().st_size} bytes\n"
 
 
-@pytest.mark.parametrize("model", ["scale_squares", "gather", "compact", "guarded"])
+@pytest.mark.parametrize("model", ["scale_squares", "gather", "compact", "guarded", "row_by_row"])
 def test_damage_behind_right_hashes_never_leads_out_of_bounds(
     model: Any, maker: Any, asan: Any, rehash: Rehash, tmp_path: Path
 ) -> None:
@@ -83,6 +89,14 @@ def test_damage_behind_right_hashes_never_leads_out_of_bounds(
 def test_a_device_with_memory_of_its_own(maker: Any, asan: Any) -> None:
     paths = []
     for artefact in (maker.scale_squares(), maker.gather()):
+        variant = dataclasses.replace(artefact.variants[0], driver="far:7")
+        paths.append(maker.write(dataclasses.replace(artefact, variants=(variant,)), f"{len(paths)}.hrm"))
+    asan("device", *paths)
+
+
+def test_a_loop_on_a_device_with_memory_of_its_own(maker: Any, asan: Any) -> None:
+    paths = []
+    for artefact in (maker.row_by_row(), maker.gather()):
         variant = dataclasses.replace(artefact.variants[0], driver="far:7")
         paths.append(maker.write(dataclasses.replace(artefact, variants=(variant,)), f"{len(paths)}.hrm"))
     asan("device", *paths)

@@ -343,7 +343,7 @@ def test_files_that_are_no_models(tmp_path: Path, maker: Any) -> None:
         hr.load(path)
     data[8] = 9
     path.write_bytes(data)
-    with pytest.raises(hr.VersionError, match=r"m\.hrm: is of format 9, this library \(.*\) reads formats 1 to 3$"):
+    with pytest.raises(hr.VersionError, match=r"m\.hrm: is of format 9, this library \(.*\) reads formats 1 to 4$"):
         hr.load(path)
 
 

@@ -51,8 +51,9 @@ taken, whether an optional is empty. `SequenceConstruct`, `SequenceEmpty`, `Sequ
 inputs `x[0]`, `x[1]` and so on, as many as shapes are given for (`--shape 'x[0]=n,3' --shape 'x[1]=m,3'`; `--shape x=` is
 an empty one), and an output alike. An input that is an optional is there if a shape is given for it.
 
-`If` takes any condition; branches may give results of different sizes, but of one rank. `Loop` and `Scan` (from opset 9
-on) take a number of turns that is known while compiling, at most 1024.
+`If` takes any condition; branches may give results of different sizes, but of one rank. So do `Loop` and `Scan` (from
+opset 9 on) with their carried values: the number of turns may be data or a symbol. Sequences and optionals are carried
+where the number of turns is known while compiling, and at most 1024.
 
 This page is generated from the declarations by `python tests/support/operators_page.py`; a test keeps it true.
 

@@ -1,7 +1,9 @@
-"""Writes a module as an ONNX model.  In: a module with one `graph.func`.  Out: the bytes of a model, opset 20.
+"""Writes a module as an ONNX model.  In: a module with one `graph.func` and the branches of its `graph.if`s.  Out: the
+bytes of a model, opset 20.
 
-Each operation says itself which nodes it is (`GraphOp.to_onnx`).  A formula becomes nodes too: Shape of the input that
-has the symbol as a dim, and integer arithmetic from there.
+Each operation says itself which nodes it is (`GraphOp.to_onnx`).  A branch becomes a graph within the If node, which
+sees the names around it.  A formula becomes nodes too: Shape of the value that has the symbol as a dim, and integer
+arithmetic from there.
 """
 
 from __future__ import annotations
@@ -10,16 +12,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
 from headrace.compiler.frontends.onnx.schema import mistake, schema_of
-from headrace.ir.constants import ConstantStore
-from headrace.ir.core import Value
+from headrace.ir.access import SymbolRef
+from headrace.ir.core import Block, Value
 from headrace.ir.dims import Dim
 from headrace.ir.dims.expr import Atom
 from headrace.ir.graph.exporting import OPSET, NotInOnnx
 from headrace.ir.graph.families import DataDims, GraphOp, tensor
 from headrace.ir.graph.ops.constant import Constant
+from headrace.ir.graph.ops.control import If
 from headrace.ir.graph.ops.func import GraphFunc
 from headrace.ir.module import Module
 from headrace.ir.types import DType, TensorType, dtype_of
@@ -31,19 +34,19 @@ _ARITHMETIC = {"floordiv": "Div", "mod": "Mod", "min": "Min", "max": "Max"}
 
 
 def export_model(module: Module) -> bytes:
-    """The model that the module's only graph function is.  Raises NotInOnnx."""
-    functions = list(module.functions(GraphFunc))
+    """The model that the module's only graph function is, but for branches.  Raises NotInOnnx."""
+    functions = [f for f in module.functions(GraphFunc) if not f.private]
     if len(functions) != 1:
         raise NotInOnnx(f"the module has {len(functions)} functions on tensors, expected one")
-    return bytes(_Writing(functions[0], module.constants).model().SerializeToString())
+    return bytes(_Writing(functions[0], module).model().SerializeToString())
 
 
 class _Writing:
     """One model under construction: nodes, initializers, and the names of values."""
 
-    def __init__(self, function: GraphFunc, constants: ConstantStore) -> None:
+    def __init__(self, function: GraphFunc, module: Module) -> None:
         self.function = function
-        self.constants = constants
+        self.module = module
         self.nodes: list[NodeProto] = []
         self.initializers: list[TensorProto] = []
         self.names: dict[Value, str] = {}
@@ -55,13 +58,7 @@ class _Writing:
         function = self.function
         for parameter, name in zip(function.parameters, function.input_names, strict=True):
             self._name(parameter, name)
-        for operation in function.block.body:
-            if isinstance(operation, Constant):
-                self.names[operation.result] = self.constant(self.constants.array(operation.value))
-            elif isinstance(operation, GraphOp):
-                self._operation(operation)
-            else:
-                raise NotInOnnx(f"{operation.name} has no form in ONNX")
+        self._operations(function.block)
         outputs = []
         for name, value in zip(function.output_names, function.block.terminator.operands, strict=True):
             self._add("Identity", [self.names[value]], [name], {})
@@ -69,6 +66,43 @@ class _Writing:
         inputs = [_info(n, p) for n, p in zip(function.input_names, function.parameters, strict=True)]
         graph = helper.make_graph(self.nodes, function.function_name, inputs, outputs, self.initializers)
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+
+    def _operations(self, block: Block) -> None:
+        for operation in block.body:
+            if isinstance(operation, Constant):
+                self.names[operation.result] = self.constant(self.module.constants.array(operation.value))
+            elif isinstance(operation, If):
+                self._branches(operation)
+            elif isinstance(operation, GraphOp):
+                self._operation(operation)
+            else:
+                raise NotInOnnx(f"{operation.name} has no form in ONNX")
+
+    def _branches(self, operation: If) -> None:
+        graphs = [self._branch(operation, symbol) for symbol in operation.functions]
+        names = [self._fresh("if") for _ in operation.results]
+        branches = dict(zip(("then_branch", "else_branch"), graphs, strict=True))
+        self._add("If", [self.names[operation.condition]], names, branches)
+        for result, name in zip(operation.results, names, strict=True):
+            self._name(result, name)
+        (number,) = self.node("Cast", operation.condition, to=TensorProto.INT64)
+        (self.symbols[operation.symbol],) = self.node("Reshape", number, self.constant(np.zeros(0, np.int64)))
+
+    def _branch(self, operation: If, symbol: SymbolRef) -> GraphProto:
+        """Names and constants are around it; what its nodes compute of symbols is known inside only."""
+        function = self.module.function(symbol.name)
+        assert isinstance(function, GraphFunc), "the verifier has seen it"
+        around, symbols, self.nodes = self.nodes, dict(self.symbols), []
+        for parameter, value in zip(function.parameters, operation.captures, strict=True):
+            self._name(parameter, self.names[value])
+        self._operations(function.block)
+        outputs = []
+        for value in function.block.terminator.operands:
+            outputs.append(_info(self._fresh("result"), value))
+            self._add("Identity", [self.names[value]], [outputs[-1].name], {})
+        graph = helper.make_graph(self.nodes, function.function_name, [], outputs)
+        self.nodes, self.symbols = around, symbols
+        return graph
 
     def _operation(self, operation: GraphOp) -> None:
         if isinstance(operation, DataDims):
@@ -78,6 +112,10 @@ class _Writing:
                 (self.symbols[read.symbol],) = self.node("Gather", flat, at, axis=0)
         for result, name in zip(operation.results, operation.to_onnx(self), strict=True):
             self._name(result, name)
+        if isinstance(operation, DataDims):
+            # From here on a dim of the result says it as well, and whoever reads the model sees that it is one.
+            for read in operation.dim_reads():
+                self.symbols |= self._as_dim(read.symbol, operation.results)
 
     def _name(self, value: Value, name: str) -> None:
         self.names[value] = name
@@ -142,12 +180,19 @@ class _Writing:
         return self.node(_ARITHMETIC[atom.kind], *(self._formula(a) for a in atom.arguments))[0]
 
     def _symbol(self, symbol: str) -> str:
-        for parameter in self.function.parameters:
-            for axis, dim in enumerate(tensor(parameter).dims):
+        found = self._as_dim(symbol, self.function.parameters)
+        if not found:
+            raise NotInOnnx(f"symbol {symbol!r} is no dim of an input")
+        return found[symbol]
+
+    def _as_dim(self, symbol: str, values: Sequence[Value]) -> dict[str, str]:
+        """The symbol as what a node reads from the shape of a value, the first that has it; nothing where none has."""
+        for value in values:
+            for axis, dim in enumerate(tensor(value).dims):
                 if dim == Dim.symbol(symbol):
-                    (shape,) = self.node("Shape", parameter)
-                    return self.node("Gather", shape, self.constant(np.array(axis)), axis=0)[0]
-        raise NotInOnnx(f"symbol {symbol!r} is no dim of an input")
+                    (shape,) = self.node("Shape", value)
+                    return {symbol: self.node("Gather", shape, self.constant(np.array(axis)), axis=0)[0]}
+        return {}
 
     def _fresh(self, wish: str) -> str:
         taken = {*self.function.input_names, *self.function.output_names}

@@ -81,7 +81,7 @@ class Expand(Movement):
 
 
 @op("graph.expand_dynamic")
-class ExpandDynamic(DataDims):
+class ExpandDynamic(DataDims, Movement):
     """x broadcast against the dims that `shape` holds."""
 
     x: Value

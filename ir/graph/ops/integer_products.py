@@ -67,6 +67,8 @@ def _spread(point: Term, place: int, rank: int) -> Term:
 
 
 def _conv(node: OnnxNode, x: Term, w: Term, bias: Value | None) -> Term:
+    if x.rank < 3 or x.rank != w.rank:
+        raise node.fail(f"inputs are {x.type} and {w.type}, expected one rank of 3 or more")
     windows = windows_of(node, x.dims[2:], w.dims[2:])
     strides, dilations, before, after = (
         tuple(getattr(v, name) for v in windows) for name in ("stride", "dilation", "before", "after")

@@ -1,12 +1,12 @@
 """graph.loop: a function again and again, as often as data or a symbol says.
 
-    %s, %all = graph.loop condition(%c) captures(%w) carried(%x)
-        {body = @turn, turn = "t", symbols = ["n_x"], limit = 9, types = [f32[n_x, 4], f32[t, 3]]} : ...
-    graph.func @turn(%w: f32[4, 3], %x: f32[n_x, 4]) {...} { ... graph.return %goes_on, %x_next, %row }
+    %last, %all = graph.loop condition(%c) captures(%w) carried(%x) {body = @turn, turn = "t", symbols = ["n_x"],
+        limit = 9, types = [f32[n_x, 4], f32[t, 3]]} : f32[n_x, 4], f32[t, 3]
 
-A turn takes the captured values and the carried ones, and gives whether another one is due (only where there is a
-condition), the carried values for it, and values that are appended.  The first turn runs where the condition holds, at
-most `limit` are taken; `most`, where it is given, is what the symbol `limit` stands for, and is data.
+with `@turn(%w: f32[4, 3], %x: f32[n_x, 4])` a private function that returns a bool, f32[..., 4] and f32[3].  A turn
+takes the captured values and the carried ones, and gives whether another one is due (only where there is a condition),
+the carried values for it, and values that are appended.  The first turn runs where the condition holds, at most `limit`
+are taken; `most`, where it is given, is what the symbol `limit` stands for, and is data.
 
 The results are the carried values after the last turn, then what was appended, one row a turn.  In the function `turn`
 is the number of the turn, from 0 on, and `symbols` are dims of carried values that turns change; behind the loop they

@@ -17,13 +17,16 @@ from headrace.ir.declare import op
 from headrace.ir.dims import Dim
 from headrace.ir.graph.families import (
     Array,
+    DimCheck,
     Index,
     PullBuilder,
     Reducing,
     Sampler,
     accumulator,
+    broadcast_checks,
     broadcast_dims,
     broadcast_index,
+    must_be_equal,
     tensor,
 )
 from headrace.ir.graph.references import widened
@@ -38,13 +41,18 @@ class MatMul(Reducing):
     a: Value
     b: Value
 
+    def _shared(self) -> tuple[Dim, Dim]:
+        """The dim that is summed over, as either operand has it."""
+        a, b = tensor(self.a), tensor(self.b)
+        return a.dims[-1], b.dims[-2] if b.rank > 1 else b.dims[0]
+
     def infer(self) -> Sequence[Type]:
         a, b = tensor(self.a), tensor(self.b)
         if a.dtype.kind == "bool":
             raise self.wrong_dtype(a.dtype, ("float", "int", "uint"))
         if a.dtype != b.dtype or 0 in (a.rank, b.rank):
             raise self.fail(f"operands are {a} and {b}, expected tensors of one element type and rank 1 or more")
-        shared = (a.dims[-1], b.dims[-2] if b.rank > 1 else b.dims[0])
+        shared = self._shared()
         if all(d.is_constant for d in shared) and shared[0] != shared[1]:
             raise self.fail(f"the shared dim is {shared[0]} in {a} and {shared[1]} in {b}")
         try:
@@ -54,6 +62,11 @@ class MatMul(Reducing):
         rows = a.dims[-2:-1] if a.rank > 1 else ()
         columns = b.dims[-1:] if b.rank > 1 else ()
         return [TensorType(a.dtype, (*batch, *rows, *columns))]
+
+    def checks(self) -> Sequence[DimCheck]:
+        a, b = tensor(self.a), tensor(self.b)
+        batch = broadcast_checks([a.dims[:-2], b.dims[:-2]], broadcast_dims([a.dims[:-2], b.dims[:-2]]))
+        return [*must_be_equal(*self._shared(), f"the shared dim differs in {a} and {b}"), *batch]
 
     def reduction_axes(self) -> tuple[tuple[str, Dim], ...]:
         return (("k", tensor(self.a).dims[-1]),)

@@ -13,11 +13,9 @@ from collections.abc import Sequence
 from headrace.ir.core import Value
 from headrace.ir.dims import Dim
 from headrace.ir.graph.compose import Term
+from headrace.ir.graph.counting import first_numbers
 from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.linear import ONE
-from headrace.ir.graph.ops.arg import Positions
-from headrace.ir.graph.ops.expand import ExpandDynamic
-from headrace.ir.graph.ops.fill import Fill
 from headrace.ir.graph.ops.slice import sliced
 from headrace.ir.types import I64
 
@@ -39,8 +37,4 @@ def _one_hot(node: OnnxNode) -> Sequence[Value]:
 def _places(node: OnnxNode, depth: Term) -> Term:
     """0, 1, 2, ... below the depth."""
     known = node.shape_value(1)
-    if known is not None:
-        return depth.indices(known[0])
-    zero = depth.of(Fill((ONE,), 0, I64))
-    wide = depth.of(ExpandDynamic(zero.value, depth.value, (node.symbol(f"{node.name}_depth"),)))
-    return depth.of(Positions(wide.value, 0))
+    return first_numbers(node, depth, f"{node.name}_depth") if known is None else depth.indices(known[0])

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from headrace.ir.core import Value, producer
 from headrace.ir.dims import Dim
 from headrace.ir.graph.compose import Term
-from headrace.ir.graph.counting import first_numbers, formulas
+from headrace.ir.graph.counting import TOO_FEW, TOO_MANY, beyond, first_numbers, formulas
 from headrace.ir.graph.data_axes import by_dim, integers
 from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.linear import ONE, ZERO
@@ -17,7 +17,9 @@ from headrace.ir.graph.ops.fill import Fill
 from headrace.ir.graph.ops.gather import Gather
 from headrace.ir.graph.ops.pad import Pad
 from headrace.ir.graph.ops.slice import Slice
-from headrace.ir.types import BOOL
+from headrace.ir.types import BOOL, I64
+
+FAR = -(2**63)
 
 
 @onnx_import("Pad", since=2)
@@ -95,10 +97,17 @@ def _by_data(node: OnnxNode, axes: Sequence[int] | None) -> Value:
         of_dims(pads.of(Slice(pads.value, (Dim.constant(i), ZERO), (ONE, count), (1, 1))).reshape(count), dims * 0)
         for i in (0, 1)
     )
-    sizes = dims + before + after
+    low, high = before.at_most(after), before.at_least(after)
+    most_of_it = dims + low
+    sizes = most_of_it.at_least(FAR - high.at_most(0)) + high
+    too_large = beyond(dims, low).where(1, beyond(most_of_it, high).cast(I64)).compare("gt", 0)
+    skipped = before.at_least(FAR // 2)  # further than any dim in memory is cut; places minus it do not wrap
     for axis in [node.axis(a, kind.rank) for a in axes] if axes and node.input(3) else range(kind.rank):
-        size, dim, skipped = (v.of(Slice(v.value, (Dim.constant(axis),), (ONE,), (1,))) for v in (sizes, dims, before))
-        wanted = first_numbers(node, size, f"{node.name}_{axis}") - skipped
+        size, dim, first, wrong = (
+            v.of(Slice(v.value, (Dim.constant(axis),), (ONE,), (1,))) for v in (sizes, dims, skipped, too_large)
+        )
+        problems = [(wrong, TOO_MANY), (size.compare("lt", 0), TOO_FEW)]
+        wanted = first_numbers(node, size, f"{node.name}_{axis}", problems) - first
         place = _place(wanted, dim, mode)
         x = x.of(Gather(x.value, place.value, axis))
         if mode == "constant":

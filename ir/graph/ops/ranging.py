@@ -10,11 +10,11 @@ import numpy as np
 from headrace.ir.core import Value
 from headrace.ir.dims import ceildiv, dim_max
 from headrace.ir.graph.compose import Term
-from headrace.ir.graph.counting import first_numbers
+from headrace.ir.graph.counting import MOST, TOO_MANY, Problem, first_numbers
 from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.linear import ZERO
 from headrace.ir.graph.ops.formulas import Range
-from headrace.ir.types import I64
+from headrace.ir.types import I64, U64
 
 Array = np.ndarray[Any, Any]
 MOST_FLOATS = 2**20  # of a range of floats, which becomes a constant
@@ -53,13 +53,28 @@ def _float_range(node: OnnxNode, given: Sequence[Array]) -> Array | None:
 
 
 def _counted(node: OnnxNode) -> Value:
-    """A step of 0 is an error when the model runs."""
+    """Start and step are in the element type, where numbers may wrap on their way to what is in range again."""
     start, limit, step = (Term(node, node.operand(i)).reshape(1) for i in range(3))
-    span = limit - start
+    count, problems = (_count_of_floats if start.dtype.is_float else _count_of_integers)(start, limit, step)
+    problems = [(step.compare("eq", 0), "the step is 0"), *problems]
     if start.dtype.is_float:
-        count = (start.like(0) - (start.like(0) - span / step).floor()).cast(I64)  # ceil
+        numbers = first_numbers(node, count, f"{node.name}_count", problems).cast(start.dtype)
     else:
-        span, by = span.cast(I64), step.cast(I64)
-        count = (span + by.compare("gt", 0).where(by - 1, by + 1)) / by
-    count = step.compare("eq", 0).where(-1, count.at_least(0))
-    return (first_numbers(node, count, f"{node.name}_count").cast(start.dtype) * step + start).value
+        numbers = first_numbers(node, count, f"{node.name}_count", problems, start.dtype)
+    return (numbers * step + start).value
+
+
+def _count_of_floats(start: Term, limit: Term, step: Term) -> tuple[Term, Sequence[Problem]]:
+    count = start.like(0) - (start.like(0) - (limit - start) / step).floor()  # ceil
+    no_number = (count.compare("ne", count), "start, limit and step give no count")
+    return count.at_least(0).cast(I64), [no_number, (count.compare("ge", 2.0**63), TOO_MANY)]
+
+
+def _count_of_integers(start: Term, limit: Term, step: Term) -> tuple[Term, Sequence[Problem]]:
+    """In unsigned numbers, which hold the difference of any two signed ones."""
+    start, limit, step = (v.cast(I64) for v in (start, limit, step))
+    up = step.compare("gt", 0)
+    high, low = up.where(limit, start), up.where(start, limit)
+    span, by = (high - low).cast(U64), up.where(step, step * -1).cast(U64)
+    count = high.compare("gt", low).where((span - 1) / by + 1, span * 0)
+    return count.cast(I64), [(count.compare("gt", MOST), TOO_MANY)]

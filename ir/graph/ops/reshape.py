@@ -21,13 +21,14 @@ from headrace.ir.graph.families import Array, DimCheck, Index, Known, Movement, 
 from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.linear import ONE, ZERO, reshaped_index
 from headrace.ir.graph.ops.arithmetic import Div
+from headrace.ir.graph.ops.cast import Cast
 from headrace.ir.graph.ops.compare import Compare
 from headrace.ir.graph.ops.formulas import Formulas
 from headrace.ir.graph.ops.reduce import Reduce
 from headrace.ir.graph.ops.reshape_dynamic import ReshapeDynamic
 from headrace.ir.graph.ops.where import Where
 from headrace.ir.graph.sampling import pick, some
-from headrace.ir.types import Type
+from headrace.ir.types import I64, Type
 
 
 @op("graph.reshape")
@@ -98,7 +99,10 @@ def _reshape(node: OnnxNode) -> Sequence[Value]:
 
 
 def _resolved_data(node: OnnxNode, allow_zero: bool) -> Value:
-    """The dims that a shape stands for, computed by the program: see graph.reshape_dynamic."""
+    """The dims that a shape stands for, computed by the program: see graph.reshape_dynamic.
+
+    Their product may wrap: what it leads to has not the elements of x, which is checked without wrapping.
+    """
     shape, x = node.operand(1), node.tensor(0)
     count = node.tensor(1).dims[0].value
     zero, one, rest = (node.add_constant(np.array(n, np.int64)) for n in (0, 1, -1))
@@ -108,6 +112,9 @@ def _resolved_data(node: OnnxNode, allow_zero: bool) -> Value:
     is_rest = node.add(Compare(shape, rest, "eq"))
     others = node.add(Reduce(node.add(Where(is_rest, one, shape)), "prod", (0,), True))
     left = node.add(Div(node.add(Formulas((x.elements,), (1,))), others))
+    # More than one -1 stays -1, which is no dim.
+    is_one = node.add(Compare(node.add(Reduce(node.add(Cast(is_rest, I64)), "sum", (0,), True)), one, "eq"))
+    left = node.add(Where(is_one, left, rest))
     return node.add(Where(is_rest, left, shape))
 
 

@@ -28,6 +28,7 @@ from headrace.ir.graph.families import (
     DimCheck,
     DimRead,
     Index,
+    Movement,
     Sampler,
     must_be_equal,
     tensor,
@@ -37,7 +38,7 @@ from headrace.ir.types import F32, I64, TensorType, Type
 
 
 @op("graph.reshape_dynamic")
-class ReshapeDynamic(DataDims):
+class ReshapeDynamic(DataDims, Movement):
     """x under the dims that `shape` holds."""
 
     x: Value

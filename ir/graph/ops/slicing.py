@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from headrace.ir.core import Value
 from headrace.ir.dims import Dim, ceildiv, dim_max, dim_min
 from headrace.ir.graph.compose import Term
-from headrace.ir.graph.counting import first_numbers, formulas
+from headrace.ir.graph.counting import MOST, first_numbers, formulas
 from headrace.ir.graph.data_axes import by_dim, integers
 from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.linear import ONE, ZERO
@@ -91,12 +91,13 @@ def _at_data(node: OnnxNode, axes: Sequence[int] | None) -> Value:
     start, size, step = _parts(node)
     for axis in cut:
         first, many, by = (v.of(Slice(v.value, (Dim.constant(axis),), (ONE,), (1,))) for v in (start, size, step))
-        x = x.of(Gather(x.value, (first_numbers(node, many, f"{node.name}_{axis}") * by + first).value, axis))
+        numbers = first_numbers(node, many, f"{node.name}_{axis}", [(by.compare("eq", 0), "a step is 0")])
+        x = x.of(Gather(x.value, (numbers * by + first).value, axis))
     return x.value
 
 
 def _parts(node: OnnxNode) -> tuple[Term, Term, Term]:
-    """Start, size and step of each dim, i64[rank] each; -1 for the size where the step is 0."""
+    """Start, size and step of each dim, i64[rank] each."""
     dims, rank = formulas(node, node.tensor(0).dims), node.tensor(0).rank
     axes = integers(node, 3) if node.input(3) else dims.indices(node.tensor(1).elements)
     of_dims = by_dim(node, axes, rank)
@@ -105,8 +106,8 @@ def _parts(node: OnnxNode) -> tuple[Term, Term, Term]:
     up, last = step.compare("gt", 0), dims - 1
     start = start.at_least(0).at_most(up.where(dims, last))
     end = up.where(end.at_least(0).at_most(dims), end.at_least(-1).at_most(last))
-    size = up.where((end - start + step - 1) / step, (end - start + step + 1) / step).at_least(0)
-    return start, step.compare("eq", 0).where(-1, size), step
+    span, by = up.where(end - start, start - end), abs(step.at_least(-MOST))  # whose magnitude is a number too
+    return start, span.compare("gt", 0).where((span - 1) / by + 1, span * 0), step
 
 
 def _from_front(place: Term, dims: Term) -> Term:

@@ -52,11 +52,14 @@ def _at_data(node: OnnxNode, axis: int) -> Sequence[Value]:
     x, count = Term(node, node.operand(0)), Dim.constant(node.output_count)
     sizes = Term(node, node.operand(1)).cast(I64).reshape(count)
     starts = sizes.of(Cumulate(sizes.value, "sum", 0, exclusive=True))
-    fits = sizes.reduce("sum", (0,)).compare("eq", formulas(node, [x.dims[axis]]))
-    sizes = fits.where(sizes, sizes * 0 - 1)
+    dim = formulas(node, [x.dims[axis]])
+    inside = sizes.at_least(0).at_most(dim)  # whose sum does not wrap
+    are_inside = sizes.compare("eq", inside).reduce("min", (0,))
+    total = are_inside.where(inside.reduce("sum", (0,)), dim * 0 - 1)
+    problem = (total.compare("ne", dim), f"the sizes do not add up to the dim of {x.dims[axis]}")
     parts = []
     for number in range(node.output_count):
         size, start = (v.of(Slice(v.value, (Dim.constant(number),), (ONE,), (1,))) for v in (sizes, starts))
-        places = first_numbers(node, size, f"{node.name}_{number}") + start
+        places = first_numbers(node, size, f"{node.name}_{number}", [problem]) + start
         parts.append(node.add(Gather(x.value, places.value, axis)))
     return parts

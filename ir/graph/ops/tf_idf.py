@@ -25,6 +25,8 @@ from headrace.ir.graph.ops.pad import Pad
 from headrace.ir.graph.ops.slice import sliced
 from headrace.ir.types import F32
 
+MOST_WEIGHTS = 1 << 26  # in the table of n-grams by places of the output
+
 
 @onnx_import("TfIdfVectorizer", since=9)
 def _tf_idf(node: OnnxNode) -> Sequence[Value]:
@@ -36,6 +38,8 @@ def _tf_idf(node: OnnxNode) -> Sequence[Value]:
     indexes: tuple[int, ...] = node.attribute("ngram_indexes", ())
     pools = _pools(node, len(indexes))
     shortest, longest = int(node.attribute("min_gram_length", 1)), int(node.attribute("max_gram_length", 1))
+    if len(indexes) * (max(indexes, default=0) + 1) > MOST_WEIGHTS:
+        raise node.unsupported(f"{len(indexes)} n-grams with indexes up to {max(indexes)}: its table is too large")
     rows = x if x.rank == 2 else x.reshape(ONE, x.dims[0])
     placed, counts, first = np.zeros((0, max(indexes) + 1), np.float32), [], 0
     weights = np.asarray(node.attribute("weights", ()) or (1.0,) * len(indexes), np.float32)

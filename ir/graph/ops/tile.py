@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from headrace.ir.core import Value
 from headrace.ir.dims import Dim
 from headrace.ir.graph.compose import Term
-from headrace.ir.graph.counting import first_numbers, formulas
+from headrace.ir.graph.counting import MOST, TOO_MANY, first_numbers, formulas
 from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.linear import ONE
 from headrace.ir.graph.ops.gather import Gather
@@ -28,6 +28,8 @@ def _tile(node: OnnxNode) -> Sequence[Value]:
     for axis, dim in enumerate(dims):
         count = given.of(Slice(given.value, (Dim.constant(axis),), (ONE,), (1,))).cast(I64)
         size = formulas(node, [dim])
-        places = first_numbers(node, count * size, f"{node.name}_{axis}") % size
+        too_many = count.compare("gt", size.like(MOST) / size.at_least(1))
+        problems = [(count.compare("lt", 0), "repeats are below 0"), (too_many, TOO_MANY)]
+        places = first_numbers(node, count * size, f"{node.name}_{axis}", problems) % size
         x = x.of(Gather(x.value, places.value, axis))
     return [x.value]

@@ -4,30 +4,35 @@
     %y = graph.take_dynamic %x, %count {axis = 1, symbol = "k"} : f32[n, k]
 
 Of equal elements the one with the lower index comes first.  A NaN is larger than any number.  Each element is the
-first of those behind the one before it, so that the work grows with k times the dim.  A k that is data sorts the whole
-dim, of which `take_dynamic` takes the beginning.
+first of those behind the one before it, so that the work grows with k times the dim: where k is not small, ONNX TopK
+becomes the beginning of a `graph.argsort` instead, taken by `take_dynamic` where k is data.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import prod
 
 import numpy as np
 
 from headrace.ir.core import Value
 from headrace.ir.declare import op
 from headrace.ir.dims import Dim
+from headrace.ir.graph.compose import Term
 from headrace.ir.graph.exporting import OnnxWriter
-from headrace.ir.graph.families import Array, DataDims, DimCheck, DimRead, Index, OwnKernel, Sampler, tensor
+from headrace.ir.graph.families import Array, DataDims, DimCheck, DimRead, Index, Movement, OwnKernel, Sampler, tensor
 from headrace.ir.graph.importing import OnnxNode, onnx_import
-from headrace.ir.graph.linear import ONE
-from headrace.ir.graph.ops.cast import as_dtype
-from headrace.ir.graph.ops.reshape import reshaped
+from headrace.ir.graph.linear import ONE, ZERO
+from headrace.ir.graph.ops.argsort import Argsort
+from headrace.ir.graph.ops.gather import GatherElements
+from headrace.ir.graph.ops.slice import sliced
 from headrace.ir.graph.ranking import NONE_YET, Ranking, is_none
 from headrace.ir.graph.sampling import chance, pick
 from headrace.ir.kernel.build import ScalarBuilder
 from headrace.ir.kernel.writer import KernelWriter, at
 from headrace.ir.types import F32, I32, I64, TensorType, Type
+
+FEW = 16  # more than these are sorted
 
 
 @op("graph.top_k")
@@ -123,7 +128,7 @@ class TopK(OwnKernel):
 
 
 @op("graph.take_dynamic")
-class TakeDynamic(DataDims):
+class TakeDynamic(DataDims, Movement):
     """The first elements of x along `axis`, as many as `count` says."""
 
     x: Value
@@ -166,15 +171,26 @@ class TakeDynamic(DataDims):
 @onnx_import("TopK")
 def _top_k_1(node: OnnxNode) -> Sequence[Value]:
     axis = node.axis(node.attribute("axis", -1), node.tensor(0).rank)
-    return node.add_all(TopK(node.operand(0), Dim.constant(node.attribute("k", 1)), axis))
+    return _first(node, Dim.constant(node.attribute("k", 1)), axis, largest=True)
 
 
 @onnx_import("TopK", since=10)
 def _top_k_10(node: OnnxNode) -> Sequence[Value]:
-    x, kind, known = node.operand(0), node.tensor(0), node.shape_value(1)
-    axis, largest = node.axis(node.attribute("axis", -1), kind.rank), bool(node.attribute("largest", 1))
-    if known is not None:
-        return node.add_all(TopK(x, known[0], axis, largest))
-    count = as_dtype(node, reshaped(node, node.operand(1), (ONE,)), I64)
-    whole = node.add_all(TopK(x, kind.dims[axis], axis, largest))
-    return [node.add(TakeDynamic(v, count, axis, node.symbol(f"{node.name}_k"))) for v in whole]
+    known, axis = node.shape_value(1), node.axis(node.attribute("axis", -1), node.tensor(0).rank)
+    return _first(node, None if known is None else known[0], axis, bool(node.attribute("largest", 1)))
+
+
+def _first(node: OnnxNode, k: Dim | None, axis: int, largest: bool) -> Sequence[Value]:
+    """A few are found one after the other; for many, or as many as data say, all are sorted."""
+    x = Term(node, node.operand(0))
+    if k is not None and node.is_nonnegative(FEW - k):
+        return node.add_all(TopK(x.value, k, axis, largest))
+    rows = x.move(axis, -1)
+    lists = rows.reshape(prod(rows.dims[:-1], start=ONE), rows.dims[-1], 1)
+    order = x.of(Argsort(lists.value, largest)).reshape(*rows.dims).move(-1, axis)
+    if k is None:
+        count = Term(node, node.operand(1)).cast(I64).reshape(1)
+        order = x.of(TakeDynamic(order.value, count.value, axis, node.symbol(f"{node.name}_k")))
+    else:
+        order = Term(node, sliced(node, order.value, axis, ZERO, k))
+    return [node.add(GatherElements(x.value, order.value, axis)), order.value]

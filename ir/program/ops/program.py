@@ -19,7 +19,7 @@ A `program.loop` holds what is done again and again:
     %s = program.state {type = buffer<f32[n], arena>} : buffer<f32[n], arena>
     program.loop {symbols = ["t", "n_t"], starts = [0, n], limit = 9, condition = n_t - 2} {
       %x = program.view %s {type = buffer<f32[n_t], arena>, offset = 0} : buffer<f32[n_t], arena>
-      ...
+      program.launch buffers(%x) {kernel = @halve, scalars = [n_t]}
       program.next {values = [t + 1, (n_t + 1) floordiv 2]}
     }
 
@@ -130,6 +130,16 @@ class Launch(Operation):
     kernel: SymbolRef
     scalars: tuple[Dim, ...]
     when: Dim | None = None
+
+    is_pure = False
+
+
+@op("program.call")
+class Call(Operation):
+    """Runs a graph.device_func: its operands' buffers, then those of its results, all of them dense."""
+
+    buffers: tuple[Value, ...]
+    function: SymbolRef
 
     is_pure = False
 

@@ -1,6 +1,7 @@
 /* face.c: headrace.runtime._face, the C half of the Python face, on the stable ABI of Python 3.11.
 **
-** One type, Session(path, threads, record): an open model with one session, and what it did if `record` is true.
+** One type, Session(path, threads, record, device, drivers): an open model with one session, and what it did if `record`
+** is true; `drivers` are paths of shared libraries, as bytes, or addresses of drivers.
 ** Arguments are tuples in the signature's order, arrays anything that gives a C-contiguous buffer; other arrays, numpy
 ** and what to say of a wrong name are the Python half's business (runtime/python).  `run_direct` takes the caller's own
 ** dicts where they need none of that, which is nearly always: a small model runs for ten microseconds.
@@ -70,19 +71,48 @@ static PyObject *names_of(const hr_model *model) {
     return names;
 }
 
+enum { MOST_DRIVERS = 16 };
+
+/* Loads the driver of each path, takes those that are addresses, and opens the model with them. */
+static hr_status open_model(const char *name, PyObject *paths, hr_model_options *options, hr_model **model,
+                            hr_error *error) {
+    const struct hr_driver *drivers[MOST_DRIVERS];
+    const char *texts[MOST_DRIVERS];
+    Py_ssize_t count = PyTuple_Size(paths);
+    for (Py_ssize_t i = 0; i < count && i < MOST_DRIVERS; i++) {
+        PyObject *item = PyTuple_GetItem(paths, i);
+        bool is_address = PyLong_Check(item);
+        drivers[i] = is_address ? PyLong_AsVoidPtr(item) : NULL;
+        texts[i] = is_address ? NULL : PyBytes_AsString(item);
+    }
+    hr_status status = HR_OK;
+    Py_BEGIN_ALLOW_THREADS
+    for (Py_ssize_t i = 0; i < count && i < MOST_DRIVERS && !status; i++)
+        status = texts[i] ? hr_driver_load(texts[i], &drivers[i], error) : HR_OK;
+    options->drivers = drivers;
+    options->driver_count = (uint32_t)(count < MOST_DRIVERS ? count : MOST_DRIVERS);
+    if (!status)
+        status = hr_model_open(name, options, model, error);
+    Py_END_ALLOW_THREADS
+    return status;
+}
+
 static PyObject *new_session(PyTypeObject *type, PyObject *arguments, PyObject *keywords) {
     PyObject *path;
     unsigned threads;
     int record;
+    const char *device;
+    PyObject *paths;
     (void)keywords;
-    if (!PyArg_ParseTuple(arguments, "O&Ip", PyUnicode_FSConverter, &path, &threads, &record))
+    if (!PyArg_ParseTuple(arguments, "O&IpzO!", PyUnicode_FSConverter, &path, &threads, &record, &device, &PyTuple_Type,
+                          &paths))
         return NULL;
     allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
     session_object *self = (session_object *)allocate(type, 0);
     if (self) {
         hr_error error = {0};
         hr_status status;
-        hr_model_options model_options = {.size = sizeof model_options};
+        hr_model_options model_options = {.size = sizeof model_options, .device = device};
         hr_session_options options = {.size = sizeof options, .threads = threads};
         const char *name = PyBytes_AsString(path);
         if (record && !start_recorder(self, &model_options, &options)) {
@@ -90,8 +120,8 @@ static PyObject *new_session(PyTypeObject *type, PyObject *arguments, PyObject *
             Py_DECREF(path);
             return PyErr_NoMemory();
         }
+        status = open_model(name, paths, &model_options, &self->model, &error);
         Py_BEGIN_ALLOW_THREADS
-        status = hr_model_open(name, &model_options, &self->model, &error);
         if (!status)
             status = hr_session_open(self->model, &options, &self->session, &error);
         Py_END_ALLOW_THREADS
@@ -149,7 +179,8 @@ static PyObject *describe_ports(const hr_model *model, uint32_t count,
 static PyObject *describe(PyObject *object, PyObject *unused) {
     const session_object *self = (const session_object *)object;
     (void)unused;
-    return Py_BuildValue("(NINN)", text_of(hr_model_target(self->model)), hr_session_threads(self->session),
+    return Py_BuildValue("(NNINN)", text_of(hr_model_target(self->model)), text_of(hr_model_driver(self->model)),
+                         hr_session_threads(self->session),
                          describe_ports(self->model, hr_model_inputs(self->model), hr_model_input),
                          describe_ports(self->model, hr_model_outputs(self->model), hr_model_output));
 }

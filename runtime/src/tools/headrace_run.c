@@ -1,6 +1,7 @@
 /* headrace_run.c: headrace-run, a compiled model on the command line.
 **
 **     headrace-run M.hrm --input x=x.npy ... (--output y=y.npy ... | --output-dir D) [--threads N] [--runs N]
+**         [--device NAME] [--driver LIBRARY ...]
 **
 ** In: a .hrm and .npy files.  Out: .npy files, written beside their names and renamed once all of them are complete;
 ** with --runs those of the last of several runs, for whoever watches the program from outside: profilers, counters.
@@ -16,11 +17,14 @@
 #include <unistd.h>
 
 static const char usage[] = "usage: headrace-run M.hrm --input NAME=FILE.npy ... "
-                            "(--output NAME=FILE.npy ... | --output-dir DIR) [--threads N] [--runs N]\n";
+                            "(--output NAME=FILE.npy ... | --output-dir DIR) [--threads N] [--runs N] "
+                            "[--device NAME] [--driver LIBRARY ...]\n";
 
 typedef struct options {
     const char *model;
-    const char *output_dir;
+    const char *output_dir, *device;
+    int driver_count;
+    const struct hr_driver **drivers;
     unsigned threads;
     unsigned runs;
     int pair_count;
@@ -75,25 +79,34 @@ static bool parse_number(job *j, const char *option, const char *text, unsigned 
 static bool parse(job *j, int count, char **arguments) {
     options *o = &j->options;
     o->pairs = calloc((size_t)count, sizeof *o->pairs);
-    if (!o->pairs)
+    o->drivers = calloc((size_t)count, sizeof *o->drivers);
+    if (!o->pairs || !o->drivers)
         return fail(j, "no memory");
     o->runs = 1;
     for (int i = 1; i < count; i++) {
         const char *a = arguments[i], *value = i + 1 < count ? arguments[i + 1] : NULL;
         bool is_input = !strcmp(a, "--input"), is_output = !strcmp(a, "--output");
         bool is_dir = !strcmp(a, "--output-dir"), is_threads = !strcmp(a, "--threads"), is_runs = !strcmp(a, "--runs");
+        bool is_device = !strcmp(a, "--device"), is_driver = !strcmp(a, "--driver");
         if (a[0] != '-' && !o->model) {
             o->model = a;
             continue;
         }
-        if (!is_input && !is_output && !is_dir && !is_threads && !is_runs)
-            return fail(j, "unknown argument '%s'; expected --input, --output, --output-dir, --threads or --runs", a);
+        if (!is_input && !is_output && !is_dir && !is_threads && !is_runs && !is_device && !is_driver)
+            return fail(j,
+                        "unknown argument '%s'; expected --input, --output, --output-dir, --threads, --runs, --device or "
+                        "--driver",
+                        a);
         if (!value)
             return fail(j, "%s: expected a value behind it", a);
         i++;
         bool ok = true;
         if (is_dir)
             o->output_dir = value;
+        else if (is_device)
+            o->device = value;
+        else if (is_driver)
+            ok = !hr_driver_load(value, &o->drivers[o->driver_count++], &j->error);
         else if (is_threads)
             ok = parse_number(j, a, value, 1024, &o->threads);
         else if (is_runs)
@@ -142,7 +155,11 @@ static bool refuse_unknown_names(job *j) {
 
 static bool open_model(job *j) {
     hr_session_options options = {.size = sizeof options, .threads = j->options.threads};
-    if (hr_model_open(j->options.model, NULL, &j->model, &j->error) ||
+    hr_model_options opening = {.size = sizeof opening,
+                                .driver_count = (uint32_t)j->options.driver_count,
+                                .drivers = j->options.drivers,
+                                .device = j->options.device};
+    if (hr_model_open(j->options.model, &opening, &j->model, &j->error) ||
         hr_session_open(j->model, &options, &j->session, &j->error))
         return false;
     uint32_t inputs = hr_model_inputs(j->model), outputs = hr_model_outputs(j->model);
@@ -259,6 +276,7 @@ static void clean(job *j) {
     for (uint32_t i = 0; j->arrays && i < hr_model_inputs(j->model); i++)
         npy_free(&j->arrays[i]);
     free(j->parts), free(j->paths), free(j->arrays), free(j->inputs), free(j->outputs), free(j->options.pairs);
+    free(j->options.drivers);
     hr_session_close(j->session);
     hr_model_close(j->model);
 }

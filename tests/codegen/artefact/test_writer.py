@@ -178,7 +178,7 @@ REFUSALS = {
     "x86-64: symbol 'heads' is bound by no input dim and no read": lambda a: _with_segment(a, arena=as_dim("heads")),
     "x86-64: symbol 'kept' is bound by no input dim and no read": lambda a: _with_segment(a, arena=as_dim("kept")),
     "x86-64: 9223372036854775808 does not fit 64 bits": lambda a: _with_segment(a, arena=as_dim(2**63)),
-    "x86-64: segment 0: has 0 reads; all segments but the last end with reads or a loop": lambda a: _with_segment(a, reads=()),
+    "x86-64: segment 0: runs on device 1, there are 1": lambda a: _with_segment(a, device=1),
     "x86-64: segment 0: a buffer lies in input 2, there are 2": lambda a: _with_segment(
         a, buffers=(Buffer(Base("input", 2), ONE, ONE),)
     ),

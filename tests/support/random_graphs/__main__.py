@@ -14,7 +14,6 @@ from headrace.errors import HeadraceError
 from headrace.ir.text import print_op
 from random_graphs.differential import check, target_of
 from random_graphs.graphs import RandomGraph, random_graph
-from random_graphs.growing import operations_of
 
 NOT_COMPARED = "not compared"
 Kind = tuple[Callable[[int], RandomGraph], Callable[[int], str | None]]
@@ -102,7 +101,7 @@ def _alone(seed: int, onnx: bool) -> tuple[str | None, list[str]]:
 def _one(seed: int, onnx: bool) -> tuple[str | None, list[str]]:
     grow, compare = _kind(onnx)
     try:
-        names = [o.name for o in operations_of(grow(seed).main.block)]
+        names = [o.name for o in grow(seed).operations]
     except HeadraceError as error:
         return f"no graph: {error}", []
     return compare(seed), names

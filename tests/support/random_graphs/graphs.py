@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from headrace.ir.access import SymbolRef
-from headrace.ir.core import Block, Location, Region
+from headrace.ir.core import Location, Operation, Region
 from headrace.ir.declare import declarations
 from headrace.ir.graph.families import Array, GraphOp
 from headrace.ir.graph.ops.func import GraphFunc, Return
@@ -16,11 +16,14 @@ from headrace.ir.module import Module
 from headrace.ir.rewrite import Builder
 from headrace.ir.types import F32, TensorType
 from headrace.ir.verify import verify
+from random_graphs.blocks import block
+from random_graphs.branching import branch
 from random_graphs.growing import SYMBOLS, Growing, draw_element_types, operations_of
 from random_graphs.patterns import PATTERNS
+from random_graphs.recipes import imported
 
-MOST_OPERATIONS = 12
-_WEIGHTS = np.array([w for _, w in PATTERNS], float)
+MOST_STEPS = 9
+_WEIGHTS = np.array([w for _, w in PATTERNS], float) / sum(w for _, w in PATTERNS)
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,12 @@ class RandomGraph:
 
     @property
     def main(self) -> GraphFunc:
-        return next(self.module.functions(GraphFunc))
+        return next(f for f in self.module.functions(GraphFunc) if not f.private)
+
+    @property
+    def operations(self) -> list[Operation]:
+        """All but constants and terminators, of branches too."""
+        return [o for f in self.module.functions(GraphFunc) for o in operations_of(f.block)]
 
 
 def sampled_classes() -> list[type[GraphOp]]:
@@ -42,30 +50,50 @@ def sampled_classes() -> list[type[GraphOp]]:
     return [c for c in classes if any("sample" in vars(base) for base in c.__mro__[: c.__mro__.index(GraphOp)])]
 
 
+_CLASSES = sampled_classes()
+
+
 def random_graph(seed: int) -> RandomGraph:
-    """The graph of a seed: 1 to 12 operations, few more often than many."""
-    return grown(seed, Growing(np.random.default_rng(seed)))
+    """The graph of a seed: 1 to 9 steps, few more often than many, each an operation or several."""
+    rng = np.random.default_rng(seed)
+    return grown(seed, Growing(rng, large=bool(rng.random() < 0.08)))
 
 
 def grown(seed: int, g: Growing) -> RandomGraph:
     """A graph in one that has nothing yet."""
-    classes = sampled_classes()
     # Parameters that bind the symbols.
     given: list[tuple[str | int, ...]] = [SYMBOLS] if g.chance(0.6) else [("n", 4), (8, "m")]
     for dims in given:
         g.tensor(TensorType.of(F32, *dims))
-    wanted = 1 + min(int(g.rng.integers(MOST_OPERATIONS)), int(g.rng.integers(MOST_OPERATIONS)))
-    for _ in range(20 * wanted):
-        if len(operations_of(g.block)) >= wanted:
+    steps = 1 + min(int(g.rng.integers(MOST_STEPS)), int(g.rng.integers(MOST_STEPS)))
+    extend(g, steps)
+    return _finished(seed, g)
+
+
+def extend(g: Growing, steps: int) -> None:
+    """So many steps, as far as they can be had."""
+    done = 0
+    for _ in range(20 * steps):
+        if done == steps:
             break
         draw_element_types(g)
-        if g.chance(0.5):
-            cls = classes[int(g.rng.integers(len(classes)))]
-            g.grow(lambda: cls.sample(g))  # noqa: B023 - called at once
-        else:
-            pattern = PATTERNS[int(g.rng.choice(len(PATTERNS), p=_WEIGHTS / _WEIGHTS.sum()))][0]
-            g.grow(lambda: pattern(g))  # noqa: B023
-    return _finished(seed, g)
+        done += g.grow(_step(g))
+
+
+def _step(g: Growing) -> Callable[[], GraphOp | None]:
+    """An operation as its declaration samples it, a pattern, a block, a node of ONNX, or a branch."""
+    kind = g.rng.random()
+    if kind < 0.5:
+        cls = _CLASSES[int(g.rng.integers(len(_CLASSES)))]
+        return lambda: cls.sample(g)
+    if kind < 0.8:
+        pattern = PATTERNS[int(g.rng.choice(len(PATTERNS), p=_WEIGHTS))][0]
+        return lambda: pattern(g)
+    if kind < 0.9:
+        return lambda: block(g)
+    if kind < 0.96:
+        return lambda: imported(g)
+    return lambda: branch(g, extend)
 
 
 def _finished(seed: int, g: Growing) -> RandomGraph:
@@ -76,18 +104,19 @@ def _finished(seed: int, g: Growing) -> RandomGraph:
     if g.chance(0.15):
         results.append(results[int(g.rng.integers(len(results)))])  # returned twice
     g.builder.add(Return(tuple(results)))
-    _number_nodes(g.block)
     names = tuple(f"x{i}" for i in range(len(g.block.arguments)))
     outputs = tuple(f"y{i}" for i in range(len(results)))
-    facts = tuple(f"{s} in [0, inf]" for s in g.cases[0] if s not in SYMBOLS)
-    main = GraphFunc(SymbolRef("main"), Region(g.block), facts, names, outputs)
-    Builder(g.module.block).add(main)
+    main = GraphFunc(SymbolRef("main"), Region(g.block), g.facts, names, outputs)
+    place = Builder(g.module.block)
+    for function in (main, *g.functions):
+        place.add(function)
     verify(g.module)
     cases = [{n: g.arrays[a][c] for n, a in zip(names, g.block.arguments, strict=True)} for c in range(len(g.cases))]
-    return RandomGraph(seed, g.module, cases)
+    return _number_nodes(RandomGraph(seed, g.module, cases))
 
 
-def _number_nodes(block: Block) -> None:
+def _number_nodes(graph: RandomGraph) -> RandomGraph:
     """Locations, so that messages name a place."""
-    for number, operation in enumerate(operations_of(block)):
+    for number, operation in enumerate(graph.operations):
         operation.location = Location((f"{operation.name.partition('.')[2]}_{number}",))
+    return graph

@@ -10,7 +10,7 @@ whose results say little (NaN, infinity, astronomic numbers), is taken back.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 
 import numpy as np
@@ -22,6 +22,7 @@ from headrace.ir.graph.families import Array, DataDims, GraphOp, tensor
 from headrace.ir.graph.numbers import static, with_numbers
 from headrace.ir.graph.ops.cast import Cast
 from headrace.ir.graph.ops.constant import Constant
+from headrace.ir.graph.ops.func import GraphFunc
 from headrace.ir.graph.ops.transpose import Transpose
 from headrace.ir.module import Module
 from headrace.ir.rewrite import Builder
@@ -30,7 +31,10 @@ from headrace.ir.types import DTYPES, F32, I32, I64, DType, TensorType, dtype_of
 SYMBOLS = ("n", "m")
 SIZES = (1, 2, 3, 4, 5, 7, 8, 9, 16, 17, 33)
 LIKELY = np.array([4, 6, 6, 4, 4, 2, 2, 1, 1, 1, 1]) / 32
+LARGE_SIZES = (1, 3, 8, 16, 17, 31, 48, 64, 65, 100, 130)  # beyond the tiles of kernels, as likely
+ANY = (-2.0, 2.0)  # what a sample gets that asks for no range
 LARGEST = 3000  # elements of one tensor
+LARGEST_OF_LARGE = 30000
 FLOATS = [d for d in DTYPES.values() if d.is_float]
 INTEGERS = [d for d in DTYPES.values() if d.is_integer]
 
@@ -50,32 +54,47 @@ class Growing:
     cases: list[dict[str, int]] = field(default_factory=list)
     float_type: DType = F32
     integer_type: DType = I32
-    accepts: Callable[[GraphOp, Sequence[Sequence[Array]]], bool] | None = None  # on operands, for each case
+    accepts: Callable[[Growing, GraphOp, Sequence[Sequence[Array]]], bool] | None = None  # on operands, for each case
     empty: float = 0.06  # how likely a dim of 0 is
+    large: bool = False
+    functions: list[GraphFunc] = field(default_factory=list)  # of branches
+    flags: set[str] = field(default_factory=set)  # symbols that are conditions
+    depth: int = 0  # branches around it
 
     def __post_init__(self) -> None:
         self.builder = Builder(self.block)
+        if self.depth:
+            return
         for number in range(int(self.rng.integers(2, 4))):
-            sizes = {s: int(self.rng.choice(SIZES, p=LIKELY)) for s in SYMBOLS}
+            sizes = {s: self._size() for s in SYMBOLS}
             if number and self.rng.random() < self.empty:
                 sizes[SYMBOLS[int(self.rng.integers(len(SYMBOLS)))]] = 0
             self.cases.append(sizes)
+
+    def within(self, block: Block, arrays: dict[Value, list[Array]]) -> Growing:
+        """A graph inside of this one, of a function that has the block's parameters and no others."""
+        cases = [dict(c) for c in self.cases]
+        return replace(self, block=block, arrays=arrays, cases=cases, depth=self.depth + 1)
+
+    @property
+    def facts(self) -> tuple[str, ...]:
+        """What is known of symbols that are data."""
+        names = [s for s in self.cases[0] if s not in SYMBOLS]
+        return tuple(f"{s} in [0, {1 if s in self.flags else 'inf'}]" for s in names)
 
     def chance(self, probability: float) -> bool:
         return bool(self.rng.random() < probability)
 
     # ---- what a declaration's `sample` asks for ------------------------------------------------------------------
 
-    def tensor(self, type: TensorType, low: float = -2.0, high: float = 2.0) -> Value:
+    def tensor(self, type: TensorType, low: float = ANY[0], high: float = ANY[1]) -> Value:
         kind = type.with_dtype({F32: self.float_type, I32: self.integer_type}.get(type.dtype, type.dtype))
         self._must_be_small(kind)
         # i64 that a sample names is indices, whose range decides whether they are legal.
         if kind.dtype != I64 or type.dtype != I64:
-            found = self._existing(kind)
+            found = self._existing(kind, (low, high))
             if found is not None:
                 return found
-        if any(s not in SYMBOLS for d in kind.dims for s in d.symbols):
-            raise Refused("a parameter whose dims are data")
         if kind.is_static and self.chance(0.4):
             return self.constant(self._drawn(kind, low, high, self.cases[0]))
         return self.parameter(kind, [self._drawn(kind, low, high, case) for case in self.cases])
@@ -101,6 +120,12 @@ class Growing:
         return [*self.block.arguments, *(r for o in self.block.operations for r in o.results)]
 
     def parameter(self, kind: TensorType, arrays: Sequence[Array]) -> Value:
+        if any(s not in SYMBOLS for d in kind.dims for s in d.symbols):
+            raise Refused("a parameter whose dims are data")
+        if self.depth:  # a branch has those that it captures
+            if not kind.is_static:
+                raise Refused("a parameter of a branch")
+            return self.constant(arrays[0])
         value = self.block.add_argument(kind)
         self.arrays[value] = list(arrays)
         return value
@@ -112,7 +137,7 @@ class Growing:
         for result in operation.results:
             self._must_be_small(tensor(result))
         operands = [[self.arrays[o][case] for o in operation.operands] for case in range(len(self.cases))]
-        if self.accepts is not None and not self.accepts(operation, operands):
+        if self.accepts is not None and not self.accepts(self, operation, operands):
             raise Refused("not wanted")
         found = [self._run(operation, case) for case in range(len(self.cases))]
         for number, result in enumerate(operation.results):
@@ -123,15 +148,19 @@ class Growing:
                 raise Refused("another order of the same sums may overflow")
         return operation.results[0]
 
-    def grow(self, make: Callable[[], GraphOp]) -> bool:
-        """Appends what `make` gives, and what that needs; False and nothing if it cannot be had."""
+    def grow(self, make: Callable[[], GraphOp | None]) -> bool:
+        """Appends what `make` adds, and the operation it may give; False and nothing if it cannot be had."""
         arguments, operations = self.block.arguments, list(self.block.operations)
+        functions = len(self.functions)
         cases = [dict(c) for c in self.cases]
         try:
-            self.add(make())
+            last = make()
+            if last is not None:
+                self.add(last)
         except (Refused, VerifyError):
             self._take_back(len(arguments), len(operations))
             self.cases = cases
+            del self.functions[functions:]
             return False
         return True
 
@@ -175,7 +204,10 @@ class Growing:
 
     # ---- operands ------------------------------------------------------------------------------------------------
 
-    def _existing(self, kind: TensorType) -> Value | None:
+    def _existing(self, kind: TensorType, limits: tuple[float, float]) -> Value | None:
+        if limits != ANY:  # where others make no sense, as for a logarithm
+            found = [v for v in self.values if v.type == kind and self._lies_within(v, *limits)]
+            return self._one(found) if found and self.chance(0.8) else None
         found = [v for v in self.values if v.type == kind]
         if found and self.chance(0.8):
             return self._one(found)
@@ -194,6 +226,9 @@ class Growing:
             return self.add(Transpose(value, tuple(perm)))
         return None
 
+    def _lies_within(self, value: Value, low: float, high: float) -> bool:
+        return all(bool(((a >= low) & (a <= high)).all()) for a in self.arrays[value] if a.dtype.kind != "V")
+
     def _one(self, values: Sequence[Value]) -> Value:
         """A later value is likelier: it has fewer users so far."""
         at = max(int(self.rng.integers(len(values))) for _ in range(2))
@@ -202,12 +237,15 @@ class Growing:
     def _dim(self) -> Dim:
         if self.chance(0.4):
             return Dim.symbol(SYMBOLS[int(self.rng.integers(len(SYMBOLS)))])
-        return Dim.constant(int(self.rng.choice(SIZES, p=LIKELY)))
+        return Dim.constant(self._size())
+
+    def _size(self) -> int:
+        return int(self.rng.choice(LARGE_SIZES if self.large else SIZES, p=LIKELY))
 
     def _must_be_small(self, kind: TensorType) -> None:
         for case in self.cases:
             known = all(s in case for d in kind.dims for s in d.symbols)
-            if known and prod(d.evaluate(case) for d in kind.dims) > LARGEST:
+            if known and prod(d.evaluate(case) for d in kind.dims) > (LARGEST_OF_LARGE if self.large else LARGEST):
                 raise Refused("too large")
 
     def _drawn(self, kind: TensorType, low: float, high: float, case: dict[str, int]) -> Array:

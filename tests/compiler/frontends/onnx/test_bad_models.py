@@ -230,6 +230,13 @@ CASES = {
         ),
         "node 'a': function 'Again' calls itself",
     ),
+    "an integer convolution whose weights have another rank": (
+        model(
+            node("ConvInteger", "x w", "y", "a"),
+            inputs=[value("x", 1, 1, 5, 5, kind=TensorProto.UINT8), value("w", 1, 1, 3, kind=TensorProto.UINT8)],
+        ),
+        "node 'a': inputs are i32[1, 1, 5, 5] and i32[1, 1, 3], expected one rank of 3 or more",
+    ),
 }
 
 
@@ -244,13 +251,13 @@ UNSUPPORTED = {
     "all together": (
         model(
             node("Softmaxx", "x", "a", "first"),
-            node("Unique", "x", "b", "second"),
-            node("Unique", "a", "c", "third"),
+            node("MaxRoiPool", "x x", "b", "second", pooled_shape=[1, 1]),
+            node("MaxRoiPool", "a a", "c", "third", pooled_shape=[1, 1]),
             node("Relu", "c", "y", "fourth"),
         ),
         "3 nodes cannot be compiled: node 'first' (Softmaxx, opset 17, of f32[2, 3]): no such operator; did you mean "
-        "'Softmax'?; node 'second' (Unique, opset 17, of f32[2, 3]): nothing here computes it; node 'third' (Unique, "
-        "opset 17): nothing here computes it",
+        "'Softmax'?; node 'second' (MaxRoiPool, opset 17, of f32[2, 3], f32[2, 3]): nothing here computes it; node 'third' "
+        "(MaxRoiPool, opset 17): nothing here computes it",
     ),
     "another domain": (
         helper.make_model(
@@ -303,6 +310,26 @@ UNSUPPORTED = {
         ),
         "a node cannot be compiled: node 'a' (f.Decoded, opset unknown, of u8[6]): its function body needs "
         "ImageDecoder: nothing here computes it",
+    ),
+    "a table of n-grams that no memory holds": (
+        model(
+            node(
+                "TfIdfVectorizer",
+                "x",
+                "y",
+                "a",
+                mode="TF",
+                min_gram_length=1,
+                max_gram_length=1,
+                max_skip_count=0,
+                ngram_counts=[0],
+                ngram_indexes=[0, 2**60],
+                pool_int64s=[3, 4],
+            ),
+            inputs=[value("x", 6, kind=TensorProto.INT64)],
+        ),
+        "a node cannot be compiled: node 'a' (TfIdfVectorizer, opset 17, of i64[6]): "
+        "2 n-grams with indexes up to 1152921504606846976: its table is too large",
     ),
 }
 

@@ -1,0 +1,148 @@
+"""Calls a driver from Python, to test it.  In: a name, libraries.  Out: a device and its queues, call by call."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Sequence
+from ctypes import POINTER, byref, c_uint64, c_void_p
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from headrace.runtime import _face
+from headrace.runtime.python import driver_abi as abi
+from headrace.runtime.python.errors import InputError, error_for
+
+
+@dataclass(frozen=True, slots=True)
+class Driver:
+    """A driver, found as the runtime finds it.  `which`: what stood behind the colon."""
+
+    struct: abi.Driver
+    which: str
+
+    @property
+    def name(self) -> str:
+        return str(self.struct.name.decode())
+
+    @property
+    def stands_for(self) -> str | None:
+        has = self.struct.size > abi.Driver.stands_for.offset and self.struct.stands_for
+        return self.struct.stands_for.decode() if has else None
+
+    def open(self) -> Device:
+        """Raises the exception of its status."""
+        return Device(self)
+
+
+def open_driver(name: str, paths: Sequence[str | os.PathLike[str]] = ()) -> Driver:
+    """The driver of `NAME[:WHICH]`: of one of these libraries, or built in.  Raises HeadraceRuntimeError."""
+    library = ctypes.CDLL(str(Path(_face.__file__).parent / "libheadrace.so"))
+    library.hr_driver_builtin.restype = POINTER(abi.Driver)
+    wanted, _, which = name.partition(":")
+    known = []
+    for path in paths:
+        found, error = POINTER(abi.Driver)(), abi.Error()
+        if status := library.hr_driver_load(os.fsencode(path), byref(found), byref(error)):
+            raise error_for(status, error.message.decode(errors="replace"))
+        known.append(found[0].name.decode())
+        if known[-1] == wanted:
+            return Driver(found[0], which)
+    if not (found := library.hr_driver_builtin(wanted.encode())):
+        raise InputError(f"there is no driver {wanted!r}; {'given: ' + ', '.join(known) if known else 'none is given'}")
+    return Driver(found[0], which)
+
+
+def _take(context: Any, size: int, alignment: int) -> int | None:
+    found = _LIBC.aligned_alloc(alignment, -(-size // alignment) * alignment)
+    return found if found else None
+
+
+_LIBC = ctypes.CDLL(None)
+_LIBC.aligned_alloc.restype = c_void_p
+_LIBC.aligned_alloc.argtypes = [ctypes.c_size_t, ctypes.c_size_t]
+_LIBC.free.argtypes = [c_void_p]
+_TAKE = ctypes.CFUNCTYPE(c_void_p, c_void_p, ctypes.c_size_t, ctypes.c_size_t)(_take)
+_GIVE = ctypes.CFUNCTYPE(None, c_void_p, c_void_p, ctypes.c_size_t, ctypes.c_size_t)(
+    lambda context, memory, size, alignment: _LIBC.free(memory)
+)
+
+
+class Device:
+    """An open device, with the driver's own calls.  Each raises the exception of its status."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._struct = driver.struct
+        self._opened = c_void_p()
+        allocator = abi.Allocator(ctypes.cast(_TAKE, c_void_p), ctypes.cast(_GIVE, c_void_p), None)
+        options = abi.DeviceOptions(ctypes.sizeof(abi.DeviceOptions), driver.which.encode(), allocator)
+        _checked(driver.struct.open, byref(options), byref(self._opened))
+
+    def close(self) -> None:
+        self._struct.close(self._opened)
+
+    def alloc(self, size: int) -> int:
+        handle = c_uint64()
+        _checked(self._struct.alloc, self._opened, size, byref(handle))
+        return handle.value
+
+    def release(self, handle: int, size: int) -> None:
+        self._struct.release(self._opened, handle, size)
+
+    def module_load(self, image: bytes) -> int:
+        module = c_uint64()
+        _checked(self._struct.module_load, self._opened, image, len(image), byref(module))
+        return module.value
+
+    def module_unload(self, module: int) -> None:
+        self._struct.module_unload(self._opened, module)
+
+    def queue(self) -> Queue:
+        return Queue(self._struct, self._opened)
+
+
+class Queue:
+    """An open queue."""
+
+    def __init__(self, struct: abi.Driver, device: c_void_p) -> None:
+        self._struct = struct
+        self._opened = c_void_p()
+        options = abi.QueueOptions(ctypes.sizeof(abi.QueueOptions), 1, None, None)
+        _checked(struct.queue_open, device, byref(options), byref(self._opened))
+
+    def close(self) -> None:
+        self._struct.queue_close(self._opened)
+
+    def reserve(self, size: int) -> None:
+        _checked(self._struct.reserve, self._opened, size)
+
+    def begin(self) -> None:
+        _checked(self._struct.begin, self._opened)
+
+    def upload(self, handle: int, offset: int, data: bytes) -> None:
+        _checked(self._struct.upload, self._opened, abi.Slice(handle, offset), data, len(data))
+
+    def download(self, handle: int, offset: int, size: int) -> bytes:
+        into = ctypes.create_string_buffer(max(1, size))
+        _checked(self._struct.download, self._opened, into, abi.Slice(handle, offset), size)
+        return into.raw[:size]
+
+    def copy(self, target: tuple[int, int], source: tuple[int, int], size: int) -> None:
+        """Both: handle and offset."""
+        _checked(self._struct.copy, self._opened, abi.Slice(*target), abi.Slice(*source), size)
+
+    def finish(self) -> int:
+        """The site of the run's fault, 0 for none."""
+        fault = abi.Fault()
+        _checked(self._struct.finish, self._opened, byref(fault))
+        return int(fault.site)
+
+
+def _checked(function: Any, *arguments: Any) -> None:
+    error = abi.Error()
+    if status := function(*arguments, byref(error)):
+        text = error.message.decode(errors="replace")
+        if error.status != status or not text or "\n" in text:
+            raise InputError(f"the driver returns status {status} without a text of one line for it: {text!r}")
+        raise error_for(status, text)

@@ -1,0 +1,51 @@
+/* plugin.c: drivers from outside.  In: the path of a shared library, or a driver.  Out: a driver that is fit to be used.
+**
+** Of a driver only size, ABI and name are looked at before the ABI is known to be ours: these stay where they are. */
+#include "plugin.h"
+#include "model.h"
+
+#include <dlfcn.h>
+#include <string.h>
+
+typedef const hr_driver *(*entry_fn)(void);
+
+hr_status hr_driver_check(const hr_driver *driver, const char *place, hr_error *error) {
+    if (driver->abi != HR_DRIVER_ABI)
+        return hr_fail(error, HR_VERSION, "driver %s: is made for ABI %u, this library has ABI %u", place, driver->abi,
+                       HR_DRIVER_ABI);
+    if (driver->size < HR_DRIVER_LEAST_BYTES)
+        return hr_fail(error, HR_VERSION, "driver %s: its struct has %u bytes, ABI %u has at least %u", place,
+                       driver->size, HR_DRIVER_ABI, HR_DRIVER_LEAST_BYTES);
+    if (!driver->name || !*driver->name || strchr(driver->name, ':'))
+        return hr_fail(error, HR_VERSION, "driver %s: must have a name without a colon", place);
+    return HR_OK;
+}
+
+const char *hr_driver_stands_for(const hr_driver *driver) {
+    return driver->abi == HR_DRIVER_ABI && driver->size > HR_DRIVER_LEAST_BYTES ? driver->stands_for : NULL;
+}
+
+const hr_driver *hr_driver_builtin(const char *name) {
+    for (const hr_driver *const *d = hr_builtin_drivers; name && *d; d++)
+        if (!strcmp((*d)->name, name))
+            return *d;
+    return NULL;
+}
+
+hr_status hr_driver_load(const char *path, const hr_driver **driver, hr_error *error) {
+    if (!path || !driver)
+        return hr_fail(error, HR_INVALID, "hr_driver_load: path or driver is NULL");
+    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (!library)
+        return hr_fail(error, HR_IO, "driver %s: %s", path, dlerror());
+    entry_fn entry;
+    *(void **)&entry = dlsym(library, "headrace_driver");
+    const hr_driver *found = entry ? entry() : NULL;
+    hr_status status = found ? hr_driver_check(found, path, error)
+                             : hr_fail(error, HR_DEVICE, "driver %s: gives no driver by 'headrace_driver'", path);
+    if (status)
+        dlclose(library);
+    else
+        *driver = found;
+    return status;
+}
