@@ -64,7 +64,7 @@ def lane_expression(operation: Operation, operands: list[str], helpers: Helpers)
             return f"{_extreme(kind is scalar.Min, dtype, helpers)}({operands[0]}, {operands[1]})"
         case scalar.MulAdd():
             if dtype.is_float and helpers.language.fuses:
-                return f"HR_MULADD({', '.join(operands)})"
+                return f"{muladd(helpers, str(dtype), c_type(dtype))}({', '.join(operands)})"
             return _wrapping("{} * {} + {}", operands, dtype)
         case scalar.Neg():
             return f"-{operands[0]}" if dtype.is_float else _wrapping("0 - {}", operands, dtype)
@@ -89,6 +89,18 @@ def lane_expression(operation: Operation, operands: list[str], helpers: Helpers)
     raise CodegenError(
         f"{operation.name} at {operation.location} has no {helpers.language.name} form;"
         " kernel.expand-math writes functions out"
+    )
+
+
+def muladd(helpers: Helpers, suffix: str, kind: str) -> str:
+    """The function that multiplies and adds with one rounding where the device is quick at that."""
+    name = f"hr_muladd_{suffix}"
+    return helpers.use(
+        name,
+        lambda: (
+            f"static inline {kind} {name}({kind} a, {kind} b, {kind} c) {{\n"
+            "#pragma OPENCL FP_CONTRACT ON\n    return a * b + c;\n}\n"
+        ),
     )
 
 

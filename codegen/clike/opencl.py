@@ -19,14 +19,16 @@ conditions, formulas and reads of inputs.  Without any loop over threads a workg
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from math import prod
 
-from headrace.codegen.clike.arithmetic import Helpers
+from headrace.codegen.clike.arithmetic import Helpers, muladd
 from headrace.codegen.clike.body import Body
 from headrace.codegen.clike.formulas import HELPERS
 from headrace.codegen.clike.language import OPENCL
 from headrace.codegen.clike.types import c_type, kernel_name, literal
 from headrace.codegen.scratch import check_sites, scratch_bytes, scratch_offsets
+from headrace.ir.access import Access
 from headrace.ir.core import Operation, Value, walk
 from headrace.ir.errors import CodegenError
 from headrace.ir.kernel.ops import control, convert, lookup, memory, scalar
@@ -56,11 +58,6 @@ typedef ulong uint64_t;
 #define INT64_MIN LONG_MIN
 #define INT64_MAX LONG_MAX
 #define UINT64_MAX ULONG_MAX
-#ifdef FP_FAST_FMAF
-#define HR_MULADD(a, b, c) fma(a, b, c)
-#else
-#define HR_MULADD(a, b, c) ((a) * (b) + (c))
-#endif
 #define INT64_C(x) x##L
 #define UINT64_C(x) x##UL
 """
@@ -91,7 +88,8 @@ _WHOLE: dict[type[Operation], str] = {
     scalar.Ceil: "ceil({})",
     scalar.Round: "rint({})",
     scalar.Fma: "fma({}, {}, {})",
-    scalar.MulAdd: "HR_MULADD({}, {}, {})",
+    scalar.Max: "((({0} > {1}) | ({0} != {0})) ? {0} : {1})",  # NaN where one is
+    scalar.Min: "((({0} < {1}) | ({0} != {0})) ? {0} : {1})",
 }
 
 
@@ -123,8 +121,11 @@ def _text(function: KernelFunc, helpers: Helpers) -> str:
         raise CodegenError(f"kernel @{function.function_name}: {error}") from None
 
 
+@dataclass
 class _Function(Body):
     """Prints one kernel."""
+
+    spaces: dict[Value, str] = field(default_factory=dict)  # of a buffer, as a pointer to it says
 
     def text(self) -> str:
         function = self.function
@@ -134,13 +135,15 @@ class _Function(Body):
             name = self.names[parameter] = self._unique(parameter.hint or f"p{place}")
             parameters += [f"global uchar *base{place}", f"long at{place}"]
             constness = "" if parameter in function.written else "const "
-            kind = f"global {constness}{self._element(element_dtype(parameter.type))} *"
+            self.spaces[parameter] = f"global {constness}"
+            kind = f"{self.spaces[parameter]}{self._element(element_dtype(parameter.type))} *"
             self._line(f"{kind}const {name} = ({kind})(base{place} + at{place});")
         for symbol in function.scalars:
             self.symbols[symbol] = self._unique(symbol)
             parameters.append(f"long {self.symbols[symbol]}")
         for alloc in walk(function, memory.Alloc):
             if alloc.type.space == "shared":  # the language wants these at the top
+                self.spaces[alloc.result] = "local "
                 self._array("local ", alloc)
         self._line(f"const int64_t group = get_global_offset(0) / {self.size} + get_group_id(0);")
         self._line("const int64_t thread = get_local_id(0);")
@@ -256,6 +259,9 @@ class _Function(Body):
                 return f"({kind})({literal(operation.value, dtype)})"
             case convert.Broadcast():
                 return f"({kind})({self.names[operation.x]})"
+            case scalar.MulAdd():
+                name = muladd(self.helpers, f"{dtype}x{lanes}", kind)
+                return f"{name}({', '.join(_whole(self.names[o]) for o in operation.operands)})"
         form = _WHOLE.get(type(operation))
         if form is None:
             return None
@@ -270,10 +276,12 @@ class _Function(Body):
         if space == "register" or (space == "stack" and self.size > 1 and self.in_threads):
             if not all(d.is_constant for d in alloc.type.dims):
                 raise CodegenError(f"{alloc.type} at {alloc.location} is a thread's own, but not of constant size")
+            self.spaces[alloc.result] = ""
             self._array("", alloc)
             return
         if space != "stack":
             super()._alloc(alloc)
+        self.spaces[alloc.result] = "global "
         kind, name = f"global {self._element(alloc.type.dtype)} *", self._unique(alloc.result.hint or "buffer")
         self.names[alloc.result] = name
         offset = self._formula(scratch_offsets(self.function)[alloc])
@@ -284,15 +292,28 @@ class _Function(Body):
         if load.mask is not None or not self._is_vector(load.source.value, load.lanes, load.lane_steps):
             super()._load(load)
             return
-        place = self._place(load.source, load.lane_steps, "0")
-        self._line(f"{self._vector(load)}.v = vload{load.lanes}(0, &{place});")
+        place = self._vector_at(load.source, load.lane_steps, load.lanes)
+        self._line(f"{self._vector(load)}.v = {place};")
 
     def _store(self, store: memory.Store) -> None:
         if store.mask is not None or not self._is_vector(store.target.value, store.lanes, store.lane_steps):
             super()._store(store)
             return
-        place = self._place(store.target, store.lane_steps, "0")
-        self._line(f"vstore{store.lanes}({_whole(self.names[store.value])}, 0, &{place});")
+        place = self._vector_at(store.target, store.lane_steps, store.lanes)
+        self._line(f"{place} = {_whole(self.names[store.value])};")
+
+    def _vector_at(self, access: Access, steps: Sequence[int], lanes: int) -> str:
+        """Neighbouring elements as one vector.
+
+        As the language's own vload and vstore, but one access to whoever optimises it: these are functions, written in
+        parts, and then so are the registers that they fill.
+        """
+        buffer = access.value
+        dtype = element_dtype(buffer.type)
+        name, kind = f"hr_{dtype}x{lanes}_at", _VECTOR_OF[c_type(dtype)]
+        attributes = f"__attribute__((packed, aligned({dtype.bytes})))"
+        self.helpers.use(name, lambda: f"typedef struct {attributes} {{\n    {kind}{lanes} v;\n}} {name};\n")
+        return f"(({self.spaces[buffer]}{name} *)&{self._place(access, steps, '0')})->v"
 
     def _is_vector(self, buffer: Value, lanes: int, steps: Sequence[int]) -> bool:
         """Whether one of the language's vectors holds these neighbouring elements."""

@@ -38,9 +38,12 @@ class Roofline:
         return self.gbytes[max(self.gbytes)]
 
 
-def measure(preset: str, threads: int) -> Roofline:
-    """Takes about a second."""
-    machine = Machine(find_target(preset)[1].presets[preset], shared_pool())
+def measure(preset: str, threads: int) -> Roofline | None:
+    """Takes about a second.  None where the preset is for a device: this process is not there."""
+    facts = find_target(preset)[1].presets[preset]
+    if not facts.triple:
+        return None
+    machine = Machine(facts, shared_pool())
     first = peak(machine, threads)
     rates = bandwidth(machine, threads)
     # The clock may have been lower the first time.

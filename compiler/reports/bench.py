@@ -49,14 +49,15 @@ def lines(bench: Bench) -> Iterator[str]:
     planned = "unknown before it runs" if bench.memory.planned is None else f"{bench.memory.planned:,} bytes"
     yield f"memory: planned {planned}, measured {bench.memory.measured:,}"
     yield f"second run: {_counted(bench.memory.second_run_allocations, 'allocation')}"
-    if bench.profile is not None and bench.roofline is not None:
+    if bench.profile is not None:
         yield ""
         yield from _profile_lines(bench.profile, bench.roofline)
 
 
-def _profile_lines(profile: Profile, roof: Roofline) -> Iterator[str]:
-    rates = ", ".join(f"{rate:.0f} at {_size(size)}" for size, rate in roof.gbytes.items())
-    yield f"roofline: {roof.gflops:.1f} GFLOP/s; GB/s read: {rates}"
+def _profile_lines(profile: Profile, roof: Roofline | None) -> Iterator[str]:
+    if roof is not None:
+        rates = ", ".join(f"{rate:.0f} at {_size(size)}" for size, rate in roof.gbytes.items())
+        yield f"roofline: {roof.gflops:.1f} GFLOP/s; GB/s read: {rates}"
     yield f"{_counted(profile.runs, 'run')}, median {profile.seconds * 1e3:.3f} ms, {_outside(profile)}"
     yield ""
     head = f"{'ms':>9} {'share':>6} {'GFLOP/s':>8} {'GB/s':>7} {'roof':>6}  "
@@ -74,7 +75,9 @@ def _outside(profile: Profile) -> str:
     return f"{profile.outside * 1e3:.3f} ms ({profile.outside / profile.seconds:.1%}) in no kernel"
 
 
-def _rates(row: KernelTime | LaunchTime, launches: Sequence[LaunchTime], profile: Profile, roof: Roofline) -> str:
+def _rates(
+    row: KernelTime | LaunchTime, launches: Sequence[LaunchTime], profile: Profile, roof: Roofline | None
+) -> str:
     share = row.seconds / profile.seconds
     gflops = "-" if row.flops is None else f"{row.flops / row.seconds / 1e9:.1f}"
     gbytes = "-" if row.bytes is None else f"{row.bytes / row.seconds / 1e9:.1f}"
@@ -82,8 +85,10 @@ def _rates(row: KernelTime | LaunchTime, launches: Sequence[LaunchTime], profile
     return f"{row.seconds * 1e3:9.4f} {share:6.1%} {gflops:>8} {gbytes:>7} {'-' if part is None else f'{part:.1%}':>6}"
 
 
-def _of_roof(launches: Sequence[LaunchTime], roof: Roofline) -> float | None:
+def _of_roof(launches: Sequence[LaunchTime], roof: Roofline | None) -> float | None:
     """The least time possible over the time taken."""
+    if roof is None:
+        return None
     least = 0.0
     for launch in launches:
         if launch.flops is None or launch.bytes is None:
@@ -107,9 +112,10 @@ def as_dict(bench: Bench) -> dict[str, Any]:
         "memory": {"planned": bench.memory.planned, "measured": bench.memory.measured},
         "second_run_allocations": bench.memory.second_run_allocations,
     }
-    if bench.profile is not None and bench.roofline is not None:
-        roof = bench.roofline
+    roof = bench.roofline
+    if roof is not None:
         found["roofline"] = {"gflops": roof.gflops, "gbytes": {str(size): rate for size, rate in roof.gbytes.items()}}
+    if bench.profile is not None:
         found["profile"] = {
             "runs": bench.profile.runs,
             "seconds": bench.profile.seconds,
@@ -130,7 +136,7 @@ def _times(times: Times) -> dict[str, Any]:
     }
 
 
-def _kernel(row: KernelTime, roof: Roofline) -> dict[str, Any]:
+def _kernel(row: KernelTime, roof: Roofline | None) -> dict[str, Any]:
     return {
         "kernel": row.kernel,
         "calls": len(row.launches),
@@ -142,7 +148,7 @@ def _kernel(row: KernelTime, roof: Roofline) -> dict[str, Any]:
     }
 
 
-def _launch(launch: LaunchTime, roof: Roofline) -> dict[str, Any]:
+def _launch(launch: LaunchTime, roof: Roofline | None) -> dict[str, Any]:
     return {
         "launch": launch.launch,
         "kernel": launch.kernel,

@@ -265,12 +265,14 @@ def build_driver(require_tool: RequireTool, tmp_path_factory: pytest.TempPathFac
         if key not in built:
             folder = tmp_path_factory.mktemp(sanitizer)
             table = folder / "drivers.c"
-            table.write_text(
-                '#include "model.h"\nextern const hr_driver hr_driver_cpu;\n'
-                "const hr_driver *const hr_builtin_drivers[] = {&hr_driver_cpu, NULL};\n"
-            )
             source = ROOT / "runtime" / "src"
-            files = [table, HERE / program_source, *sorted(source.glob("*.c")), source / "drivers" / "cpu.c"]
+            drivers = sorted((source / "drivers").glob("*.c"))
+            table.write_text(
+                '#include "model.h"\n'
+                + "".join(f"extern const hr_driver hr_driver_{d.stem};\n" for d in drivers)
+                + f"const hr_driver *const hr_builtin_drivers[] = {{{''.join(f'&hr_driver_{d.stem}, ' for d in drivers)}NULL}};\n"
+            )
+            files = [table, HERE / program_source, *sorted(source.glob("*.c")), *drivers]
             flags = ["-std=c11", "-O1", "-g", "-pthread", "-D_POSIX_C_SOURCE=200809L", '-DHR_VERSION_TEXT="test"']
             include = [f"-I{f}" for f in (source, ROOT / "runtime" / "include", ROOT / "tests" / "support")]
             program = folder / "driver"

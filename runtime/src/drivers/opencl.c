@@ -166,6 +166,8 @@ static hr_status build_failed(device *d, cl_program program, cl_int code, hr_err
     if (!log)
         return hr_cl_failed(error, "clBuildProgram", code);
     d->cl.clGetProgramBuildInfo(program, d->id, CL_PROGRAM_BUILD_LOG, LOG_BYTES - 1, log, NULL);
+    for (char *c = log; (c = strchr(c, '\n'));)
+        *c = ' ';
     const char *first = strstr(log, "error");
     hr_status status = hr_fail(error, HR_DEVICE, "opencl: the program does not build: %s", first ? first : log);
     give(d, log, LOG_BYTES);

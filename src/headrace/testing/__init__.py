@@ -2,6 +2,7 @@
 
     compile_onnx(path) -> callable(inputs) -> dict            also _v2, _v3, _v4: for that x86-64 level
     run_onnx(path, inputs, *, shapes) -> list                 compiles and runs once, results in the model's order
+    run_onnx_opencl(path, inputs, *, shapes) -> list          the same on the first OpenCL device
 
 What Headrace does not cover raises an exception whose class name starts with `Unsupported`.
 """
@@ -17,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["compile_onnx", "compile_onnx_v2", "compile_onnx_v3", "compile_onnx_v4", "run_onnx"]
+__all__ = ["compile_onnx", "compile_onnx_v2", "compile_onnx_v3", "compile_onnx_v4", "run_onnx", "run_onnx_opencl"]
 
 Array = np.ndarray[Any, Any]
 Inputs = Mapping[str, Any]
@@ -46,8 +47,8 @@ compile_onnx_v3 = partial(compile_onnx, target="x86-64-v3")
 compile_onnx_v4 = partial(compile_onnx, target="x86-64-v4")
 
 
-def run_onnx(path: str, inputs: Inputs, *, shapes: str) -> list[Any]:
-    """Compiles the model for this machine and runs it once.
+def run_onnx(path: str, inputs: Inputs, *, shapes: str, target: str = "host") -> list[Any]:
+    """Compiles the model, for this machine if no target is given, and runs it once.
 
     `shapes` says how the caller prepared the model, `dynamic` that dims are to be symbols; for tensors the model itself
     says the same.  A sequence is a list, an optional its content or None: the compiled model has a tensor for each
@@ -68,8 +69,11 @@ def run_onnx(path: str, inputs: Inputs, *, shapes: str) -> list[Any]:
             known |= {n: [None if shapes == "dynamic" else d for d in np.shape(p)] for n, p in parts.items()}
             if not parts:
                 known[name] = ()
-    found = compile_onnx(path, shapes=known)(tensors)
+    found = compile_onnx(path, target=target, shapes=known)(tensors)
     return [_assembled(name, kind, found) for name, kind in made.items()]
+
+
+run_onnx_opencl = partial(run_onnx, target="opencl")
 
 
 def _assembled(name: str, kind: str, found: Mapping[str, Array]) -> Any:
