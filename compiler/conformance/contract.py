@@ -74,9 +74,11 @@ def _run(queue: Queue) -> Iterator[None]:
     queue.begin()
     try:
         yield
-    finally:
-        site = queue.finish()
-    if site:
+    except (Broken, HeadraceRuntimeError):
+        with suppress(HeadraceRuntimeError):  # what went wrong first is to be told
+            queue.finish()
+        raise
+    if site := queue.finish():
         raise Broken(f"finish tells of site {site}, but nothing was launched")
 
 
