@@ -13,6 +13,7 @@ from typing import Any
 from headrace.runtime import _face
 from headrace.runtime.python import driver_abi as abi
 from headrace.runtime.python.errors import InputError, error_for
+from headrace.runtime.python.hosting import HostedDriver
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,11 @@ class Driver:
 
     struct: abi.Driver
     which: str
+
+    @classmethod
+    def of(cls, hosted: HostedDriver) -> Driver:
+        """The driver that is hosted."""
+        return cls(hosted.struct, "")
 
     @property
     def name(self) -> str:

@@ -69,13 +69,13 @@ class HostedDriver:
         functions = {name: abi.FUNCTIONS[name](self._guarded(name)) for name in abi.FUNCTIONS}
         stands_for = self.stands_for.encode() if self.stands_for else None
         size = ctypes.sizeof(abi.Driver)
-        self._struct = abi.Driver(size, abi.ABI, self.name.encode(), 0, *functions.values(), stands_for)
+        self.struct = abi.Driver(size, abi.ABI, self.name.encode(), 0, *functions.values(), stands_for)
         _kept.append(self)
 
     @property
     def address(self) -> int:
         """Of the struct."""
-        return ctypes.addressof(self._struct)
+        return ctypes.addressof(self.struct)
 
     def held(self) -> int:
         """How many pieces of memory and modules the runtime has taken and not given back."""

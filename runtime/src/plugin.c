@@ -5,7 +5,10 @@
 #include "model.h"
 
 #include <dlfcn.h>
+#include <stdio.h>
 #include <string.h>
+
+enum { PATH_LENGTH = 4096 };
 
 typedef const hr_driver *(*entry_fn)(void);
 
@@ -35,7 +38,12 @@ const hr_driver *hr_driver_builtin(const char *name) {
 hr_status hr_driver_load(const char *path, const hr_driver **driver, hr_error *error) {
     if (!path || !driver)
         return hr_fail(error, HR_INVALID, "hr_driver_load: path or driver is NULL");
-    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    /* A name without a slash would be searched for where the system keeps its libraries. */
+    char here[PATH_LENGTH];
+    bool fits = snprintf(here, sizeof here, "%s%s", strchr(path, '/') ? "" : "./", path) < PATH_LENGTH;
+    void *library = fits ? dlopen(here, RTLD_NOW | RTLD_LOCAL) : NULL;
+    if (!fits)
+        return hr_fail(error, HR_IO, "driver: its path has more than %d bytes", PATH_LENGTH - 1);
     if (!library)
         return hr_fail(error, HR_IO, "driver %s: %s", path, dlerror());
     entry_fn entry;
