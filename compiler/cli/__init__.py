@@ -45,9 +45,7 @@ def cli() -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line and returns the exit code; `arguments` default to the process's own."""
     try:
-        cli.main(arguments, prog_name="headrace", standalone_mode=False)
-    except click.exceptions.Exit as done:
-        return done.exit_code
+        code = cli.main(arguments, prog_name="headrace", standalone_mode=False)  # what a command exits with
     except (click.Abort, KeyboardInterrupt):
         return _complain("interrupted")
     except click.ClickException as error:
@@ -65,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _complain("the input is nested too deeply")
     except MemoryError:
         return _complain("out of memory")
-    return 0
+    return code if isinstance(code, int) else 0
 
 
 def _lower(message: str) -> str:

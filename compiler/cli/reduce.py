@@ -11,9 +11,7 @@ from headrace.compiler.cli._options import shape_options
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="What to write (default: NAME.reduced.onnx)."
-)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="What to write (default: NAME.reduced.onnx).")
 @click.option("--target", default="host", show_default=True, metavar="NAME", help="What to generate code for.")
 @click.option("--pipeline", metavar="FILE|TEXT", help="The passes to run, instead of the target's own.")
 @click.option("--input", "inputs", multiple=True, metavar="NAME=FILE.npy", help="An input, instead of a random one.")

@@ -6,6 +6,7 @@ its own, with the workers that it starts, and the whole group is gone when the c
 
 from __future__ import annotations
 
+import faulthandler
 import io
 import os
 import pickle
@@ -63,6 +64,7 @@ def isolated(function: Callable[[Tell], Any], limits: Limits) -> Ended:
 
 def _child(function: Callable[[Tell], Any], limits: Limits, writing: int) -> None:
     os.setpgid(0, 0)
+    faulthandler.disable()  # a process that dies is an answer here
     nothing = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(nothing, stream)

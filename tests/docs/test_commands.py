@@ -38,6 +38,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     (place / "m.onnx").write_bytes(model.SerializeToString())
     (place / "m.hir").write_text(HIR)
+    (place / "check").write_text("#!/bin/sh\n! grep -q GlobalAveragePool $1\n")
+    (place / "check").chmod(0o755)
     np.save(place / "x.npy", np.ones((1, 3, 224, 224), np.float32))
     shutil.copy(find_target("host")[1].pipeline(), place / "mine.pipeline")
     done = run(place, "headrace compile m.onnx -o m.hrm")

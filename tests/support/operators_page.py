@@ -4,7 +4,8 @@
 
 Opsets: from the first version that an import function takes to the last that has the operator.  Element types: those
 that the newest schema allows for the first operand (of a result, where there is none) and that exist here, without
-what `LESS` says.  tests/compiler/frontends/onnx/test_operators.py tries each of them.
+what `LESS` says.  tests/compiler/frontends/onnx/test_operators.py tries each of them.  Targets: by the driver that runs
+their code.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from headrace.compiler.frontends.onnx.reading import OLDEST_OPSET
 from headrace.ir.declare import declarations
 from headrace.ir.graph.importing import importers
 from headrace.ir.types import DTYPES
+from headrace.targets import list_targets
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "operators.md"
@@ -29,10 +31,17 @@ LESS = {
     "IsNaN": ("float",),
     "QLinearMatMul": ("int", "uint"),
 }
-ONNX_NAMES = {"f16": "float16", "bf16": "bfloat16", "f32": "float", "f64": "double", "bool": "bool"} | {
-    f"{sign or 'i'}{bits}": f"{sign}int{bits}" for sign in ("", "u") for bits in (2, 4, 8, 16, 32, 64)
-} | {f"f8{form}": f"float8{form}" for form in ("e4m3fn", "e4m3fnuz", "e5m2", "e5m2fnuz")}
+ONNX_NAMES = (
+    {"f16": "float16", "bf16": "bfloat16", "f32": "float", "f64": "double", "bool": "bool"}
+    | {f"{sign or 'i'}{bits}": f"{sign}int{bits}" for sign in ("", "u") for bits in (2, 4, 8, 16, 32, 64)}
+    | {f"f8{form}": f"float8{form}" for form in ("e4m3fn", "e4m3fnuz", "e5m2", "e5m2fnuz")}
+)
 ONNX_NAMES |= {"f8e8m0fnu": "float8e8m0", "f4e2m1fn": "float4e2m1"}
+
+
+def _presets_of(driver: str) -> str:
+    return ", ".join(preset for preset, target in list_targets().items() if target.driver == driver)
+
 
 _HEAD = f"""# Operators
 
@@ -59,10 +68,15 @@ an empty one), and an output alike. An input that is an optional is there if a s
 opset 9 on) with their carried values: the number of turns may be data or a symbol. Sequences and optionals are carried
 where the number of turns is known while compiling, and at most 1024.
 
+Targets are named by the driver that runs their code. `cpu` is {_presets_of("cpu")}:
+they share one pipeline, so that one runs what all run. What a CPU lacks is made of other instructions: x86-64-v2 rounds a
+multiply-add twice, and converts f16 by integer arithmetic. `opencl` runs what has no elements of f16, bf16 and narrow
+types, which beside a CPU (`--target opencl+x86-64-v3`) run there.
+
 This page is generated from the declarations by `python tests/support/operators_page.py`; a test keeps it true.
 
-| operator | opsets | element types | declared in |
-| --- | --- | --- | --- |
+| operator | opsets | element types | targets | declared in |
+| --- | --- | --- | --- | --- |
 """
 
 
@@ -121,7 +135,13 @@ def _row(domain: str, op_type: str) -> str:
     last = ended[0] - 1 if ended else onnx_opset_version()
     home = _homes()[domain, op_type]
     name = f"{domain}.{op_type}" if domain else op_type
-    return f"| {name} | {first} to {last} | {_listed(element_types(op_type, domain))} | [{home.stem}](../{home}) |\n"
+    types = _listed(element_types(op_type, domain))
+    return f"| {name} | {first} to {last} | {types} | {_targets()} | [{home.stem}](../{home}) |\n"
+
+
+def _targets() -> str:
+    """The drivers whose targets run an operator.  Those of CPUs run all; one that does not will have to be asked here."""
+    return ", ".join(sorted({target.driver for target in list_targets().values()}))
 
 
 def _listed(names: Iterable[str]) -> str:
