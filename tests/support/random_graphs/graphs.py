@@ -10,8 +10,9 @@ import numpy as np
 from headrace.ir.access import SymbolRef
 from headrace.ir.core import Location, Operation, Region
 from headrace.ir.declare import declarations
-from headrace.ir.graph.families import Array, Elementwise, GraphOp, Movement
+from headrace.ir.graph.families import Array, Elementwise, GraphOp, Movement, tensor
 from headrace.ir.graph.ops.arg import Arg, Positions
+from headrace.ir.graph.ops.arithmetic import Div
 from headrace.ir.graph.ops.concat import Concat
 from headrace.ir.graph.ops.extend import Extend
 from headrace.ir.graph.ops.func import GraphFunc, Return
@@ -66,7 +67,17 @@ def random_graph(seed: int) -> RandomGraph:
     """The graph of a seed: 1 to 9 steps, few more often than many, each an operation or several."""
     rng = np.random.default_rng(seed)
     kind = rng.random()
-    return grown(seed, Growing(rng, large=bool(kind < 0.08), special=bool(kind > 0.94)))
+    if kind > 0.94:
+        return grown(seed, Growing(rng, special=True, accepts=_divides_by_no_denormal))
+    return grown(seed, Growing(rng, large=bool(kind < 0.08)))
+
+
+def _divides_by_no_denormal(_: Growing, operation: GraphOp, operands: Sequence[Sequence[Array]]) -> bool:
+    """Rows are multiplied by a reciprocal, which such a number has none of."""
+    if not isinstance(operation, Div) or not tensor(operation.b).dtype.is_float:
+        return True
+    divisors = [np.abs(b.astype(np.float64)) for _, b in operands]
+    return not any(((b > 0) & (b < float(np.finfo(np.float32).tiny))).any() for b in divisors)
 
 
 def grown(seed: int, g: Growing) -> RandomGraph:
