@@ -1,7 +1,7 @@
 """ONNX Resize and Upsample: a grid for each dim, then graph.resize for the nearest element or graph.interpolate.
 
-Scales must be numbers; sizes may be formulas.  `tf_crop_and_resize` resizes the part of the result that lies inside
-and pads it with the extrapolation value.
+Scales are numbers; sizes may be formulas; what is data is for `headrace.ir.graph.data_resize`.  `tf_crop_and_resize`
+resizes the part of the result that lies inside and pads it with the extrapolation value.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from fractions import Fraction
 
 from headrace.ir.core import Value
 from headrace.ir.dims import Dim, dim_min
-from headrace.ir.graph.families import accumulator
+from headrace.ir.graph.data_resize import resized_by_data, scaled_by_data
+from headrace.ir.graph.families import Array, accumulator
 from headrace.ir.graph.grids import MODES, ROUNDINGS, Line, Region, Scale, line, simplest
 from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.linear import ZERO
@@ -31,13 +32,10 @@ def _upsample_7(node: OnnxNode) -> Sequence[Value]:
 
 
 @onnx_import("Upsample", since=9)
-def _upsample_9(node: OnnxNode) -> Sequence[Value]:
-    return [_scaled(node, _numbers(node, 1, "scales"))]
-
-
 @onnx_import("Resize", since=10)
-def _resize_10(node: OnnxNode) -> Sequence[Value]:
-    return [_scaled(node, _numbers(node, 1, "scales"))]
+def _by_scales(node: OnnxNode) -> Sequence[Value]:
+    scales = node.constant(1)
+    return [scaled_by_data(node).value if scales is None else _scaled(node, _numbers(scales))]
 
 
 @onnx_import("Resize", since=11)
@@ -49,6 +47,13 @@ def _resize_11(node: OnnxNode) -> Sequence[Value]:
     axes = [node.axis(a, rank) for a in node.attribute("axes", tuple(range(rank)))]
     if len(set(axes)) < len(axes):
         raise node.fail(f"axes {axes} name a dim twice")
+    rounding = node.attribute("nearest_mode", "round_prefer_floor")
+    if rounding not in ROUNDINGS:
+        raise node.fail(f"nearest_mode is {rounding!r}, expected one of {', '.join(ROUNDINGS)}")
+    if _has_sizes(node) and node.input(3) is None:
+        raise node.fail("scales and sizes are missing, expected one of them")
+    if _is_data(node, mode):
+        return [resized_by_data(node, axes, mode, rounding).value]
     regions = _regions(node, axes) if mode == "tf_crop_and_resize" else [WHOLE] * rank
     sizes, scales = _sizes(node, axes, regions)
     lines, shown = [], []
@@ -56,9 +61,6 @@ def _resize_11(node: OnnxNode) -> Sequence[Value]:
         places, part = _line(node, mode, extent, size, scale, region)
         lines.append(places)
         shown.append(part)
-    rounding = node.attribute("nearest_mode", "round_prefer_floor")
-    if rounding not in ROUNDINGS:
-        raise node.fail(f"nearest_mode is {rounding!r}, expected one of {', '.join(ROUNDINGS)}")
     found = _resized(node, lines, [rounding] * rank)
     outside = [(begin, size - end) for (begin, end), size in zip(shown, sizes, strict=True)]
     if all(pad == (ZERO, ZERO) for pad in outside):
@@ -66,6 +68,16 @@ def _resize_11(node: OnnxNode) -> Sequence[Value]:
     value = node.attribute("extrapolation_value", 0.0)
     before, after = zip(*outside, strict=True)
     return [node.add(Pad(found, before, after, value if node.tensor(0).dtype.is_float else int(value)))]
+
+
+def _is_data(node: OnnxNode, mode: str) -> bool:
+    """Whether the scales, the sizes or the region are known only when the model runs."""
+    region_is_data = mode == "tf_crop_and_resize" and node.constant(1) is None
+    return region_is_data or (node.shape_value(3) is None if _has_sizes(node) else node.constant(2) is None)
+
+
+def _has_sizes(node: OnnxNode) -> bool:
+    return node.input(2) is None or node.tensor(2).dims == (ZERO,)
 
 
 def _scaled(node: OnnxNode, scales: Sequence[float]) -> Value:
@@ -123,16 +135,15 @@ def _sizes(node: OnnxNode, axes: Sequence[int], regions: Sequence[Region]) -> tu
     """The extents of the result, and the scale of each dim."""
     dims = list(node.tensor(0).dims)
     scales = [Scale.of(Fraction(1))] * len(dims)
-    if node.input(2) is not None and node.tensor(2).dims != (ZERO,):
-        scales = _scales(node, _numbers(node, 2, "scales"), axes)
+    if not _has_sizes(node):
+        given_scales = node.constant(2)
+        assert given_scales is not None
+        scales = _scales(node, _numbers(given_scales), axes)
         parts = [region.end - region.start for region in regions]
         sizes = [_floor(d, s, part) for d, s, part in zip(dims, scales, parts, strict=True)]
         return sizes, scales
-    if node.input(3) is None:
-        raise node.fail("scales and sizes are missing, expected one of them")
     given = node.shape_value(3)
-    if given is None:
-        raise node.unsupported("sizes are data, expected integers that are known while compiling")
+    assert given is not None
     if len(given) != len(axes):
         raise node.fail(f"{len(given)} sizes for {len(axes)} axes, expected one each")
     policy = node.attribute("keep_aspect_ratio_policy", "stretch")
@@ -179,7 +190,9 @@ def _scales(node: OnnxNode, numbers: Sequence[float], axes: Sequence[int]) -> li
 
 
 def _regions(node: OnnxNode, axes: Sequence[int]) -> list[Region]:
-    numbers = [simplest(n) for n in _numbers(node, 1, "roi")]
+    given = node.constant(1)
+    assert given is not None
+    numbers = [simplest(n) for n in _numbers(given)]
     if len(numbers) != 2 * len(axes):
         raise node.fail(f"roi has {len(numbers)} elements for {len(axes)} axes, expected two each")
     regions = [WHOLE] * node.tensor(0).rank
@@ -188,12 +201,9 @@ def _regions(node: OnnxNode, axes: Sequence[int]) -> list[Region]:
     return regions
 
 
-def _numbers(node: OnnxNode, number: int, what: str) -> list[float]:
+def _numbers(given: Array) -> list[float]:
     """A small operand of floats."""
-    found = node.constant(number)
-    if found is None:
-        raise node.unsupported(f"{what} are data, expected numbers that are known while compiling")
-    return [float(n) for n in found.reshape(-1)]
+    return [float(n) for n in given.reshape(-1)]
 
 
 def _floor(extent: Dim, scale: Scale, part: Fraction = Fraction(1)) -> Dim:
