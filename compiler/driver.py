@@ -68,6 +68,7 @@ def compile(
     """
     clock = _Clock()
     targets = _targets(target)
+    _check_output(model, output)
     with clock.stage("import"):
         module = read_model(model, shapes)
         _note_options(module, [p for p, _ in targets], shapes, pipeline)
@@ -125,6 +126,7 @@ def emit_c_text(
     """Compiles `model` to its scheduled kernels as one C11 file.  Raises HeadraceError."""
     clock = _Clock()
     targets = _targets(target)
+    _check_output(model, output)
     if len(targets) > 1:
         raise OptionError(f"C text is for one target; found {', '.join(p for p, _ in targets)}")
     ((preset, family),) = targets
@@ -151,6 +153,12 @@ def read_model(model: PathLike, shapes: Shapes | None) -> Module:
     module = import_model(path, shapes or {})
     module.attributes["source"] = hashlib.sha256(path.read_bytes()).hexdigest()
     return module
+
+
+def _check_output(model: PathLike, output: PathLike) -> None:
+    """Raises OptionError where the model itself would be overwritten."""
+    if Path(output).exists() and Path(model).exists() and Path(output).samefile(model):
+        raise OptionError(f"{output}: cannot be written: it is the model that is compiled")
 
 
 def run_passes(module: Module, preset: str, target: Target, pipeline: str | None, hooks: Hooks | None) -> list[Timing]:

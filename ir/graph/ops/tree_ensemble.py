@@ -18,7 +18,7 @@ from headrace.ir.core import Value
 from headrace.ir.dims import Dim
 from headrace.ir.graph.compose import Term
 from headrace.ir.graph.importing import OnnxNode, onnx_import
-from headrace.ir.graph.linear import ZERO
+from headrace.ir.graph.linear import ONE, ZERO
 from headrace.ir.graph.ops.activations import Sigmoid
 from headrace.ir.graph.ops.classify import IsNaN
 from headrace.ir.graph.ops.formulas import Range
@@ -80,7 +80,7 @@ def _tree_ensemble(node: OnnxNode) -> Sequence[Value]:
         at = holds.where(_looked_up(yes, at), _looked_up(no, at))
     leaf = at - inner
     weight = _looked_up(x.constant(weights), leaf).reshape(x.dims[0], len(roots), 1)
-    all_targets = Term(node, node.add(Range(ZERO, 1, Dim.constant(count), I64)))
+    all_targets = Term(node, node.add(Range(ZERO, ONE, Dim.constant(count), I64)))
     hit = _looked_up(column(targets), leaf).reshape(x.dims[0], len(roots), 1).compare("eq", all_targets)
     return [_transformed(node, _aggregated(node, hit, weight, len(roots))).value]
 
