@@ -77,6 +77,7 @@ def compile(
     """
     clock = _Clock()
     targets = machines(target)
+    _check_output(model, output)
     with clock.stage("import"):
         module = read_model(model, shapes)
         route = Route(pipeline, before, after)
@@ -142,6 +143,7 @@ def emit_c_text(
     """Compiles `model` to its scheduled kernels as one C11 file.  Raises HeadraceError."""
     clock = _Clock()
     targets = machines(target)
+    _check_output(model, output)
     if len(targets) > 1 or targets[0].devices:
         raise OptionError(f"C text is for one target; found {', '.join(t.name for t in targets)}")
     preset, family = targets[0].preset, targets[0].target
@@ -168,6 +170,12 @@ def read_model(model: PathLike, shapes: Shapes | None) -> Module:
     module = import_model(path, shapes or {})
     module.attributes["source"] = hashlib.sha256(path.read_bytes()).hexdigest()
     return module
+
+
+def _check_output(model: PathLike, output: PathLike) -> None:
+    """Raises OptionError where the model itself would be overwritten."""
+    if Path(output).exists() and Path(model).exists() and Path(output).samefile(model):
+        raise OptionError(f"{output}: cannot be written: it is the model that is compiled")
 
 
 def run_passes(module: Module, preset: str, target: Target, pipeline: str | None, hooks: Hooks | None) -> list[Timing]:

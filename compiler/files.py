@@ -19,9 +19,11 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
     Raises OptionError if the file cannot be written; then nothing is left, and what was there before stays.
     """
+    if path.exists() and not path.is_file():  # a device too, which the rename would put a file in place of
+        raise OptionError(f"{path}: cannot be written: it is there and is no file")
     beside: str | None = None
     try:
-        descriptor, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        descriptor, beside = tempfile.mkstemp(prefix=f".{path.name[:200]}.", dir=path.parent)
         with os.fdopen(descriptor, "wb") as file:
             write(file)
         os.chmod(beside, 0o666 & ~_umask())

@@ -1,6 +1,7 @@
 """The command line: `headrace COMMAND`, one module of this folder each.
 
-In: arguments.  Out: exit code 0, or 2 with one line on stderr that says what was wrong and where.  A module
+In: arguments.  Out: exit code 0, or 2 with one line on stderr that says what was wrong and where; 130, as shells have
+it, where the user broke off.  A module
 without a leading underscore is a command of its name and has the click command `command`; it is imported when
 it runs or its help is asked for.
 """
@@ -17,6 +18,8 @@ import click
 from headrace.compiler.version import VERSION
 from headrace.ir.errors import HeadraceError, nearest
 from headrace.runtime.python import HeadraceRuntimeError
+
+INTERRUPTED = 130  # 128 and SIGINT's number
 
 
 class Commands(click.Group):
@@ -47,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         code = cli.main(arguments, prog_name="headrace", standalone_mode=False)  # what a command exits with
     except (click.Abort, KeyboardInterrupt):
-        return _complain("interrupted")
+        return _complain("interrupted", INTERRUPTED)
     except click.ClickException as error:
         return _complain(_lower(error.format_message()))
     except BrokenPipeError:
@@ -71,7 +74,7 @@ def _lower(message: str) -> str:
     return message[:1].lower() + message[1:].rstrip(".")
 
 
-def _complain(message: str) -> int:
+def _complain(message: str, code: int = 2) -> int:
     line = " ".join(message.split())
     print(f"headrace: {line}", file=sys.stderr)
-    return 2
+    return code

@@ -16,12 +16,18 @@ Array = np.ndarray[Any, Any]
 
 def read_named(options: Sequence[str]) -> dict[str, Array]:
     """The arrays behind `--input NAME=FILE.npy` options.  Raises OptionError."""
-    return {name: read_array(Path(file)) for name, file in (_split(option) for option in options)}
+    return {name: read_array(path) for name, path in named_paths(options).items()}
 
 
 def named_paths(options: Sequence[str]) -> dict[str, Path]:
     """The paths behind `--output NAME=FILE.npy` options.  Raises OptionError."""
-    return {name: Path(file) for name, file in (_split(option) for option in options)}
+    found: dict[str, Path] = {}
+    for option in options:
+        name, file = _split(option)
+        if name in found:
+            raise OptionError(f"{option!r}: a second file for {name!r}")
+        found[name] = Path(file)
+    return found
 
 
 def read_array(path: Path) -> Array:

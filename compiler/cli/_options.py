@@ -28,6 +28,8 @@ def _shape(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> di
         name, equals, dims = value.rpartition("=")
         if not equals or not name:
             raise OptionError(f"--shape {value!r}: expected INPUT=DIM,DIM,..., numbers or symbols")
+        if name in found:
+            raise OptionError(f"--shape {value!r}: a second shape for {name!r}")
         words = [d.strip() for d in dims.split(",")] if dims.strip() else []
         if not all(words):
             raise OptionError(f"--shape {value!r}: an empty dim")

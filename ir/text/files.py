@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from headrace.ir.constants import ConstantRef, ConstantStore
-from headrace.ir.errors import IRError, ParseError
+from headrace.ir.errors import IRError, OptionError, ParseError
 from headrace.ir.module import Module
 from headrace.ir.text.container import read_container, write_container
 from headrace.ir.text.dense import write_dense
@@ -27,7 +27,7 @@ def constants_path(path: Path) -> Path:
 def save_hir(module: Module, path: str | os.PathLike[str], comments: Sequence[str] = ()) -> None:
     """Writes a module's text, `comments` above it, and those of its constants beside it that are too big.
 
-    Constants that the store lacks are in the text only, by digest.  Raises OSError if a file cannot be written.
+    Constants that the store lacks are in the text only, by digest.  Raises OptionError if a file cannot be written.
     """
     target = Path(path)
     store = module.constants
@@ -71,11 +71,14 @@ def _used(module: Module) -> list[ConstantRef]:
 
 
 def _write(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    if path.exists() and not path.is_file():
+        raise OptionError(f"{path}: cannot be written: it is there and is no file")
+    unfinished = path.with_name(f".{path.name[:200]}.{os.getpid()}")
     try:
         with unfinished.open("wb") as file:
             write(file)
         unfinished.replace(path)
-    except BaseException:
+    except OSError as error:
+        raise OptionError(f"{path}: cannot be written: {(error.strerror or str(error)).lower()}") from None
+    finally:
         unfinished.unlink(missing_ok=True)
-        raise

@@ -38,6 +38,7 @@ from headrace.ir.module import Module
 from headrace.ir.types import TensorType
 
 DEEPEST_CALL = 32  # functions within functions
+MOST_DIMS = 64  # of one tensor
 MOST_WRITTEN_OUT = 20_000  # nodes that functions and loops add to those of the file, and turns
 
 
@@ -168,9 +169,18 @@ class _Import:
             raise ModelError(f"{self.model.name}: node {name!r}: {_without_place(str(error))}") from None
         for output, value in zip(node.output, found, strict=False):
             if output:
+                if isinstance(value, Value):
+                    self._check_size(tensor(value), name)
                 scope.values[output] = value
                 if isinstance(value, Value) and value.hint is None:
                     value.hint = output
+
+    def _check_size(self, kind: TensorType, name: str) -> None:
+        """Whether the runtime can count its dims and bytes."""
+        if kind.rank > MOST_DIMS:
+            raise ModelError(f"{self.model.name}: node {name!r}: {kind.rank} dims, at most {MOST_DIMS} are possible")
+        if kind.is_static and kind.bytes.value >= 1 << 63:
+            raise ModelError(f"{self.model.name}: node {name!r}: {kind} has more bytes than 64 bits count")
 
     def _imported(
         self, node: NodeProto, name: str, inputs: Sequence[Held | None], scope: Scope
