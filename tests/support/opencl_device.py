@@ -182,8 +182,8 @@ class Built:
         given += [*(ctypes.c_int64(s) for s in scalars), scratch, report]
         given.append(ctypes.c_int32(0))
         for place, argument in enumerate(given):
-            size = c_size_t(ctypes.sizeof(argument))
-            self.device._check(library.clSetKernelArg(kernel, place, size, byref(argument)), f"argument {place}")
+            bytes_ = c_size_t(ctypes.sizeof(argument))
+            self.device._check(library.clSetKernelArg(kernel, place, bytes_, byref(argument)), f"argument {place}")
         if groups:
             threads = group_size(function)
             whole, local = (c_size_t * 1)(groups * threads), (c_size_t * 1)(threads)
