@@ -46,6 +46,7 @@ def command(
     for name, array in results.items():
         place = f" -> {wanted[name]}" if name in wanted else ""
         click.echo(f"{name}: {array.dtype} {list(array.shape)}{place}")
+    click.echo(f"ran on {session.device}, by the code for {session.target}")
 
 
 def _file_name(name: str) -> str:

@@ -151,6 +151,17 @@ def test_the_example_builds_by_pkg_config(prefix: Any, maker: Any, require_tool:
     _classify(maker, program, tmp_path)
 
 
+def test_the_driver_to_copy_builds_by_find_package(prefix: Any, maker: Any, tmp_path: Path) -> None:
+    build = tmp_path / "build"
+    _run(_cmake(), "-S", ROOT / "examples/driver", "-B", build, "-G", "Ninja", f"-DCMAKE_PREFIX_PATH={prefix}")
+    _run(_cmake(), "--build", build)
+    model = maker.write(maker.scale_squares())
+    np.save(tmp_path / "x.npy", np.ones((2, 32), np.float32))
+    where = ("--driver", build / "libnull.so", "--device", "null")
+    _run(prefix / "bin/headrace-run", model, "--input", "x=x.npy", "--output", "y=y.npy", *where, cwd=tmp_path)
+    np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), [sum(i * i for i in range(32))] * 2)
+
+
 def test_the_cpp_header_runs_a_model(prefix: Any, maker: Any, require_tool: Any, tmp_path: Path) -> None:
     gxx = require_tool("g++")
     (tmp_path / "m.cpp").write_text(CPP)
