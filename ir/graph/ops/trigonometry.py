@@ -20,6 +20,7 @@ from headrace.ir.graph.references import through_f64
 from headrace.ir.graph.sampling import build, some
 from headrace.ir.kernel.build import ScalarBuilder
 from headrace.ir.kernel.ops.scalar import LARGEST_ANGLE
+from headrace.ir.types import F64, element_dtype
 
 SERIES = 10  # terms of the hyperbolic sine's series below 1: enough for f64
 
@@ -231,8 +232,8 @@ def _moderate(x: Array) -> Array:
 
 
 def _is_large(b: ScalarBuilder, x: Value) -> Value:
-    """Whether x^2 may overflow where x + 1 is x; a 16-bit float is computed in f32 otherwise."""
-    return b.compare("gt", x, b.constant(1e4, x))
+    """Whether log(2x) is as good: x^2 may overflow later, and 1/(4x^2) of it is less than what is rounded off."""
+    return b.compare("gt", x, b.constant(1e8 if element_dtype(x.type) == F64 else 1e4, x))
 
 
 def _log1p(b: ScalarBuilder, x: Value) -> Value:
