@@ -35,8 +35,21 @@ def _dft_17(node: OnnxNode) -> Sequence[Value]:
 def _dft_20(node: OnnxNode) -> Sequence[Value]:
     x, axis = Term(node, node.operand(0)), node.shape_value(2)
     if node.input(2) is not None and (axis is None or not axis[0].is_constant):
-        raise node.unsupported("the axis is data, expected one that is known while compiling")
+        return [_along_data(node, x).value]
     return [_dft(node, x, node.axis(-2 if axis is None else axis[0].value, x.rank)).value]
+
+
+def _along_data(node: OnnxNode, x: Term) -> Term:
+    """Along an axis that is data: all of them are computed, and one is chosen, since the dims stay."""
+    if node.attribute("onesided", 0) or node.input(1) is not None:
+        raise node.unsupported("the axis is data, and decides which dim of the result has another size")
+    axis = Term(node, node.operand(2)).reshape()
+    for count in (x.rank, x.rank - 1):  # counted from the front, and not the last one
+        axis = axis.of(Gather(axis.indices(Dim.constant(count)).value, axis.value, 0))
+    found = _dft(node, x, 0)
+    for number in range(1, x.rank - 1):
+        found = axis.compare("eq", number).where(_dft(node, x, number), found)
+    return found
 
 
 @onnx_import("STFT", since=17)
