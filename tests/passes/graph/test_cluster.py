@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from headrace.ir.core import Value
 from headrace.ir.errors import PassError
+from headrace.ir.graph.families import Pull
 from headrace.ir.graph.ops.cluster import Cluster as ClusterOp
 from headrace.passes.graph import cluster
 from headrace.passes.graph.cluster import Cluster
@@ -236,8 +238,14 @@ def test_the_size_of_a_cluster_is_bounded(bench: Callable[[str], Bench]) -> None
 
 
 def test_what_an_operation_reads_is_asked_once(bench: Callable[[str], Bench], monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
-    monkeypatch.setattr(cluster, "_read_at_home", lambda o, ask=cluster._read_at_home: asked.append(o) or ask(o))
+    asked: list[Pull] = []
+    ask = cluster._read_at_home
+
+    def noted(operation: Pull) -> list[Value]:
+        asked.append(operation)
+        return ask(operation)
+
+    monkeypatch.setattr(cluster, "_read_at_home", noted)
     chain = "\n".join(f"%{i + 1} = graph.neg %{i} : f32[n]" for i in range(200))
     subject = bench(f"(%0: f32[n]) {{\n{chain}\ngraph.return %200\n}}")
     subject.run(Cluster())
