@@ -16,6 +16,7 @@
     ├── LinkError               object code that cannot become a position-independent image
     ├── ArtefactError           a .hrm that cannot be read or written
     ├── TargetError             an unknown target, or one that cannot do what was asked
+    ├── PlacementError          an operation runs on another device than the user insists on
     └── OptionError             a wrong option of a command or of an API call
 
 Messages start in lower case, name the place first, then what was found and what was expected, and have

@@ -21,12 +21,12 @@ from filecheck.matcher import Matcher
 from filecheck.options import Options
 from filecheck.parser import Parser
 
+from headrace.compiler.placement import context_of, machines
 from headrace.ir.errors import HeadraceError
 from headrace.ir.pass_base import PassContext
 from headrace.ir.pass_manager import Hooks, PassManager
 from headrace.ir.pipeline import Pipeline
 from headrace.ir.text import load_hir, parse_module, print_op
-from headrace.targets import find_target
 
 RUN = "// RUN: "
 
@@ -84,8 +84,8 @@ def _run(path: Path, arguments: argparse.Namespace) -> str:
     module = load_hir(path)
     context = PassContext(strict=arguments.strict)
     if arguments.target is not None:
-        preset, target = find_target(arguments.target)
-        context.facts, context.schedule = target.presets[preset], target.schedule
+        context = context_of(machines(arguments.target)[0])
+        context.strict = arguments.strict
     PassManager(Pipeline.parse(arguments.pass_pipeline), context, Hooks(verify_each="structure")).run(module)
     output = print_op(module)
     assert print_op(parse_module(output, constants=module.constants)) == output, "text changes when printed again"

@@ -64,6 +64,8 @@ def scan(
     """The outputs of Scan, as from version 9 on.  Raises TurnsUnknown where the number of turns is no known one."""
     given = _tensors([v for v in inputs if v is not None])
     count = int(attributes["num_scan_inputs"])
+    if not 0 < count <= len(given):
+        raise NodeUnsupported(f"num_scan_inputs is {count}, expected 1 to {len(given)}, as many as there are inputs")
     carried, scanned = given[: len(given) - count], given[len(given) - count :]
     axes = _normalized(attributes.get("scan_input_axes", (0,) * count), scanned)
     backwards = attributes.get("scan_input_directions", (0,) * count)

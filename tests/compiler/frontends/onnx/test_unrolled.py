@@ -163,3 +163,12 @@ def test_a_sequence_as_state(imported: Imported, evaluate: Evaluate) -> None:
     proto = model(nodes, [info("x", F32, 3, 4)], "y", m=np.array(3, np.int64), c=TRUE)
     (y,) = evaluate(imported(proto), {"x": X})
     np.testing.assert_allclose(y, np.concatenate([2 * X, 3 * X, 4 * X]), rtol=1e-6)
+
+
+@pytest.mark.parametrize("count", [0, -1, 3, 1 << 31, 1 << 62])
+def test_more_scan_inputs_than_inputs(count: int, imported: Imported) -> None:
+    inner = body([info("a", TensorProto.FLOAT, 4), info("b", TensorProto.FLOAT, 4)], "c", node("Add", "a b", "c"))
+    scan = node("Scan", "s x", "y", num_scan_inputs=count, body=inner)
+    proto = model([scan], [info("s", TensorProto.FLOAT, 4), info("x", TensorProto.FLOAT, 3, 4)], "y")
+    with pytest.raises(UnsupportedModelError, match=f"num_scan_inputs is {count}, expected 1 to 2, as many as"):
+        imported(proto)
