@@ -1,9 +1,9 @@
 """graph.device_func, graph.call: a part of a model that another device runs.
 
-    graph.func @main(%x: f32[n, 64]) {input_names = ["x"], output_names = ["y"]} {
-      %y = graph.call %x {function = @npu_0, types = [f32[n, 64]]} : f32[n, 64]
-      graph.return %y
-    }
+    %y = graph.call %x {function = @npu_0, types = [f32[n, 64]]} : f32[n, 64]
+
+calls
+
     graph.device_func @npu_0(%x: f32[n, 64]) {device = "npu"} {
       %0 = graph.relu %x : f32[n, 64]
       graph.return %0
