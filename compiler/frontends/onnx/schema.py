@@ -100,7 +100,10 @@ def function_body(schema: Schema, node: NodeProto, inputs: Sequence[TensorType |
     if schema.has_context_dependent_function:
         types = [b"" if i is None else _type_proto(i) for i in inputs]  # an input that is left out has no type
         version = max(schema.context_dependent_function_opset_versions)
-        content = schema.get_context_dependent_function_with_opset_version(version, node.SerializeToString(), types)
+        try:
+            content = schema.get_context_dependent_function_with_opset_version(version, node.SerializeToString(), types)
+        except onnx.shape_inference.InferenceError:  # the node breaks a rule that its body relies on
+            return None
         body = FunctionProto()
         body.ParseFromString(content)
         return body if body.node else None

@@ -96,8 +96,8 @@ class Cumulate(OwnKernel):
 def _cumulate(node: OnnxNode) -> Sequence[Value]:
     """Along an axis that is data, all of them are computed, and one is chosen."""
     x, axis = Term(node, node.operand(0)), node.constant(1)
-    if not x.rank:
-        raise node.fail(f"input is {x.type}, expected rank 1 or more")
+    if not x.rank or node.tensor(1).elements != 1:
+        raise node.fail(f"inputs are {x.type} and {node.tensor(1)}, expected rank 1 or more, and one axis")
 
     def along(number: int) -> Term:
         exclusive, reverse = (bool(node.attribute(name, 0)) for name in ("exclusive", "reverse"))

@@ -28,15 +28,20 @@ from headrace.ir.graph.ops.slice import sliced
 def _deform_conv(node: OnnxNode) -> Sequence[Value]:
     x, w, offset = (Term(node, node.operand(i)) for i in range(3))
     rank = x.rank - 2
+    if rank < 1 or not x.rank == w.rank == offset.rank:
+        raise node.fail(f"inputs are {x.type}, {w.type} and {offset.type}, expected one rank of 3 or more")
     if not all(d.is_constant for d in (x.dims[1], *w.dims)):
         raise node.unsupported(f"weights are {w.type} for {x.type}, expected numbers but for batch and places")
     channels, kernel = x.dims[1].value, [d.value for d in w.dims[2:]]
     ones: tuple[int, ...] = (1,) * rank
     strides, dilations = node.attribute("strides", ones), node.attribute("dilations", ones)
     group, moved = int(node.attribute("group", 1)), int(node.attribute("offset_group", 1))
-    if channels % group or channels % moved or w.dims[0].value % group or w.dims[1].value * group != channels:
-        raise node.fail(f"weights are {w.type} for {x.type}, group is {group}, offset_group {moved}: they do not fit")
     pads: tuple[int, ...] = node.attribute("pads", (0,) * 2 * rank)
+    if (len(strides), len(dilations), len(pads)) != (rank, rank, 2 * rank):
+        raise node.fail(f"strides, dilations and pads have {len(strides)}, {len(dilations)} and {len(pads)} elements")
+    fit = group > 0 and moved > 0 and not (channels % group or channels % moved or w.dims[0].value % group)
+    if not fit or w.dims[1].value * group != channels:
+        raise node.fail(f"weights are {w.type} for {x.type}, group is {group}, offset_group {moved}: they do not fit")
     taps, (batch, places) = prod(kernel), (x.dims[0], offset.dims[2:])
     offset = offset.reshape(batch, moved, taps, rank, *places)
     mask = Term(node, node.operand(4)).reshape(batch, moved, taps, *places) if node.input(4) is not None else None

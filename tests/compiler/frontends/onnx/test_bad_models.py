@@ -249,6 +249,37 @@ CASES = {
         ),
         "node 'a': inputs are i32[1, 1, 5, 5] and i32[1, 1, 3], expected one rank of 3 or more",
     ),
+    "axes of a running sum": (
+        model(
+            node("CumSum", "x axes", "y", "a"),
+            constants=(numpy_helper.from_array(np.array([0, 1]), "axes"),),
+        ),
+        "node 'a': inputs are f32[2, 3] and i64[2], expected rank 1 or more, and one axis",
+    ),
+    "a convolution of another rank than its offsets": (
+        model(
+            node("DeformConv", "x w o", "y", "a"),
+            inputs=[value("x", 1, 3, 8), value("w", 4, 3, 3, 3), value("o", 1, 18, 6, 6)],
+            opset=19,
+        ),
+        "node 'a': inputs are f32[1, 3, 8], f32[4, 3, 3, 3] and f32[1, 18, 6, 6], expected one rank of 3 or more",
+    ),
+    "no group of offsets": (
+        model(
+            node("DeformConv", "x w o", "y", "a", offset_group=0),
+            inputs=[value("x", 1, 3, 8, 8), value("w", 4, 3, 3, 3), value("o", 1, 18, 6, 6)],
+            opset=19,
+        ),
+        "node 'a': weights are f32[4, 3, 3, 3] for f32[1, 3, 8, 8], group is 1, offset_group 0: they do not fit",
+    ),
+    "too few pads": (
+        model(
+            node("DeformConv", "x w o", "y", "a", pads=[1]),
+            inputs=[value("x", 1, 3, 8, 8), value("w", 4, 3, 3, 3), value("o", 1, 18, 6, 6)],
+            opset=19,
+        ),
+        "node 'a': strides, dilations and pads have 2, 2 and 1 elements",
+    ),
 }
 
 
