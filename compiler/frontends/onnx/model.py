@@ -170,17 +170,14 @@ class _Import:
         for output, value in zip(node.output, found, strict=False):
             if output:
                 if isinstance(value, Value):
-                    self._check_size(tensor(value), name)
+                    self._check_rank(tensor(value), name)
                 scope.values[output] = value
                 if isinstance(value, Value) and value.hint is None:
                     value.hint = output
 
-    def _check_size(self, kind: TensorType, name: str) -> None:
-        """Whether the runtime can count its dims and bytes."""
+    def _check_rank(self, kind: TensorType, name: str) -> None:
         if kind.rank > MOST_DIMS:
             raise ModelError(f"{self.model.name}: node {name!r}: {kind.rank} dims, at most {MOST_DIMS} are possible")
-        if kind.is_static and kind.bytes.value >= 1 << 63:
-            raise ModelError(f"{self.model.name}: node {name!r}: {kind} has more bytes than 64 bits count")
 
     def _imported(
         self, node: NodeProto, name: str, inputs: Sequence[Held | None], scope: Scope

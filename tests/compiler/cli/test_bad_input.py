@@ -112,7 +112,7 @@ OPTIONS = {
     "--shape=x=-1,4": "a dim of '-1', expected",
     "--shape=x=0,4": "good.onnx: input 'x': a dim of 0, expected a name or a whole number from 1 on",
     "--shape=w=2,5": "good.onnx: shape for 'w', which is no input",
-    "--shape=x=9223372036854775807,4": "good.onnx: node 'relu': f32[9223372036854775807, 4] has more bytes than 64 bits count",
+    "--shape=x=9223372036854775807,4": "good.onnx: node 'relu': its result would be f32[9223372036854775807, 4], whose bytes do not fit 64 bits",
     "--shape=x=n,4 --shape=x=m,4": "--shape 'x=m,4': a second shape for 'x'",
     "--verify-each=hard": "hard",
     "--print-ir-after=graph.cs": "unknown pass 'graph.cs' to print after; did you mean 'graph.cse'?",
