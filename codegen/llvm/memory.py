@@ -148,10 +148,23 @@ def _store_if(code: Code, place: Place, mask: str, value: str) -> None:
     scope.block = after
 
 
+def _unknown_true(code: Code) -> str:
+    """True: scratch is aligned to more than a byte.
+
+    LLVM 22 writes all bytes of the wider integer where it sees that a store of truncated ones, with AVX-512, has a mask
+    of one lane: a mask that is no constant keeps it from seeing that.
+    """
+    bits = code.add("ptrtoint ptr %scratch to i64")
+    return code.add(f"icmp eq i64 {code.add(f'and i64 {bits}, 1')}, 0")
+
+
 def _store_masked(code: Code, place: Place, mask: str, value: str) -> None:
     kind, flags = vector_name(memory_name(place.dtype), place.lanes), f"<{place.lanes} x i1>"
     if place.contiguous:
         pointer = (f"ptr align {place.dtype.bytes}", address(code, place))
+        if place.dtype.bytes < 8 and memory_name(place.dtype).startswith("i"):
+            true = code.once("true, but LLVM does not know", 0, _unknown_true, code)
+            mask = code.add(f"select i1 {true}, {flags} {mask}, {flags} zeroinitializer")
         code.call_void(f"llvm.masked.store.{suffix(kind)}.p0", [(kind, value), pointer, (flags, mask)])
     else:
         pointers = (f"<{place.lanes} x ptr> align {place.dtype.bytes}", _pointers(code, place))

@@ -255,3 +255,19 @@ def test_a_prefetch_changes_nothing_and_may_lie_outside(toolchain: Any) -> None:
     """
     check(toolchain, text, [data("f32", 4, 3)], n=4)
     assert "call void @llvm.prefetch.p0(" in emit_module(functions(text), find_target("x86-64-v3")[1].presets["x86-64-v3"])
+
+
+@pytest.mark.parametrize(("wide", "narrow"), [("f32", "bf16"), ("i32", "i8"), ("i64", "i32"), ("i64", "i16"), ("i16", "u8")])
+def test_one_lane_of_a_truncated_vector_is_all_that_is_written(toolchain: Any, wide: str, narrow: str) -> None:
+    """LLVM would write the bytes of the wider element where it sees that the mask has one lane."""
+    text = f"""
+    kernel.func @f(%x: buffer<{wide}[n, 16]>, %y: buffer<{narrow}[n, 16]>) {{outputs = 1, scalars = ["n"]}} {{
+      kernel.parallel (i: task n) {{
+        %m = kernel.mask {{lower = 0, upper = 1, lanes = 16}} : vector<16xbool>
+        %v = kernel.load %x[i, 0] {{lanes = 16}} : vector<16x{wide}>
+        %w = kernel.cast %v {{dtype = {narrow}}} : vector<16x{narrow}>
+        kernel.store %w, %y[i, 0] mask(%m)
+      }}
+    }}
+    """
+    check(toolchain, text, [data(wide, 3, 16)])
