@@ -44,7 +44,10 @@ def command(
         raise OptionError("no file given; expected a .hir or an ONNX file")
     context = PassContext()
     if target is not None:
-        context = context_of(machines(target)[0])
+        found = machines(target)
+        if len(found) > 1:
+            raise OptionError(f"passes run for one target; found {', '.join(m.name for m in found)}")
+        context = context_of(found[0])
     module = read_model(source, None)
     text = pipeline or ""
     steps = Pipeline.read(text) if text.endswith(".pipeline") else Pipeline.parse(text, "--pipeline")

@@ -220,6 +220,11 @@ def test_worker_killed_midway(folder: Path) -> None:
     complains(folder, "the code generator died: killed by SIGKILL", *arguments, script=DYING_WORKER)
 
 
+def test_passes_are_for_one_target(folder: Path) -> None:
+    said = "passes run for one target; found x86-64-v2, x86-64-v3"
+    complains(folder, said, "opt", "good.onnx", "--target=x86-64-v2,x86-64-v3", "--pass-pipeline=graph.dce")
+
+
 INTERRUPTED = """
 import sys
 from headrace.compiler import driver
