@@ -80,14 +80,14 @@ class _Propagation:
         module: Module,
         rewriter: Rewriter,
         known: Mapping[Value, tuple[Dim, ...]],
-        settled: Mapping[str, Dim],
+        settled: dict[str, Dim],
     ) -> None:
         self.function = function
         self.module = module
         self.rewriter = rewriter
         self.facts: Facts = function.known
         self.known = dict(known)
-        self.settled = dict(settled)  # symbols of dims that were data
+        self.settled = settled  # symbols of dims that were data, of all functions: callers' formulas speak of them too
 
     def run(self) -> None:
         for operation in self.function.block.body:
@@ -175,7 +175,7 @@ class _Propagation:
             return False
         if isinstance(operation, RangeDynamic) and operation.problem and self.known[operation.problem] != (ZERO,):
             return False  # an error when the model runs
-        self.settled |= {read.symbol: self.known[read.operand][read.element] for read in reads}
+        self.settled.update({read.symbol: self.known[read.operand][read.element] for read in reads})
         dims = tuple(self._simpler(d) for d in tensor(operation.result).dims)
         self.rewriter.replace_with(operation, form(operation, dims))
         return True
