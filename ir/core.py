@@ -11,7 +11,7 @@ given up must be erased.  All changes to an operation already in a block go thro
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
@@ -35,6 +35,7 @@ class Location:
 
 
 UNKNOWN = Location()
+NEAR = 64  # places on either side of where an operation stood, in which it is looked for first
 
 
 class Value:
@@ -106,7 +107,7 @@ class Operation(metaclass=_SlotsEverywhere):
     `infer` (types of the results), `verify_op` (what types alone do not say) and the traits below.
     """
 
-    __slots__ = ("attributes", "location", "operands", "parent", "regions", "results")
+    __slots__ = ("_stood", "attributes", "location", "operands", "parent", "regions", "results")
 
     name: ClassVar[str] = ""  # "dialect.op", set by @op
     is_terminator: ClassVar[bool] = False  # ends its block
@@ -119,6 +120,7 @@ class Operation(metaclass=_SlotsEverywhere):
     results: tuple[OpResult, ...]
     location: Location
     parent: Block | None
+    _stood: int  # where it stood in its block when it was last looked for
 
     def infer(self) -> Sequence[Type]:
         """Types of the results, from operands, attributes and regions.  Raises VerifyError if impossible."""
@@ -201,7 +203,7 @@ class Operation(metaclass=_SlotsEverywhere):
 class Block:
     """Operations in order, with arguments.  The last one may be a terminator."""
 
-    __slots__ = ("arguments", "operations", "parent")
+    __slots__ = ("_moved", "arguments", "operations", "parent")
 
     arguments: tuple[BlockArgument, ...]
     operations: list[Operation]
@@ -213,6 +215,7 @@ class Block:
         self.arguments = tuple(BlockArgument(self, i, t, h) for i, (t, h) in enumerate(zip(types, names, strict=True)))
         self.operations = []
         self.parent = None
+        self._moved = 0
 
     @property
     def terminator(self) -> Operation:
@@ -236,12 +239,34 @@ class Block:
         """Puts a detached operation at `position`.  For builder and rewriter."""
         assert operation.parent is None, f"{operation.name} is in a block already"
         operation.parent = self
+        operation._stood = position
         self.operations.insert(position, operation)
 
     def remove(self, operation: Operation) -> None:
         """Takes an operation out and leaves it detached.  For the rewriter."""
-        self.operations.remove(operation)
+        del self.operations[self.position(operation)]
         operation.parent = None
+
+    def position(self, operation: Operation) -> int:
+        """Where in the block an operation stands.
+
+        It is looked for where it was last, and as far from there as another had moved, which is right for a pass
+        that inserts or removes on its way down: long blocks cost no more than short ones.
+        """
+        assert operation.parent is self, f"{operation.name} is in another block"
+        for moved in (0, self._moved):
+            near = max(0, operation._stood + moved - NEAR)
+            try:
+                place = self.operations.index(operation, near, near + 2 * NEAR)
+            except ValueError:
+                continue
+            self._moved = max(self._moved, place - operation._stood, key=abs)
+            operation._stood = place
+            return place
+        for place, other in enumerate(self.operations):
+            other._stood = place
+        self._moved = 0
+        return operation._stood
 
 
 class Region:
@@ -282,12 +307,17 @@ def walk(root: Operation, kind: type[Op]) -> Iterator[Op]:
             yield operation
 
 
+def attributes_key(attributes: Mapping[str, Any]) -> Hashable:
+    """What is equal for equal attributes; tells 0.0 from -0.0, 1 from 1.0 and True, and lets NaN equal itself."""
+    return frozenset((name, _key(value)) for name, value in attributes.items())
+
+
 def attributes_equal(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
-    """Equality that tells 0.0 from -0.0, 1 from 1.0 and True, and lets NaN equal itself."""
-    return {k: _key(v) for k, v in a.items()} == {k: _key(v) for k, v in b.items()}
+    """Equality by `attributes_key`."""
+    return attributes_key(a) == attributes_key(b)
 
 
-def _key(value: Any) -> Any:
+def _key(value: Any) -> Hashable:
     if isinstance(value, float):
         return ("float", value.hex())
     if isinstance(value, tuple):

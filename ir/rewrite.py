@@ -25,7 +25,7 @@ class Builder:
 
     def add(self, operation: Op, hint: str | None = None) -> Op:
         """Inserts a new operation; `hint` names its first result in text.  Returns the operation."""
-        position = len(self.block.operations) if self.anchor is None else self.block.operations.index(self.anchor)
+        position = len(self.block.operations) if self.anchor is None else self.block.position(self.anchor)
         self.block.insert(position, operation)
         if operation.location is UNKNOWN:
             operation.location = self.location
@@ -61,7 +61,7 @@ class Rewriter:
         block = operation.parent
         assert block is not None
         self.changed = True
-        position = block.operations.index(operation) + 1
+        position = block.position(operation) + 1
         follower = block.operations[position] if position < len(block.operations) else None
         return Builder(block, follower, operation.location)
 
@@ -113,4 +113,4 @@ class Rewriter:
         assert operation.parent is not None and anchor.parent is not None
         self.changed = True
         operation.parent.remove(operation)
-        anchor.parent.insert(anchor.parent.operations.index(anchor), operation)
+        anchor.parent.insert(anchor.parent.position(anchor), operation)

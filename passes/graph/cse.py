@@ -14,16 +14,17 @@ operations with regions or effects.  Attributes are compared bit by bit: 0.0 is 
 
 from __future__ import annotations
 
+from collections import ChainMap
+from collections.abc import Hashable, MutableMapping
 from dataclasses import dataclass
 
-from headrace.ir.core import Block, Location, Operation, Value, attributes_equal
+from headrace.ir.core import Block, Location, Operation, attributes_key
 from headrace.ir.graph.ops.func import GraphFunc
 from headrace.ir.module import Module
 from headrace.ir.pass_base import Pass, PassContext
 from headrace.ir.rewrite import Rewriter
 
-# What was computed so far, by operation and operands; the attributes decide among the few that share these.
-_Seen = dict[tuple[str, tuple[Value, ...]], list[Operation]]
+_Seen = MutableMapping[Hashable, Operation]  # what was computed so far, by all that makes it equal
 
 
 @dataclass(frozen=True)
@@ -40,22 +41,12 @@ class Cse(Pass):
 def _merge(block: Block, seen: _Seen, rewriter: Rewriter) -> None:
     for operation in list(block.operations):
         for region in operation.regions:
-            _merge(region.block, {} if operation.is_isolated else dict(seen), rewriter)
+            _merge(region.block, {} if operation.is_isolated else ChainMap({}, seen), rewriter)
         if operation.is_terminator or operation.regions or not operation.is_pure:
             continue
-        key = operation.name, operation.operands
-        equal = _first_equal(operation, seen.get(key, []))
-        if equal is None:
-            seen[key] = [*seen.get(key, []), operation]
-        else:
+        types = tuple(r.type for r in operation.results)
+        key = operation.name, operation.operands, attributes_key(operation.attributes), types
+        equal = seen.setdefault(key, operation)
+        if equal is not operation:
             equal.location = Location.fused([equal.location, operation.location])
             rewriter.replace(operation, equal.results)
-
-
-def _first_equal(operation: Operation, candidates: list[Operation]) -> Operation | None:
-    types = [r.type for r in operation.results]
-    for candidate in candidates:
-        same = attributes_equal(operation.attributes, candidate.attributes)
-        if same and [r.type for r in candidate.results] == types:
-            return candidate
-    return None

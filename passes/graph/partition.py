@@ -188,8 +188,8 @@ class _Partition:
         block = self.function.block
         inside = set(group)
         late: set[Value] = {r for o in group for r in o.results}
-        first = block.operations.index(group[0])
-        between = block.operations[first : block.operations.index(call)]
+        first = block.position(group[0])
+        between = block.operations[first : block.position(call)]
         waiting = []
         for operation in between:
             if operation not in inside and late.intersection(operation.operands):

@@ -219,4 +219,4 @@ def _is_before(view: View, launch: Launch) -> bool:
         return isinstance(view.x, OpResult) and view.x.operation.parent is view.parent
     block = launch.parent
     assert block is not None
-    return block.operations.index(view) < block.operations.index(launch)
+    return block.position(view) < block.position(launch)

@@ -14,14 +14,16 @@ class Names:
 
     def __init__(self, root: Operation, types: Sequence[Type] = ()) -> None:
         self.taken = symbols_under(root) | {s for kind in types for formula in formulas(kind) for s in formula.symbols}
+        self._last: dict[str, int] = {}
 
     def fresh(self, wish: str) -> str:
         """`wish`, or the first of wish_1, wish_2, ... that is free."""
-        name, number = wish, 0
+        name, number = wish, self._last.get(wish, 0)  # all before the last one are taken
         while name in self.taken:
             number += 1
             name = f"{wish}_{number}"
         self.taken.add(name)
+        self._last[wish] = number
         return name
 
 

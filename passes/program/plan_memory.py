@@ -94,8 +94,18 @@ class Lifetime:
     segment: int
     size: Dim
 
-    def meets(self, other: Lifetime) -> bool:
-        return self.first <= other.last and other.first <= self.last
+
+def neighbours(lives: Sequence[Lifetime]) -> dict[Alloc, list[Alloc]]:
+    """Which others each buffer is alive with."""
+    found: dict[Alloc, list[Alloc]] = {life.alloc: [] for life in lives}
+    alive: list[Lifetime] = []
+    for life in sorted(lives, key=lambda life: life.first):
+        alive = [other for other in alive if other.last >= life.first]
+        for other in alive:
+            found[life.alloc].append(other.alloc)
+            found[other.alloc].append(life.alloc)
+        alive.append(life)
+    return found
 
 
 def lifetimes(block: Block) -> list[Lifetime]:
@@ -121,7 +131,7 @@ def lifetimes(block: Block) -> list[Lifetime]:
         segment += isinstance(operation, Read | Loop)
     found = []
     for alloc, at in touched.items():
-        at = at or [block.operations.index(alloc)]
+        at = at or [block.position(alloc)]
         found.append(Lifetime(alloc, at[0], at[-1], segments[alloc], aligned_bytes(alloc)))
     return found
 
@@ -191,10 +201,11 @@ def planned_offsets(block: Block, facts: Facts) -> dict[Alloc, Dim]:
     lives = lifetimes(block)
     compare = _Comparison(facts, [life.size for life in lives])
     sizes = {life.alloc: int(life.size.evaluate(compare.nominal)) for life in lives}
+    together = neighbours(lives)
     plans = []
     for order in _ORDERS:
         queue = sorted(lives, key=lambda life: (life.segment, *order(life, sizes[life.alloc])))
-        plans.append(_placed(queue, compare))
+        plans.append(_placed(queue, together, compare))
 
     def needed(plan: dict[Alloc, Dim]) -> int:
         return max((int(offset.evaluate(compare.nominal)) + sizes[a] for a, offset in plan.items()), default=0)
@@ -205,16 +216,19 @@ def planned_offsets(block: Block, facts: Facts) -> dict[Alloc, Dim]:
 
 @dataclass(frozen=True, slots=True)
 class _Placed:
-    life: Lifetime
+    number: int  # of those placed before
     start: Dim
     end: Dim
 
 
-def _placed(queue: Sequence[Lifetime], compare: _Comparison) -> dict[Alloc, Dim]:
-    placed: list[_Placed] = []
+def _placed(
+    queue: Sequence[Lifetime], together: Mapping[Alloc, Sequence[Alloc]], compare: _Comparison
+) -> dict[Alloc, Dim]:
+    placed: dict[Alloc, _Placed] = {}
     top = ZERO  # no buffer placed so far ends above it
     for life in queue:
-        start = _lowest(life, [p for p in placed if p.life.meets(life)], compare)
+        others = sorted((placed[o] for o in together[life.alloc] if o in placed), key=lambda p: p.number)
+        start = _lowest(life, others, compare)
         if start is None:
             start = top
         end = start + life.size
@@ -222,8 +236,8 @@ def _placed(queue: Sequence[Lifetime], compare: _Comparison) -> dict[Alloc, Dim]
             top = end
         elif not compare.no_larger(end, top):
             top = top + life.size
-        placed.append(_Placed(life, start, end))
-    return {p.life.alloc: p.start for p in placed}
+        placed[life.alloc] = _Placed(len(placed), start, end)
+    return {alloc: p.start for alloc, p in placed.items()}
 
 
 def _lowest(life: Lifetime, others: Sequence[_Placed], compare: _Comparison) -> Dim | None:

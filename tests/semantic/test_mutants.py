@@ -330,7 +330,7 @@ def needed_again() -> Patch:
 
 
 def never_meet() -> Patch:
-    return plan_memory.Lifetime, "meets", lambda self, other: False
+    return plan_memory, "neighbours", lambda lives: {life.alloc: [] for life in lives}
 
 
 def dead_early() -> Patch:

@@ -30,6 +30,7 @@ class Symbols:
     def __init__(self) -> None:
         self._of: dict[str, str] = {}
         self._used: set[str] = set()
+        self._last: dict[str, int] = {}  # the number of the last symbol of a wish: all before it are used
 
     def named(self, name: str) -> str:
         """The symbol for a name of the model's or the user's; always the same one."""
@@ -42,9 +43,11 @@ class Symbols:
         base = re.sub(r"\W", "_", wish, flags=re.ASCII).strip("_") or "dim"
         if base[0].isdigit() or keyword.iskeyword(base) or base in _WORDS:
             base = f"d_{base}"
-        name, number = base, 1
+        name, number = base, self._last.get(base, 0)
         while name in self._used:
-            name, number = f"{base}_{number}", number + 1
+            number += 1
+            name = f"{base}_{number}"
+        self._last[base] = number
         self._used.add(name)
         return name
 

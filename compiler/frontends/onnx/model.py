@@ -39,7 +39,8 @@ from headrace.ir.types import TensorType
 
 DEEPEST_CALL = 32  # functions within functions
 MOST_DIMS = 64  # of one tensor
-MOST_WRITTEN_OUT = 20_000  # nodes that functions and loops add to those of the file, and turns
+MOST_WRITTEN_OUT = 20_000  # nodes that functions and loops add to those of the file, and turns; operations too
+MOST_OF_A_NODE = 64  # operations that a node of the file may become without counting as added
 
 
 def import_model(path: str | Path, shapes: Shapes | None = None) -> Module:
@@ -63,7 +64,9 @@ class _Import:
         self.state = state
         self.declared_ranks = declared_ranks(model.proto.graph)
         self.problems: list[UnsupportedNode] = []
-        self.nodes_left = MOST_WRITTEN_OUT + count_of(model.proto.graph.node)
+        nodes = count_of(model.proto.graph.node)
+        self.nodes_left = MOST_WRITTEN_OUT + nodes
+        self.most_operations = MOST_WRITTEN_OUT + MOST_OF_A_NODE * nodes
         self.functions = {(canonical_domain(f.domain), f.name): f for f in model.proto.functions}
         self.importers: dict[tuple[str, str], list[Importer]] = {}
         for importer in importers():
@@ -139,13 +142,17 @@ class _Import:
 
     def _nodes(self, nodes: Sequence[NodeProto], scope: Scope) -> None:
         self.nodes_left -= len(nodes) or 1  # an empty body takes a turn too
-        if self.nodes_left < 0:
+        if self._too_long:
             raise UnsupportedModelError(
                 f"{self.model.name}: functions and loops add more than {MOST_WRITTEN_OUT} nodes when written out"
             )
         names = [n.name or f"{n.op_type}_{i}" for i, n in enumerate(nodes)]
         for number in ordered(self.model.name, nodes, names, scope):
             self._node(nodes[number], scope.caller or names[number], scope)
+
+    @property
+    def _too_long(self) -> bool:
+        return self.nodes_left < 0 or self.state.added > self.most_operations
 
     def _node(self, node: NodeProto, name: str, scope: Scope) -> None:
         self.state.at(name)
@@ -158,7 +165,7 @@ class _Import:
             else:
                 found = self._imported(node, name, inputs, scope)
         except (NodeUnsupported, ElementTypeError, UnsupportedModelError) as error:
-            if self.nodes_left < 0:
+            if self._too_long:
                 raise
             if scope.depth:
                 raise NodeUnsupported(f"its function body needs {_shown(node.op_type)}: {error}") from None

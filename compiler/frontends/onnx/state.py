@@ -35,6 +35,7 @@ class State:
         self.block = Block()
         self.builder = Builder(self.block)
         self.facts = Facts()
+        self.added = 0  # operations
         self._fact_lines: list[str] = []
         self._functions: list[GraphFunc] = []  # those that others call
         self._symbols = symbols
@@ -47,6 +48,7 @@ class State:
 
     def add(self, operation: Operation) -> Value:
         """Appends an operation, and follows its integers if it makes some."""
+        self.added += 1
         value = self.builder.add(operation).result
         if not isinstance(operation, GraphOp):
             return value
@@ -61,6 +63,7 @@ class State:
 
     def add_all(self, operation: Operation) -> Sequence[Value]:
         """Appends an operation with any number of results."""
+        self.added += 1
         return self.builder.add(operation).results
 
     def add_constant(self, array: Array) -> Value:

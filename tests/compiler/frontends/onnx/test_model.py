@@ -228,7 +228,28 @@ def test_functions_that_grow_without_end_are_refused(imported: Imported, monkeyp
     )
     whole = model(nodes, [info("x", 2)], ["y"], functions=functions)
     whole.opset_import.append(helper.make_opsetid("f", 1))
-    with pytest.raises(UnsupportedModelError, match=r"^model\.onnx: functions and loops add more than 1000 nodes when written out"):
+    with pytest.raises(
+        UnsupportedModelError, match=r"^model\.onnx: functions and loops add more than 1000 nodes when written out"
+    ):
+        imported(whole)
+
+
+def test_functions_of_few_nodes_that_are_many_operations_are_refused(
+    imported: Imported, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headrace.compiler.frontends.onnx.model.MOST_WRITTEN_OUT", 1000)
+    pads = [node("Pad", f"{a} pads", b) for a, b in zip("pabcdefg", "abcdefgq", strict=True)]
+    inner = helper.make_function("f", "Inner", ["p", "pads"], ["q"], pads, [helper.make_opsetid("", 17)])
+    calls = [
+        helper.make_node("Inner", [a, "pads"], [b], domain="f") for a, b in zip("pabcdefg", "abcdefgq", strict=True)
+    ]
+    outer = helper.make_function("f", "Outer", ["p", "pads"], ["q"], calls, [helper.make_opsetid("f", 1)])
+    inputs = [info("x", "a", "b", "c", "d"), info("pads", 8, kind=TensorProto.INT64)]
+    whole = model(
+        [helper.make_node("Outer", ["x", "pads"], ["y"], "a", domain="f")], inputs, ["y"], functions=[inner, outer]
+    )
+    whole.opset_import.append(helper.make_opsetid("f", 1))
+    with pytest.raises(UnsupportedModelError, match="functions and loops add more than 1000 nodes when written out"):
         imported(whole)
 
 
