@@ -197,10 +197,15 @@ def _known_input(model: ModelProto, draw: Draw, originals: Sequence[bytes]) -> N
     kind = value.type.tensor_type
     dims = [d.dim_value or 2 for d in kind.shape.dim]
     numbers = draw.choice((NUMBERS[:6], NUMBERS[:6], NUMBERS))
-    whole = [draw.choice(numbers) for _ in range(min(prod(dims), 4096))]
-    is_whole = kind.elem_type in (TensorProto.INT64, TensorProto.INT32)
-    held = helper.make_tensor(value.name, kind.elem_type, dims, whole if is_whole else [abs(n) % 2 for n in whole])
-    model.graph.initializer.append(held)
+    drawn = [draw.choice(numbers) for _ in range(min(prod(dims), 4096))]
+    match kind.elem_type:
+        case TensorProto.INT64:
+            held = drawn
+        case TensorProto.INT32:
+            held = [(n + 2**31) % 2**32 - 2**31 for n in drawn]
+        case _:
+            held = [abs(n) % 2 for n in drawn]
+    model.graph.initializer.append(helper.make_tensor(value.name, kind.elem_type, dims, held))
     model.graph.input.remove(value)
 
 
