@@ -24,9 +24,7 @@ INCLUDE = Path(headrace.runtime.__path__[0]) / "include"
 FLAGS = ("-std=c11", "-O2", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-shared", "-fPIC", "-fvisibility=hidden")
 
 
-def build_wheel(
-    wheel_directory: str, config_settings: object = None, metadata_directory: str | None = None
-) -> str:
+def build_wheel(wheel_directory: str, config_settings: object = None, metadata_directory: str | None = None) -> str:
     """Writes the wheel there, and returns its name."""
     project = tomllib.loads((HERE / "pyproject.toml").read_text())["project"]
     tag = "py3-none-" + sysconfig.get_platform().replace("-", "_").replace(".", "_")

@@ -49,7 +49,9 @@ class Assembler:
         start = self._elements
         self._elements += elements
         if self._elements > SCRATCHPAD:
-            raise CodegenError(f"npu: kernel @{self.name} needs {self._elements} elements of {SCRATCHPAD} in the scratchpad")
+            raise CodegenError(
+                f"npu: kernel @{self.name} needs {self._elements} elements of {SCRATCHPAD} in the scratchpad"
+            )
         return start
 
     @contextmanager

@@ -160,7 +160,7 @@ class Selection:
             raise self._fail(f"computes {step.name}, which the vector unit has no function for")
         found, *others = [self._compute(operand, sides) for operand in step.operands]
         functions = VECTOR_FUNCTIONS[type(step)]
-        for function, other in zip(functions, others, strict=True):
+        for function, other in zip(functions, others or [found], strict=True):
             last = function is functions[-1]
             found = self._vector(function, found, other, sides, target if last and target else self._new(sides))
         self.computed[value] = found

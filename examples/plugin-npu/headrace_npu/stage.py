@@ -7,13 +7,15 @@ Before:
 After:
     kernel.parallel (i_o: grid (n + 15) floordiv 16) {
       %x_tile = kernel.alloc {type = buffer<f32[16, 64], shared>}
-      kernel.map (i_i_0: parallel 16, j_0: parallel 64) reads(%x[i_o*16 + i_i_0, j_0] else 0.0) writes(%x_tile[i_i_0, j_0])
+      kernel.map (i_i_0: parallel 16, j_0: parallel 64)
+          reads(%x[i_o*16 + i_i_0, j_0] else 0.0) writes(%x_tile[i_i_0, j_0])
       %b_tile = kernel.alloc {type = buffer<f32[64], shared>}
       kernel.map (j_1: parallel 64) reads(%b[j_1] else 0.0) writes(%b_tile[j_1])
       %y_tile = kernel.alloc {type = buffer<f32[16, 64], shared>}
-      kernel.map (i_i: parallel 16, j: parallel 64) reads(%x_tile[i_i, j], %b_tile[j]) writes(%y_tile[i_i, j]) ...
-      kernel.map (i_i_1: parallel 16, j_2: parallel 64) reads(%y_tile[i_i_1, j_2]) writes(%y[i_o*16 + i_i_1, j_2])
-          {where = [n - 1 - i_o*16 - i_i_1]}
+      kernel.map (i_i: parallel 16, j: parallel 64)
+          reads(%x_tile[i_i, j], %b_tile[j]) writes(%y_tile[i_i, j]) ...
+      kernel.map (i_i_1: parallel 16, j_2: parallel 64)
+          reads(%y_tile[i_i_1, j_2]) writes(%y[i_o*16 + i_i_1, j_2]) {where = [n - 1 - i_o*16 - i_i_1]}
     }
 
 So each operation is one instruction, or a few: DMA, matrix or vector.  What lies outside of memory is loaded as 0,
@@ -104,7 +106,7 @@ def _copy(op: Map, source: Access, target: Access, where: tuple[Dim, ...], names
     own = {a.name: names.fresh(a.name) for a in axes}
     fresh = {name: Dim.symbol(other) for name, other in own.items()}
     block = Block([ScalarType(element_dtype(source.value.type))])
-    Builder(block).add(Yield((block.arguments[0],)))
+    Builder(block, None, op.location).add(Yield((block.arguments[0],)))
     return Map(
         tuple(Axis(own[a.name], "parallel", a.extent) for a in axes),
         (Access(source.value, source.map.substitute(fresh)),),

@@ -175,11 +175,20 @@ static hr_status npu_copy(void *opened, hr_slice target, hr_slice source, uint64
     return HR_OK;
 }
 
+/* The kernel that begins at a byte of a module; none does where `count` is 0. */
+static npu_program kernel_at(const module *m, uint32_t entry) {
+    for (uint64_t at = 2; at < m->words; at += 1 + (uint64_t)m->image[at] * NPU_WORDS)
+        if (at * 4 == entry)
+            return (npu_program){m->image + at + 1, m->image[at]};
+    return (npu_program){NULL, 0};
+}
+
 static hr_status npu_launch(void *opened, const hr_launch *launch, hr_fault *fault, hr_error *error) {
     queue *q = opened;
-    const module *m = (const module *)(uintptr_t)launch->module;
-    npu_program program = {m->image + launch->entry / 4 + 1, m->image[launch->entry / 4]};
+    npu_program program = kernel_at((const module *)(uintptr_t)launch->module, launch->entry);
     (void)fault;
+    if (!program.count)
+        return npu_fail(error, HR_DEVICE, "npu: kernel '%s' does not lie in its module", launch->name);
     hr_status status = HR_OK;
     for (int64_t task = 0; task < launch->tasks && !status; task++)
         status = npu_run(&program, launch, task, q->scratchpad, error);
