@@ -24,7 +24,7 @@ class Emitted:
 
 
 class Emitter(Protocol):
-    """From loops to bytes."""
+    """From loops, or whatever else the target's pipeline leaves, to bytes."""
 
     def __call__(self, functions: Sequence[KernelFunc], facts: TargetFacts) -> Emitted:
         """Raises CodegenError or LinkError."""

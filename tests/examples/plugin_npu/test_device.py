@@ -1,0 +1,96 @@
+"""The NPU's driver: the conformance suite, and what it says when something is wrong."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from npu_plugin import Installed
+from onnx import TensorProto, helper
+
+from headrace.runtime.python import HeadraceRuntimeError
+from headrace.runtime.python.calling import open_driver
+
+MAGIC = 0x3155504E
+SET, LOOP, END, LOAD, VECTOR, MATMUL = 1, 10, 11, 12, 15, 16
+
+
+def test_it_conforms(npu: Installed) -> None:
+    said = npu.headrace("conform", "npu", "--driver", npu.driver)
+    assert "WRONG" not in said
+    rows = {line.split()[0]: line.split()[1:] for line in said.splitlines() if line.startswith("graph.")}
+    run = {name for name, cells in rows.items() if "ok" in cells}
+    assert {"graph.matmul", "graph.add", "graph.relu", "graph.squared_relu"} <= run
+    assert "refused: graph.exp f32: its vector unit has no kernel.exp" in said
+
+
+def relu(path: Path) -> Path:
+    node = helper.make_node("Relu", ["x"], ["y"], "relu")
+    ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n"]) for name in "xy"]
+    graph = helper.make_graph([node], "g", ports[:1], ports[1:])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    return path
+
+
+def test_its_words_reach_the_user(npu: Installed, tmp_path: Path) -> None:
+    npu.headrace("compile", relu(tmp_path / "m.onnx"), "-o", tmp_path / "m.hrm", "--target", "npu")
+    for name, elements in (("few", 100), ("many", 20_000_000)):
+        np.save(tmp_path / f"{name}.npy", np.zeros(elements, np.float32))
+    run = ("run", tmp_path / "m.hrm", "--output", f"y={tmp_path}/y.npy", "--input")
+    found = npu.refused(*run, f"x={tmp_path}/few.npy", "--device", "npu:7")
+    assert found == "headrace: npu: there is no device '7'; there is one, 0"
+    found = npu.refused(*run, f"x={tmp_path}/many.npy")
+    assert found.endswith("npu: 80000000 bytes wanted, 0 of 67108864 taken")
+    npu.headrace(*run, f"x={tmp_path}/few.npy")
+
+
+def test_a_kernel_that_it_has_no_instruction_for(npu: Installed, tmp_path: Path) -> None:
+    """A pipeline that leaves loops, as those of CPUs do, is not for its emitter."""
+    relu(tmp_path / "m.onnx")
+    pipeline = "graph.cluster, kernel.lower, program.plan-memory, kernel.realize"
+    found = npu.refused(
+        "compile", tmp_path / "m.onnx", "-o", tmp_path / "m.hrm", "--target", "npu", "--pipeline", pipeline
+    )
+    assert found == "headrace: npu: kernel.load at 'relu' has no instruction"
+
+
+def code(*instructions: tuple[int, ...]) -> bytes:
+    """One kernel."""
+    words = [w for row in instructions for w in row + (0,) * (16 - len(row))]
+    return struct.pack(f"<3I{len(words)}I", MAGIC, 1, len(instructions), *words)
+
+
+@pytest.mark.parametrize(
+    ("image", "text"),
+    [
+        (b"\x7fELF" * 4, "npu: the code section is for another device"),
+        (code((SET, 0))[:-4], "npu: kernel 0 of 1 does not lie in the code section"),
+        (code((SET, 0)) + bytes(4), "npu: the code section has something behind its last kernel"),
+        (code((99,)), "npu: kernel 0, instruction 0: there is no opcode 99"),
+        (code((SET, 256)), "npu: kernel 0, instruction 0: SET names a register that there is not"),
+        (code((SET, 1, 2, 3, 4)), "npu: kernel 0, instruction 0: SET has words that it does not use"),
+        (code((SET, 1), (END,)), "npu: kernel 0, instruction 1: END ends no loop"),
+        (code((LOOP, 1, 2)), "npu: kernel 0: a loop has no end"),
+        (code(*[(LOOP, 1, 2)] * 9), "npu: kernel 0, instruction 8: LOOP is inside of too many loops"),
+        (code((LOAD, 0, 0, 0, 0, 0, 0, 16000, 64, 1, 16, 64)), "npu: kernel 0, instruction 0: LOAD leaves the scratchpad"),
+        (code((VECTOR, 1, *(0, 64, 1) * 3, 17, 64)), "npu: kernel 0, instruction 0: VECTOR has a tile that is empty, or larger than the units"),
+        (code((VECTOR, 7, *(0, 64, 1) * 3, 16, 64)), "npu: kernel 0, instruction 0: VECTOR has no such function"),
+        (code((MATMUL, *(0, 64, 1) * 3, 16, 64, 0)), "npu: kernel 0, instruction 0: MATMUL has a tile that is empty, or larger than the units"),
+        (code((MATMUL, 0, 64, 1, 0, 1024, 1, 0, 64, 1, 16, 64, 16)), None),
+        (code((MATMUL, 0, 64, 1, 0, 1092, 1, 0, 64, 1, 16, 64, 16)), "npu: kernel 0, instruction 0: MATMUL leaves the scratchpad"),
+    ],
+)  # fmt: skip
+def test_programs_are_checked_when_they_are_loaded(npu: Installed, image: bytes, text: str | None) -> None:
+    device = open_driver("npu", [npu.driver]).open()
+    try:
+        if text is None:
+            device.module_unload(device.module_load(image))
+        else:
+            with pytest.raises(HeadraceRuntimeError) as raised:
+                device.module_load(image)
+            assert str(raised.value) == text
+    finally:
+        device.close()
