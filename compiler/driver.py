@@ -65,6 +65,7 @@ def compile(
     after: Points = (),
     hooks: Hooks | None = None,
     require_device: Sequence[tuple[str, str]] = (),
+    keep_ir: bool = False,
 ) -> Report:
     """Compiles `model` (ONNX, or `.hir`) into the file `output`.
 
@@ -72,7 +73,7 @@ def compile(
     does not take.  `shapes`: dims by input name, numbers or symbols, instead of the declared ones.  `pipeline`: text or
     the path of a `.pipeline` file, instead of the target's own, on the host; `before` and `after`: pairs of a pass in
     it and the text of what to run there too.  `require_device`: pairs of a device and a pattern of node names; it is
-    an error if one of these nodes runs elsewhere.
+    an error if one of these nodes runs elsewhere.  `keep_ir`: the file holds its kernels as text, for `inspect --ir`.
     Raises HeadraceError; then `output` is as it was before.
     """
     clock = _Clock()
@@ -82,7 +83,7 @@ def compile(
         module = read_model(model, shapes)
         route = Route(pipeline, before, after)
         _note_options(module, [t.name for t in targets], shapes, route)
-    return _compiled(module, targets, output, route, hooks, clock, require_device)
+    return _compiled(module, targets, output, route, hooks, clock, require_device, keep_ir)
 
 
 def compile_module(
@@ -105,6 +106,7 @@ def _compiled(
     hooks: Hooks | None,
     clock: _Clock,
     require_device: Sequence[tuple[str, str]] = (),
+    keep_ir: bool = False,
 ) -> Report:
     pool = ConstantPool()
     variants: list[Variant] = []
@@ -114,7 +116,7 @@ def _compiled(
     for machine in targets:
         # The module goes through the passes of each target; all but the last one work on a copy.
         own = module if machine is targets[-1] else copy_of(module)
-        variant = _Variant(machine, own, clock, hooks, timings)
+        variant = _Variant(machine, own, clock, hooks, timings, keep_ir)
         if machine.devices or require_device:
             placed = variant.divide()
             require(placed, require_device, machine)
@@ -207,13 +209,20 @@ class _Variant:
     """One target's way from the imported module to code: its own module, and one for each function of a device."""
 
     def __init__(
-        self, machine: Machine, module: Module, clock: _Clock, hooks: Hooks | None, timings: list[Timing]
+        self,
+        machine: Machine,
+        module: Module,
+        clock: _Clock,
+        hooks: Hooks | None,
+        timings: list[Timing],
+        keep_ir: bool,
     ) -> None:
         self.machine = machine
         self.module = module
         self.clock = clock
         self.hooks = hooks
         self.timings = timings
+        self.keep_ir = keep_ir
         self.kernels: list[Kernel] = []
 
     def divide(self) -> list[Placement]:
@@ -265,7 +274,7 @@ class _Variant:
         numbers = {k.function_name: (len(self.kernels) + i, k) for i, k in enumerate(kernels)}
         for kernel in kernels:
             name = kernel.function_name
-            text = print_op(kernel)
+            text = print_op(kernel) if self.keep_ir else ""
             self.kernels.append(
                 describe_kernel(kernel, emitted.entries[name], emitted.scratch_bytes[name], text, device)
             )

@@ -89,7 +89,7 @@ class Kernel:
     device: int = 0  # whose image it is in
     sites: tuple[Site, ...] = ()
     work: Work | None = None  # for profiles
-    text: str = ""  # the kernel as .hir, for `inspect`
+    text: str = ""  # the kernel as .hir, for `inspect`, or nothing
 
 
 @dataclass(frozen=True, slots=True)

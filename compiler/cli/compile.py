@@ -30,6 +30,7 @@ from headrace.compiler.cli._options import hooks_of, pass_options, shape_options
     help="Fail if a node of such a name runs on another device.",
 )
 @click.option("--emit", type=click.Choice(["hrm", "c"]), default="hrm", show_default=True, help="What to write.")
+@click.option("--keep-ir", is_flag=True, help="Keep the kernels as text in the file, for `inspect --ir`.")
 @click.option("--json", "as_json", is_flag=True, help="Print nodes that cannot be compiled as JSON too.")
 @click.option("--before", multiple=True, metavar="PASS=PIPELINE", help="Passes to run before one of the pipeline.")
 @click.option("--after", multiple=True, metavar="PASS=PIPELINE", help="Passes to run after one of the pipeline.")
@@ -42,6 +43,7 @@ def command(
     explain_placement: bool,
     require_device: tuple[str, ...],
     emit: str,
+    keep_ir: bool,
     as_json: bool,
     before: tuple[str, ...],
     after: tuple[str, ...],
@@ -63,7 +65,7 @@ def command(
         hooks_of(print_ir_after, verify_each, output, observe) as hooks,
     ):
         wishes = [wish(text) for text in require_device]
-        stage = partial(compile, require_device=wishes) if emit == "hrm" else emit_c_text
+        stage = partial(compile, require_device=wishes, keep_ir=keep_ir) if emit == "hrm" else emit_c_text
         try:
             report = stage(
                 model,

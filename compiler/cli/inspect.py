@@ -9,7 +9,7 @@ import click
 
 @click.command()
 @click.argument("artefact", type=click.Path(path_type=Path))
-@click.option("--ir", is_flag=True, help="Print the kernels as .hir text.")
+@click.option("--ir", is_flag=True, help="Print the kernels as .hir text, where `compile --keep-ir` kept it.")
 @click.option("--bytes", "show_bytes", is_flag=True, help="Say what every byte of the file belongs to.")
 def command(artefact: Path, ir: bool, show_bytes: bool) -> None:
     """Show the signature of ARTEFACT, its targets, kernels with their ONNX nodes, memory, sizes, and its making."""

@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from headrace.codegen.artefact.model import Port, Variant
 from headrace.codegen.artefact.reader import Contents
 from headrace.ir.dims import Dim
+from headrace.ir.errors import OptionError
 
 
 def describe(contents: Contents, *, kernels_as_text: bool, every_byte: bool) -> Iterator[str]:
-    """Signature, making, each target with its kernels and memory, sizes; more on request."""
+    """Signature, making, each target with its kernels and memory, sizes; more on request.  Raises OptionError."""
     artefact = contents.artefact
+    if kernels_as_text and not any(k.text for v in artefact.variants for k in v.kernels):
+        raise OptionError("the file holds no kernels as text: compile it with --keep-ir")
     yield "inputs"
     yield from (f"  {_port(p)}" for p in artefact.signature.inputs)
     yield "outputs"

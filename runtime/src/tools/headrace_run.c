@@ -262,7 +262,10 @@ static bool run_model(job *j) {
 static bool run(job *j, int count, char **arguments) {
     if (!parse(j, count, arguments) || !open_model(j) || !name_outputs(j) || !read_inputs(j))
         return false;
-    return run_model(j) && write_outputs(j);
+    if (!run_model(j) || !write_outputs(j))
+        return false;
+    printf("ran on %s, by the code for %s\n", hr_model_driver(j->model), hr_model_target(j->model));
+    return true;
 }
 
 static void clean(job *j) {
