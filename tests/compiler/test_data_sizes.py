@@ -111,6 +111,19 @@ def test_pads_that_are_data(mode: str, compiled: Any) -> None:
     np.testing.assert_array_equal(found[:3], X[0][1:])
 
 
+@pytest.mark.parametrize("shape", [(0, 3), (2, 0), (0, 0)])
+def test_an_empty_dim_is_padded_by_data(shape: tuple[int, int], compiled: Any) -> None:
+    run = compiled("(float[a, b] x, int64[4] pads) => (float[q, r] y) { y = Pad(x, pads) }")
+    x = np.ones(shape, np.float32)
+    np.testing.assert_array_equal(run(x=x, pads=integers(1, 2, 0, 2)), np.pad(x, ((1, 0), (2, 2))))
+
+
+def test_booleans_are_padded_by_data(compiled: Any) -> None:
+    run = compiled("(bool[a, b] x, int64[4] pads) => (bool[q, r] y) { y = Pad(x, pads) }")
+    x = np.ones((2, 3), bool)
+    np.testing.assert_array_equal(run(x=x, pads=integers(1, 2, -1, 2)), np.pad(x[:1], ((1, 0), (2, 2))))
+
+
 def test_a_padding_value_that_is_data(compiled: Any) -> None:
     run = compiled("""(float[a, b] x, float v) => (float[q, r] y) <int64[4] pads = {1, 0, 0, 2}>
         { y = Pad(x, pads, v) }""")

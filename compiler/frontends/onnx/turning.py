@@ -18,7 +18,7 @@ from headrace.compiler.frontends.onnx.node import NodeUnsupported
 from headrace.compiler.frontends.onnx.outline import bodies, inside
 from headrace.compiler.frontends.onnx.scope import Scope
 from headrace.compiler.frontends.onnx.state import State
-from headrace.compiler.frontends.onnx.unrolled import ZERO, moved, part
+from headrace.compiler.frontends.onnx.unrolled import ZERO, each, legal_axis, moved, part, scanned_axes
 from headrace.ir.core import Block, Value
 from headrace.ir.dims import Dim, dim_max
 from headrace.ir.graph.families import tensor
@@ -83,14 +83,13 @@ class Turning:
         """The outputs of Scan, as from version 9 on.  Raises NodeUnsupported."""
         given, count = [v for v in map(_tensor, inputs) if v is not None], int(attributes["num_scan_inputs"])
         carried, scanned = given[: len(given) - count], given[len(given) - count :]
-        axes = attributes.get("scan_input_axes", (0,) * count)
-        axes = [axis % tensor(x).rank for axis, x in zip(axes, scanned, strict=True)]
+        axes = scanned_axes(attributes, scanned)
         lengths = dict.fromkeys(tensor(x).dims[axis] for x, axis in zip(scanned, axes, strict=True))
         if len(lengths) != 1:
             raise NodeUnsupported(f"scans {' and '.join(map(str, lengths))} elements, expected one number")
         (length,) = lengths
         turn = self.state.symbol("turn")
-        backwards = attributes.get("scan_input_directions", (0,) * count)
+        backwards = each(attributes, "scan_input_directions", count)
         places = [length - 1 - Dim.symbol(turn) if b else Dim.symbol(turn) for b in backwards]
 
         def enter(block: Block, given: dict[Value, Value]) -> Around:
@@ -102,8 +101,8 @@ class Turning:
             return [None] * len(self.graph.output)
         results = self._added(turn, (None, length), None, carried, found, found.results)
         rows = results[len(carried) :]
-        reverse = attributes.get("scan_output_directions", (0,) * len(rows))
-        ends = attributes.get("scan_output_axes", (0,) * len(rows))
+        reverse = each(attributes, "scan_output_directions", len(rows))
+        ends = each(attributes, "scan_output_axes", len(rows))
         turned = [self._turned(x, r, axis) for x, r, axis in zip(rows, reverse, ends, strict=True)]
         return [*results[: len(carried)], *turned]
 
@@ -113,7 +112,7 @@ class Turning:
         rest = len(dims) - 1
         if reverse:
             x = self.state.add(Slice(x, (dims[0] - 1, *[ZERO] * rest), dims, (-1, *[1] * rest)))
-        return moved(x, axis % len(dims), self.state)
+        return moved(x, legal_axis(axis, len(dims), "scan_output_axes"), self.state)
 
     # ---- what is known before it -----------------------------------------------------------------------------------
 

@@ -67,8 +67,8 @@ def scan(
     if not 0 < count <= len(given):
         raise NodeUnsupported(f"num_scan_inputs is {count}, expected 1 to {len(given)}, as many as there are inputs")
     carried, scanned = given[: len(given) - count], given[len(given) - count :]
-    axes = _normalized(attributes.get("scan_input_axes", (0,) * count), scanned)
-    backwards = attributes.get("scan_input_directions", (0,) * count)
+    axes = scanned_axes(attributes, scanned)
+    backwards = each(attributes, "scan_input_directions", count)
     lengths = {tensor(x).dims[axis] for x, axis in zip(scanned, axes, strict=True)}
     if len(lengths) != 1 or not all(d.is_constant and d.value for d in lengths):
         raise TurnsUnknown(f"scans {' and '.join(sorted(map(str, lengths)))} elements, expected one known number")
@@ -85,12 +85,12 @@ def scan(
         carried = made[: len(carried)]
         turns.append(made[len(carried) :])
     columns = list(zip(*turns, strict=True))
-    directions = attributes.get("scan_output_directions", (0,) * len(columns))
-    ends = attributes.get("scan_output_axes", (0,) * len(columns))
+    directions = each(attributes, "scan_output_directions", len(columns))
+    ends = each(attributes, "scan_output_axes", len(columns))
     results = []
     for column, backward, axis in zip(columns, directions, ends, strict=True):
         joined = _joined(column[::-1] if backward else column, state)
-        results.append(moved(joined, axis % tensor(joined).rank, state))
+        results.append(moved(joined, legal_axis(axis, tensor(joined).rank, "scan_output_axes"), state))
     return [*carried, *results]
 
 
@@ -121,11 +121,31 @@ def _check_turns(count: int) -> None:
         raise TurnsUnknown(f"takes more than {MOST_TURNS} turns, at most so many are written out")
 
 
+# ---- attributes of Scan ------------------------------------------------------------------------------------------
+
+
+def each(attributes: Mapping[str, Any], name: str, count: int) -> Sequence[int]:
+    """An attribute with one number for each of `count` inputs or outputs.  Raises NodeUnsupported."""
+    numbers: Sequence[int] = attributes.get(name, (0,) * count)
+    if len(numbers) != count:
+        raise NodeUnsupported(f"{name} has {len(numbers)} numbers, expected {count}")
+    return numbers
+
+
+def scanned_axes(attributes: Mapping[str, Any], scanned: Sequence[Value]) -> list[int]:
+    """The axis along which each input is scanned, counted from the front.  Raises NodeUnsupported."""
+    axes = each(attributes, "scan_input_axes", len(scanned))
+    return [legal_axis(a, tensor(x).rank, "scan_input_axes") for a, x in zip(axes, scanned, strict=True)]
+
+
+def legal_axis(axis: int, rank: int, name: str) -> int:
+    """The axis counted from the front.  Raises NodeUnsupported outside of the rank."""
+    if not -rank <= axis < rank:
+        raise NodeUnsupported(f"{name} has {axis} for a tensor of {rank} dims")
+    return axis % rank
+
+
 # ---- slices ----------------------------------------------------------------------------------------------------
-
-
-def _normalized(axes: Sequence[int], scanned: Sequence[Value]) -> list[int]:
-    return [axis % tensor(x).rank for axis, x in zip(axes, scanned, strict=True)]
 
 
 def part(x: Value, axis: int, at: Dim, state: State) -> Value:

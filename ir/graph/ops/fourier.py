@@ -80,6 +80,8 @@ def _dft(node: OnnxNode, x: Term, axis: int) -> Term:
     length = node.shape_value(1)
     if node.input(1) is not None and length is None:
         raise node.unsupported("the length is data, expected one that is known while compiling")
+    if x.rank < 2:
+        raise node.fail(f"the input is {x.type}, expected 2 dims or more")
     if not x.dims[-1].is_constant:
         raise node.unsupported(f"the last dim of {x.type} may be 1 or 2, so that the input may be real or not")
     if axis == x.rank - 1:

@@ -109,9 +109,11 @@ def _by_data(node: OnnxNode, axes: Sequence[int] | None) -> Value:
         problems = [(wrong, TOO_MANY), (size.compare("lt", 0), TOO_FEW)]
         wanted = first_numbers(node, size, f"{node.name}_{axis}", problems) - first
         place = _place(wanted, dim, mode)
+        if mode == "constant":
+            x = x.of(_with_one_more(x, axis))
         x = x.of(Gather(x.value, place.value, axis))
         if mode == "constant":
-            inside = place.compare("eq", wanted).reshape(*wanted.dims, *[1] * (kind.rank - 1 - axis))
+            inside = place.compare("lt", dim).reshape(*wanted.dims, *[1] * (kind.rank - 1 - axis))
             x = inside.where(x, _value(node))
     return x.value
 
@@ -124,7 +126,15 @@ def _place(wanted: Term, dim: Term, mode: str) -> Term:
         there_and_back = (dim - 1) * 2
         forth = wanted % there_and_back
         return forth.at_most(there_and_back - forth)
+    if mode == "constant":
+        return wanted.compare("lt", 0).where(dim, wanted).at_most(dim)
     return wanted.at_least(0).at_most(dim - 1)
+
+
+def _with_one_more(x: Term, axis: int) -> Pad:
+    """An element behind the last, for places outside: a dim may be empty."""
+    rank = len(x.dims)
+    return Pad(x.value, (ZERO,) * rank, tuple(ONE if i == axis else ZERO for i in range(rank)), 0)
 
 
 def _value(node: OnnxNode) -> Term:

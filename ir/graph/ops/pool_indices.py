@@ -126,8 +126,13 @@ def _max_unpool(node: OnnxNode) -> Sequence[Value]:
     """Zeros, and each element at its index among them."""
     x, indices = Term(node, node.operand(0)), Term(node, node.operand(1))
     kernel: tuple[int, ...] = node.attribute("kernel_shape", ())
-    rank = x.rank - 2
+    rank = len(kernel)
     strides, pads = node.attribute("strides", (1,) * rank), node.attribute("pads", (0,) * 2 * rank)
+    if x.rank != rank + 2 or len(strides) != rank or len(pads) != 2 * rank:
+        raise node.fail(
+            f"{rank} dims of a kernel, {len(strides)} strides and {len(pads)} pads for {x.type}, expected as many as"
+            " spatial dims, and two pads each"
+        )
     spatial = [
         (d - 1) * stride + size - pads[i] - pads[rank + i]
         for i, (d, stride, size) in enumerate(zip(x.dims[2:], strides, kernel, strict=True))
@@ -142,5 +147,7 @@ def _max_unpool(node: OnnxNode) -> Sequence[Value]:
     wanted = node.shape_value(2)  # the indices are for the dims without it; zeros fill the rest
     if wanted is None:
         raise node.unsupported("the output shape is data, expected integers that are known while compiling")
+    if len(wanted) != x.rank:
+        raise node.fail(f"the output shape has {len(wanted)} dims, expected {x.rank}")
     after = tuple(w - d for w, d in zip(wanted, dims, strict=True))
     return [node.add(Pad(found.value, (ZERO,) * len(dims), after))]

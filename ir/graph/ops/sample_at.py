@@ -134,6 +134,9 @@ def _grid_sample(node: OnnxNode) -> Sequence[Value]:
 @onnx_import("RoiAlign", since=10)
 def _roi_align(node: OnnxNode) -> Sequence[Value]:
     x, rois = Term(node, node.operand(0)), Term(node, node.operand(1))
+    ranks = tuple(node.tensor(i).rank for i in range(3))
+    if ranks != (4, 2, 1):
+        raise node.fail(f"images, regions and their images' numbers have {ranks} dims, expected (4, 2, 1)")
     height, width = (int(node.attribute(f"output_{n}", 1)) for n in ("height", "width"))
     count, mode = int(node.attribute("sampling_ratio", 0)), str(node.attribute("mode", "avg"))
     half = "half_pixel" if node.opset >= 16 else "output_half_pixel"
@@ -146,7 +149,7 @@ def _roi_align(node: OnnxNode) -> Sequence[Value]:
     x1, y1, x2, y2 = (
         Term(node, sliced(node, rois.value, 1, Dim.constant(i), Dim.constant(1))) * scale - offset for i in range(4)
     )
-    (regions,) = rois.dims[:1]
+    regions = rois.dims[0]
 
     def places(low: Term, high: Term, bins: int) -> Term:
         size = high - low

@@ -158,6 +158,28 @@ CASES = {
         model(node("MaxPool", "x", "y", "p", kernel_shape=[2], strides=[0]), inputs=[value("x", 1, 1, 3)]),
         "node 'p': stride 0 and dilation 1 of spatial dim 0, expected 1 or more",
     ),
+    "regions without dims": (
+        model(
+            node("RoiAlign", "x r i", "y", "a", sampling_ratio=1),
+            inputs=[value("x", 1, 1, 4, 4), value("r"), value("i", 2, kind=TensorProto.INT64)],
+        ),
+        "node 'a': images, regions and their images' numbers have (4, 0, 1) dims, expected (4, 2, 1)",
+    ),
+    "a transform of a number": (
+        model(node("DFT", "x", "y", "a"), inputs=[value("x")], opset=20),
+        "node 'a': axis is -2, expected 0 to -1",
+    ),
+    "a transform along data of a number": (
+        model(helper.make_node("DFT", ["x", "", "d"], ["y"], "a"), inputs=[value("x"), value("d", kind=TensorProto.INT64)], opset=20),
+        "node 'a': the input is f32[], expected 2 dims or more",
+    ),
+    "windows of another rank": (
+        model(
+            node("MaxUnpool", "x i", "y", "a", kernel_shape=[2, 2]),
+            inputs=[value("x"), value("i", kind=TensorProto.INT64)],
+        ),
+        "node 'a': 2 dims of a kernel, 2 strides and 4 pads for f32[], expected as many as spatial dims, and two pads each",
+    ),
     "axis": (model(node("Softmax", "x", "y", "a", axis=2)), "node 'a': axis is 2, expected -2 to 1"),
     "reshape": (
         model(node("Reshape", "x s", "y", "a"), constants=(numpy_helper.from_array(np.array([4, 2]), "s"),)),

@@ -172,3 +172,29 @@ def test_more_scan_inputs_than_inputs(count: int, imported: Imported) -> None:
     proto = model([scan], [info("s", TensorProto.FLOAT, 4), info("x", TensorProto.FLOAT, 3, 4)], "y")
     with pytest.raises(UnsupportedModelError, match=f"num_scan_inputs is {count}, expected 1 to 2, as many as"):
         imported(proto)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "wrong"),
+    [
+        ({"scan_input_axes": [2]}, "scan_input_axes has 2 for a tensor of 2 dims"),
+        ({"scan_input_axes": [0, 0]}, "scan_input_axes has 2 numbers, expected 1"),
+        ({"scan_input_directions": [0, 0, 0]}, "scan_input_directions has 3 numbers, expected 1"),
+        ({"scan_output_axes": [1, 1]}, "scan_output_axes has 2 numbers, expected 1"),
+        ({"scan_output_axes": [-4]}, "scan_output_axes has -4 for a tensor of 2 dims"),
+    ],
+)
+@pytest.mark.parametrize("turns", [3, "n"])
+def test_axes_of_scan_that_are_none(
+    attributes: dict[str, Any], wrong: str, turns: int | str, imported: Imported
+) -> None:
+    inner = body(
+        [info("a", TensorProto.FLOAT, 4), info("b", TensorProto.FLOAT, 4)],
+        "c d",
+        node("Add", "a b", "c"),
+        node("Identity", "c", "d"),
+    )
+    scan = node("Scan", "s x", "t y", num_scan_inputs=1, body=inner, **attributes)
+    proto = model([scan], [info("s", TensorProto.FLOAT, 4), info("x", TensorProto.FLOAT, turns, 4)], "y")
+    with pytest.raises(UnsupportedModelError, match=wrong):
+        imported(proto)
