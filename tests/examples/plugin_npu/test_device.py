@@ -47,6 +47,20 @@ def test_its_words_reach_the_user(npu: Installed, tmp_path: Path) -> None:
     npu.headrace(*run, f"x={tmp_path}/few.npy")
 
 
+def test_a_model_that_needs_a_cpu_too(npu: Installed, tmp_path: Path) -> None:
+    node = helper.make_node("GlobalAveragePool", ["x"], ["y"], "mean")
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 3, 4])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    graph = helper.make_graph([node], "g", [x], [y])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(model, tmp_path / "m.onnx")
+    compiled = ("compile", tmp_path / "m.onnx", "-o", tmp_path / "m.hrm", "--target")
+    found = npu.refused(*compiled, "npu")
+    what = "its kernel sums up something else than products; npu+host would give it to the CPU"
+    assert found == f"headrace: kernel.schedule: npu: node 'mean': {what}"
+    npu.headrace(*compiled, "npu+x86-64-v3")
+
+
 def test_a_kernel_that_it_has_no_instruction_for(npu: Installed, tmp_path: Path) -> None:
     """A pipeline that leaves loops, as those of CPUs do, is not for its emitter."""
     relu(tmp_path / "m.onnx")
