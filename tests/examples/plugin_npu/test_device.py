@@ -19,7 +19,7 @@ SET, LOOP, END, LOAD, VECTOR, MATMUL = 1, 10, 11, 12, 15, 16
 
 
 def test_it_conforms(npu: Installed) -> None:
-    said = npu.headrace("conform", "npu", "--driver", npu.driver)
+    said = npu.headrace("conform", "npu")
     assert "WRONG" not in said
     rows = {line.split()[0]: line.split()[1:] for line in said.splitlines() if line.startswith("graph.")}
     run = {name for name, cells in rows.items() if "ok" in cells}
