@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import struct
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
-from npu_plugin import Installed
+from npu_plugin import PLUGIN, ROOT, Installed
 from onnx import TensorProto, helper
 
+import headrace.runtime
 from headrace.runtime.python import HeadraceRuntimeError
 from headrace.runtime.python.calling import open_driver
 
+SUPPORT = ROOT / "tests/support"
 MAGIC = 0x3155504E
 SET, LOOP, END, LOAD, VECTOR, MATMUL = 1, 10, 11, 12, 15, 16
 
@@ -108,3 +114,58 @@ def test_programs_are_checked_when_they_are_loaded(npu: Installed, image: bytes,
             assert str(raised.value) == text
     finally:
         device.close()
+
+
+RANDOM = """
+import dataclasses, sys
+from headrace_npu.target import TARGET
+from random_graphs.differential import compared
+from random_graphs.graphs import random_graph
+
+TARGET.presets["npu"] = dataclasses.replace(TARGET.presets["npu"], copy_worth=0.0)  # whatever it can take, it gets
+for seed in range(*map(int, sys.argv[1:])):
+    if wrong := compared(random_graph(seed), "npu+x86-64-v3"):
+        print(seed, wrong)
+"""
+
+
+@pytest.mark.slow
+def test_random_graphs(npu: Installed) -> None:
+    done = npu.run("-c", f"import sys; sys.path.append({str(SUPPORT)!r})\n{RANDOM}", 300, 400)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
+def test_the_driver_leaves_nothing_behind(npu: Installed, tmp_path: Path, require_tool: Callable[[str], str]) -> None:
+    """Under sanitizers: a run, and one that finds no memory."""
+    gcc = require_tool("gcc")
+    flags = ["-std=c11", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-shared", "-fPIC"]
+    sources = sorted((PLUGIN / "headrace_npu/driver").glob("*.c"))
+    library = tmp_path / "libnpu.so"
+    command = [gcc, *flags, f"-I{ROOT / 'runtime/include'}", *sources, "-o", library]
+    subprocess.run([str(c) for c in command], check=True)
+    npu.headrace("compile", relu(tmp_path / "m.onnx"), "-o", tmp_path / "m.hrm", "--target", "npu")
+    runner = next(
+        p for p in (Path(headrace.runtime.__path__[0]), Path(sys.executable).parent) if (p / "headrace-run").exists()
+    )
+    preload = subprocess.run([gcc, "-print-file-name=libasan.so"], capture_output=True, text=True, check=True).stdout
+    for elements, said in ((100, ""), (20_000_000, "80000000 bytes wanted, 0 of 67108864 taken")):
+        np.save(tmp_path / "x.npy", np.zeros(elements, np.float32))
+        arguments = [
+            tmp_path / "m.hrm",
+            "--driver",
+            library,
+            "--input",
+            f"x={tmp_path}/x.npy",
+            "--output-dir",
+            tmp_path,
+        ]
+        done = subprocess.run(
+            [str(a) for a in (runner / "headrace-run", *arguments)],
+            env={**os.environ, "LD_PRELOAD": preload.strip()},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert "Sanitizer" not in done.stderr
+        assert done.returncode == (2 if said else 0)
+        assert said in done.stderr
