@@ -14,7 +14,7 @@ from headrace.codegen.workers import shared_pool
 from headrace.compiler.measure.bandwidth import bandwidth
 from headrace.compiler.measure.machine import Machine
 from headrace.compiler.measure.peak import peak
-from headrace.targets import find_target
+from headrace.compiler.placement import machines
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +39,10 @@ class Roofline:
 
 
 def measure(preset: str, threads: int) -> Roofline | None:
-    """Takes about a second.  None where the preset is for a device: this process is not there."""
-    facts = find_target(preset)[1].presets[preset]
-    if not facts.triple:
+    """Takes about a second.  None where a device takes part, as in `npu+x86-64-v3`: this process is not there."""
+    (target,) = machines(preset)
+    facts = target.target.presets[target.preset]
+    if target.devices or not facts.triple:
         return None
     machine = Machine(facts, shared_pool())
     first = peak(machine, threads)

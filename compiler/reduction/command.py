@@ -15,6 +15,7 @@ from headrace.compiler.files import write_arrays, write_whole
 from headrace.compiler.frontends.onnx.cutting import Array, Cut, declared_inputs, whole_model
 from headrace.compiler.measure.engines import PEERS
 from headrace.compiler.measure.inputs import inputs_for
+from headrace.compiler.placement import machines
 from headrace.compiler.reduction.failure import Failure, Task, how_it_fails, seen_values
 from headrace.compiler.reduction.reducer import Reducer
 from headrace.ir.errors import HeadraceError, OptionError, nearest
@@ -22,7 +23,6 @@ from headrace.ir.graph.importing import importers
 from headrace.ir.pass_registry import find_pass, pass_names
 from headrace.ir.text import save_hir
 from headrace.runtime.python import Port
-from headrace.targets import find_target
 
 OPEN = 2  # what a dim is in a run if nothing tells
 
@@ -51,8 +51,8 @@ def reduce_model(request: Request) -> Iterator[str]:
         raise OptionError(f"{request.model}: does not fail{_how_tried(request.task)}")
     yield f"{request.model}: {failure.line}"
     _import_all()
-    preset, _ = find_target(request.task.target)  # `host` is looked up once
-    task = replace(request.task, target=preset, run=failure.of_run)
+    target = ",".join(m.name for m in machines(request.task.target))  # `host` is looked up once
+    task = replace(request.task, target=target, run=failure.of_run)
 
     def fails(cut: Cut) -> bool:
         try:

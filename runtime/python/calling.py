@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from ctypes import POINTER, byref, c_uint64, c_void_p
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 
 from headrace.runtime import _face
 from headrace.runtime.python import driver_abi as abi
+from headrace.runtime.python.drivers import Named, installed_drivers, named_drivers
 from headrace.runtime.python.errors import InputError, error_for
 from headrace.runtime.python.hosting import HostedDriver
 
@@ -43,21 +44,38 @@ class Driver:
 
 
 def open_driver(name: str, paths: Sequence[str | os.PathLike[str]] = ()) -> Driver:
-    """The driver of `NAME[:WHICH]`: of one of these libraries, or built in.  Raises HeadraceRuntimeError."""
+    """The driver of `NAME[:WHICH]`, where `load` finds it: in these libraries, in those that HEADRACE_DRIVERS lists,
+    built in, or in an installed package.  Raises HeadraceRuntimeError.
+    """
     library = ctypes.CDLL(str(Path(_face.__file__).parent / "libheadrace.so"))
     library.hr_driver_builtin.restype = POINTER(abi.Driver)
     wanted, _, which = name.partition(":")
     known = []
-    for path in paths:
-        found, error = POINTER(abi.Driver)(), abi.Error()
-        if status := library.hr_driver_load(os.fsencode(path), byref(found), byref(error)):
-            raise error_for(status, error.message.decode(errors="replace"))
-        known.append(found[0].name.decode())
+    for struct in _structs(library, wanted, paths):
+        known.append(struct.name.decode())
         if known[-1] == wanted:
-            return Driver(found[0], which)
-    if not (found := library.hr_driver_builtin(wanted.encode())):
-        raise InputError(f"there is no driver {wanted!r}; {'given: ' + ', '.join(known) if known else 'none is given'}")
-    return Driver(found[0], which)
+            return Driver(struct, which)
+    raise InputError(f"there is no driver {wanted!r}; {'given: ' + ', '.join(known) if known else 'none is given'}")
+
+
+def _structs(library: ctypes.CDLL, wanted: str, paths: Sequence[str | os.PathLike[str]]) -> Iterator[abi.Driver]:
+    """Of all drivers that may be the one; a package is not looked for before the others have been seen."""
+    for driver in named_drivers(paths):
+        yield _struct(library, driver)
+    if found := library.hr_driver_builtin(wanted.encode()):
+        yield found[0]
+    for driver in installed_drivers():
+        yield _struct(library, driver)
+
+
+def _struct(library: ctypes.CDLL, driver: Named) -> abi.Driver:
+    if isinstance(driver, HostedDriver):
+        return driver.struct
+    found, error = POINTER(abi.Driver)(), abi.Error()
+    if status := library.hr_driver_load(os.fsencode(driver), byref(found), byref(error)):
+        raise error_for(status, error.message.decode(errors="replace"))
+    struct: abi.Driver = found[0]
+    return struct
 
 
 def _take(context: Any, size: int, alignment: int) -> int | None:

@@ -17,7 +17,8 @@ import ml_dtypes
 import numpy as np
 
 from headrace.runtime import _face
-from headrace.runtime.python.errors import InputError, error_for
+from headrace.runtime.python.drivers import Named, installed_drivers, named_drivers
+from headrace.runtime.python.errors import InputError, UnsupportedError, error_for
 from headrace.runtime.python.hosting import HostedDriver
 
 Array = np.ndarray[Any, Any]
@@ -90,7 +91,7 @@ def load(
     threads: int | None = None,
     *,
     device: str | None = None,
-    drivers: Sequence[str | os.PathLike[str] | HostedDriver] = (),
+    drivers: Sequence[Named] = (),
     record: bool = False,
 ) -> Session:
     """Opens a compiled model.  `threads`: how many a run may use; None is as many as this process is allowed.
@@ -98,15 +99,26 @@ def load(
     `device`: where it has to run, by the name of a driver (`opencl`, `opencl:NUMBER_OR_NAME`, `cpu`) or of a target
     in the file; None is what HEADRACE_DEVICE says, or the first target of the file that runs here.  `drivers`: paths of
     shared libraries with drivers for devices from outside, besides those that HEADRACE_DRIVERS lists, or drivers that
-    Python hosts; they stay loaded.
+    Python hosts; they stay loaded.  Where nothing runs with these, drivers of installed packages are tried, too.
     `record`: note the time of each launch and the memory taken, for `take_records` and `memory_taken`.
     """
-    paths = [*drivers, *filter(None, os.environ.get("HEADRACE_DRIVERS", "").split(os.pathsep))]
-    if len(paths) > 16:
-        raise InputError(f"{len(paths)} drivers, expected at most 16")
-    found = tuple([d.address if isinstance(d, HostedDriver) else os.fsencode(d) for d in paths])
     if threads is not None and not 1 <= threads <= 1024:
         raise InputError(f"threads is {threads}, expected 1 to 1024")
+    named = named_drivers(drivers)
+    try:
+        return _session(path, threads, device, named, record)
+    except UnsupportedError:
+        if not (more := installed_drivers()):
+            raise
+        return _session(path, threads, device, [*named, *more], record)
+
+
+def _session(
+    path: str | os.PathLike[str], threads: int | None, device: str | None, drivers: Sequence[Named], record: bool
+) -> Session:
+    if len(drivers) > 16:
+        raise InputError(f"{len(drivers)} drivers, expected at most 16")
+    found = tuple([d.address if isinstance(d, HostedDriver) else os.fsencode(d) for d in drivers])
     try:
         return Session(_face.Session(path, threads or 0, record, device, found))
     except _face.Error as error:

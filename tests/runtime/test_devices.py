@@ -11,6 +11,7 @@ import pytest
 from null_driver import NULL, ROOT, build_null
 
 from headrace.runtime.python import DeviceError, LoadError, OutOfMemoryError, UnsupportedError, VersionError, load
+from headrace.runtime.python.calling import open_driver
 
 RequireTool = Callable[[str], str]
 FEATURES = {"x86-64": ("sse2",), "x86-64-v2": ("sse2", "sse4.2"), "x86-64-v3": ("avx2", "sse2", "sse4.2")}
@@ -113,6 +114,35 @@ def test_the_environment_lists_drivers(several: Any, null: Any, monkeypatch: Any
     monkeypatch.setenv("HEADRACE_DRIVERS", f"{null}:{null}")
     monkeypatch.setenv("HEADRACE_DEVICE", "null")
     assert load(several).device == "null"
+
+
+def package(folder: Path, value: str) -> None:
+    """One that is installed there, with a driver by an entry point; `device_package.DRIVER` is this null driver."""
+    info = folder / "device_package-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: device_package\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[headrace.drivers]\nnull = {value}\n")
+
+
+def test_an_installed_package_has_a_driver(several: Any, null: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    (tmp_path / "device_package.py").write_text(f"DRIVER = {str(null)!r}\n")
+    package(tmp_path, "device_package:DRIVER")
+    with pytest.raises(UnsupportedError, match="null"):
+        load(several, device="null")
+    monkeypatch.syspath_prepend(tmp_path)
+    session = load(several, device="null")
+    assert session.device == "null"
+    _is_right(session)
+    assert load(several).device == "cpu"
+    assert open_driver("null").stands_for == "cpu"
+
+
+@pytest.mark.parametrize("value", ["no_such_device_package:DRIVER", "os:no_such_driver"])
+def test_a_package_without_its_driver_is_named(several: Any, value: str, tmp_path: Path, monkeypatch: Any) -> None:
+    package(tmp_path, value)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(LoadError, match=f"^driver null: {value} is not there: "):
+        load(several, device="null")
 
 
 def test_a_driver_of_another_abi_is_refused_with_both_versions(several: Any, tmp_path: Path) -> None:

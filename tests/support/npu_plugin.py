@@ -30,7 +30,7 @@ class Installed:
     @property
     def environment(self) -> dict[str, str]:
         paths = [str(self.site), *filter(None, [os.environ.get("PYTHONPATH")])]
-        return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "HEADRACE_DRIVERS": str(self.driver)}
+        return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
     def run(self, *arguments: object) -> subprocess.CompletedProcess[str]:
         """`python ARGUMENTS`."""

@@ -34,6 +34,27 @@ class Opcode(IntEnum):
     MATMUL = 16
 
 
+# The words behind each opcode: d a register that is set, r one that is read, i a number, ttt a tile.
+OPERANDS = {
+    Opcode.SET: "dii",
+    Opcode.ARGUMENT: "di",
+    Opcode.TASK: "d",
+    Opcode.ADD: "drr",
+    Opcode.MUL: "drr",
+    Opcode.DIV: "drr",
+    Opcode.MOD: "drr",
+    Opcode.MIN: "drr",
+    Opcode.MAX: "drr",
+    Opcode.LOOP: "dr",
+    Opcode.END: "",
+    Opcode.LOAD: "irrrrrtttiii",
+    Opcode.STORE: "irrrrrtttii",
+    Opcode.FILL: "tttiii",
+    Opcode.VECTOR: "itttttttttii",
+    Opcode.MATMUL: "tttttttttiiir",
+}
+
+
 class Function(IntEnum):
     """What VECTOR computes."""
 

@@ -22,11 +22,11 @@ def schedule(function: KernelFunc, facts: TargetFacts) -> list[str]:
     name = function.function_name
     operations = [o for o in walk(function, Structured) if isinstance(o, Map | Reduce)]
     if len(operations) != 1 or operations[0].parent is not function.block:
-        raise PassError(f"npu: kernel @{name} is not one operation")
+        raise _not_for_it(function, "is more than one operation")
     (op,) = operations
     loops = [a for a in op.axes if a.kind == "parallel"]
     sums = [a for a in op.axes if a.kind == "reduction"]
-    sides = _sides(op, loops) if isinstance(op, Reduce) else loops[-2:]
+    sides = _sides(function, op, loops) if isinstance(op, Reduce) else loops[-2:]
     sizes = dict(zip([a.name for a in sides][::-1], (_columns(op), isa.ROWS), strict=False))
     sizes |= {a.name: isa.DEPTH for a in sums[-1:]}
 
@@ -44,11 +44,16 @@ def schedule(function: KernelFunc, facts: TargetFacts) -> list[str]:
     return [f"kernel.{step}" for step in steps]
 
 
-def _sides(op: Reduce, loops: list[Axis]) -> list[Axis]:
+def _not_for_it(function: KernelFunc, what: str) -> PassError:
+    """What nobody sees who compiles for `npu+host`, where `Npu.refuses` is asked before."""
+    return PassError(f"npu: node {function.location}: its kernel {what}; npu+host would give it to the CPU")
+
+
+def _sides(function: KernelFunc, op: Reduce, loops: list[Axis]) -> list[Axis]:
     """The last axis that only one factor of a product moves along, and the last that only the other does."""
     (step,) = (producer(v, MulAdd) for v in op.step.block.terminator.operands)
     if step is None:
-        raise PassError(f"npu: {op.name} at {op.location} sums up something else than products")
+        raise _not_for_it(function, "sums up something else than products")
     left, right = (_moves_along(op, factor) for factor in (step.a, step.b))
     rows = [a for a in loops if a.name in left - right]
     columns = [a for a in loops if a.name in right - left]

@@ -115,7 +115,8 @@ class Selection:
                 if split is None or not split[0].is_constant or split[0].value >= 0:
                     raise self._fail(f"has a condition that does not end its tile: {condition} >= 0")
                 count = dim_min(count, split[1] // -split[0].value + 1)
-        return self.asm.formula(dim_max(self.facts.simplify(count), 0))
+        count = self.facts.simplify(count)
+        return self.asm.formula(count if self.facts.less_equal(0, count) is True else dim_max(count, 0))
 
     # ---- matrix unit -----------------------------------------------------------------------------------------------
 

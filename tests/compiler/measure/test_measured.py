@@ -113,6 +113,11 @@ def test_the_roof_is_the_slower_of_arithmetic_and_memory() -> None:
     assert roof.bandwidth(10**12) == roof.memory == 10.0
 
 
+@pytest.mark.parametrize("target", ["opencl", "opencl+x86-64-v3"])
+def test_a_device_has_no_roof_here(target: str) -> None:
+    assert measure(target, 1) is None
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 2])
 def test_this_machine_has_a_roof(dense: Path, threads: int) -> None:

@@ -207,6 +207,14 @@ def test_branches_and_functions(tmp_path: Path) -> None:
     assert not found.functions
 
 
+def test_for_a_device_beside_a_cpu(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Tanh", ["x"], ["t"], "t"), helper.make_node("Relu", ["t"], ["y"], "r")]
+    model = model_of(nodes, {"x": [2]}, {"y": [2]})
+    with pass_that_meets("graph.cse", "graph.relu", fail):
+        found = reduce(tmp_path, model, "--target", "opencl+x86-64-v3")
+    assert kinds(found) == ["Relu"]
+
+
 def test_what_does_not_fail(tmp_path: Path, capsys: Said) -> None:
     (tmp_path / "m.onnx").write_bytes(mobile(1))
     assert main(["reduce", str(tmp_path / "m.onnx"), "--target", "x86-64-v2"]) == 2

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import struct
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
-from npu_plugin import Installed
+from npu_plugin import PLUGIN, ROOT, Installed
 from onnx import TensorProto, helper
 
+import headrace.runtime
 from headrace.runtime.python import HeadraceRuntimeError
 from headrace.runtime.python.calling import open_driver
 
+SUPPORT = ROOT / "tests/support"
 MAGIC = 0x3155504E
 SET, LOOP, END, LOAD, VECTOR, MATMUL = 1, 10, 11, 12, 15, 16
 
 
 def test_it_conforms(npu: Installed) -> None:
-    said = npu.headrace("conform", "npu", "--driver", npu.driver)
+    said = npu.headrace("conform", "npu")
     assert "WRONG" not in said
     rows = {line.split()[0]: line.split()[1:] for line in said.splitlines() if line.startswith("graph.")}
     run = {name for name, cells in rows.items() if "ok" in cells}
@@ -45,6 +51,20 @@ def test_its_words_reach_the_user(npu: Installed, tmp_path: Path) -> None:
     found = npu.refused(*run, f"x={tmp_path}/many.npy")
     assert found.endswith("npu: 80000000 bytes wanted, 0 of 67108864 taken")
     npu.headrace(*run, f"x={tmp_path}/few.npy")
+
+
+def test_a_model_that_needs_a_cpu_too(npu: Installed, tmp_path: Path) -> None:
+    node = helper.make_node("GlobalAveragePool", ["x"], ["y"], "mean")
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 3, 4])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    graph = helper.make_graph([node], "g", [x], [y])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(model, tmp_path / "m.onnx")
+    compiled = ("compile", tmp_path / "m.onnx", "-o", tmp_path / "m.hrm", "--target")
+    found = npu.refused(*compiled, "npu")
+    what = "its kernel sums up something else than products; npu+host would give it to the CPU"
+    assert found == f"headrace: kernel.schedule: npu: node 'mean': {what}"
+    npu.headrace(*compiled, "npu+x86-64-v3")
 
 
 def test_a_kernel_that_it_has_no_instruction_for(npu: Installed, tmp_path: Path) -> None:
@@ -94,3 +114,58 @@ def test_programs_are_checked_when_they_are_loaded(npu: Installed, image: bytes,
             assert str(raised.value) == text
     finally:
         device.close()
+
+
+RANDOM = """
+import dataclasses, sys
+from headrace_npu.target import TARGET
+from random_graphs.differential import compared
+from random_graphs.graphs import random_graph
+
+TARGET.presets["npu"] = dataclasses.replace(TARGET.presets["npu"], copy_worth=0.0)  # whatever it can take, it gets
+for seed in range(*map(int, sys.argv[1:])):
+    if wrong := compared(random_graph(seed), "npu+x86-64-v3"):
+        print(seed, wrong)
+"""
+
+
+@pytest.mark.slow
+def test_random_graphs(npu: Installed) -> None:
+    done = npu.run("-c", f"import sys; sys.path.append({str(SUPPORT)!r})\n{RANDOM}", 300, 400)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
+def test_the_driver_leaves_nothing_behind(npu: Installed, tmp_path: Path, require_tool: Callable[[str], str]) -> None:
+    """Under sanitizers: a run, and one that finds no memory."""
+    gcc = require_tool("gcc")
+    flags = ["-std=c11", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-shared", "-fPIC"]
+    sources = sorted((PLUGIN / "headrace_npu/driver").glob("*.c"))
+    library = tmp_path / "libnpu.so"
+    command = [gcc, *flags, f"-I{ROOT / 'runtime/include'}", *sources, "-o", library]
+    subprocess.run([str(c) for c in command], check=True)
+    npu.headrace("compile", relu(tmp_path / "m.onnx"), "-o", tmp_path / "m.hrm", "--target", "npu")
+    runner = next(
+        p for p in (Path(headrace.runtime.__path__[0]), Path(sys.executable).parent) if (p / "headrace-run").exists()
+    )
+    preload = subprocess.run([gcc, "-print-file-name=libasan.so"], capture_output=True, text=True, check=True).stdout
+    for elements, said in ((100, ""), (20_000_000, "80000000 bytes wanted, 0 of 67108864 taken")):
+        np.save(tmp_path / "x.npy", np.zeros(elements, np.float32))
+        arguments = [
+            tmp_path / "m.hrm",
+            "--driver",
+            library,
+            "--input",
+            f"x={tmp_path}/x.npy",
+            "--output-dir",
+            tmp_path,
+        ]
+        done = subprocess.run(
+            [str(a) for a in (runner / "headrace-run", *arguments)],
+            env={**os.environ, "LD_PRELOAD": preload.strip()},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert "Sanitizer" not in done.stderr
+        assert done.returncode == (2 if said else 0)
+        assert said in done.stderr

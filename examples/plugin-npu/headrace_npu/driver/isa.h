@@ -13,7 +13,7 @@
 **     ARGUMENT d i                 d = scalar i of the launch
 **     TASK     d                   d = number of the task
 **     ADD ...  d r r               d = r + r; MUL, DIV (rounded down), MOD, MIN and MAX likewise
-**     LOOP     d r                 what stands between here and END runs r times, with d = 0, 1 ...
+**     LOOP     d r                 what stands between here and its END runs r times, with d = 0, 1 ...
 **     END
 **     LOAD     i r rr rr ttt ii i  a tile of i by i elements from buffer i: element r of the buffer is its first, rr are
 **                                  the steps from row to row and from column to column; only the first r rows and r
