@@ -1,6 +1,6 @@
 """Damages artefacts and runs them under sanitizers (fuzz_artefacts.c).
 
-    python tests/fuzz/fuzz_artefacts.py --count 100000 [--seed 1]
+    PYTHONPATH=tests/support python tests/fuzz/fuzz_artefacts.py --count 100000 [--seed 1]
 
 Half are damaged with their digests left as they are, half forged with digests made right, a tenth of these in the
 kernel table.  Exit status 1 if a damaged file was accepted, or one did harm; `--first N --count 1 --only forge`
