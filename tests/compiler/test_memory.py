@@ -88,7 +88,9 @@ def _real(name: str) -> Path:
 
 
 MODELS = {
-    "convolutions": Model(lambda folder: convolutions(folder / "m.onnx"), {"batch": (1, 9), "h": (3, 97), "w": (3, 97)}),
+    "convolutions": Model(
+        lambda folder: convolutions(folder / "m.onnx"), {"batch": (1, 9), "h": (3, 97), "w": (3, 97)}
+    ),
     "digits": Model(lambda _: model_path(), {"batch": (1, 300)}),
     "mnist": Model(lambda _: _real("mnist"), {"batch": (1, 70)}, {"image": ["batch", 1, 28, 28]}),
     "minilm": Model(lambda _: _real("minilm_l6_int8w"), {"batch": (1, 4), "sequence": (1, 33)}),
