@@ -3,44 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from half_target import Half, offered
 from onnx import TensorProto, helper
 
-from headrace import targets
 from headrace.compiler.driver import Report, compile
-from headrace.ir.core import Operation
 from headrace.ir.errors import HeadraceError, OptionError, PlacementError
 from headrace.runtime.python import load
 from headrace.targets import find_target
-from headrace.targets.cpu import CpuTarget
-
-TAKEN = {"graph.matmul", "graph.add", "graph.relu"}
-
-
-@dataclasses.dataclass(frozen=True)
-class Half(CpuTarget):
-    """Takes few operations; each name in `TAKEN`."""
-
-    def refuses(self, operation: Operation, preset: str) -> str | None:
-        return None if operation.name in TAKEN else f"it has no {operation.name}"
-
-    def host_preset(self) -> str | None:
-        return None
 
 
 @pytest.fixture(autouse=True)
-def half(monkeypatch: pytest.MonkeyPatch) -> str:
-    _, cpu = find_target("x86-64-v2")
-    assert isinstance(cpu, CpuTarget)
-    facts = dataclasses.replace(cpu.presets["x86-64-v2"], preset="half")
-    made = Half("half", cpu.machine, {"half": facts}, {"half": cpu.features["x86-64-v2"]})
-    families = targets._families()
-    monkeypatch.setattr(targets, "_families", lambda: {**families, "half": made})
-    return "half"
+def half() -> Iterator[Half]:
+    with offered() as target:
+        yield target
 
 
 def _model(path: Path) -> Path:

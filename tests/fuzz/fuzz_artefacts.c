@@ -12,6 +12,8 @@
 ** table:  the same with the kernel table.  It is refused, or a plan is made for it; it does not run, as what the table
 **         says of a kernel's buffers is trusted like the kernel itself.
 **
+** Every other time on the device of the null driver, which stands for the CPU and has memory of its own.
+**
 ** Files are read from heap blocks of their very size.  All that a run uses lies between pages that cannot be touched,
 ** kernels being machine code that no sanitizer has seen.  Each number runs in a child process; one that dies is
 ** told, and the next child goes on behind it. */
@@ -43,6 +45,8 @@
 
 typedef enum kind { DAMAGE, FORGE, TABLE, KINDS } kind;
 static const char *const kind_names[KINDS] = {"damage", "forge", "table"};
+
+extern const hr_driver hr_driver_null;
 
 /* ---- draws: splitmix64, whose constants are Steele, Lea and Flood's ---- */
 
@@ -338,7 +342,9 @@ static void stop(int signal) {
 }
 
 static void try_one(const bytes *b, kind how) {
-    hr_model_options options = {.size = sizeof options, .allocator = guarded};
+    const hr_driver *const drivers[] = {&hr_driver_null};
+    hr_model_options options = {.size = sizeof options, .driver_count = 1, .drivers = drivers, .allocator = guarded,
+                                .device = below(2) ? "null" : NULL};
     hr_session_options alone = {.size = sizeof alone, .threads = 1};
     hr_model *model;
     hr_session *session;

@@ -1,6 +1,6 @@
 """Damages artefacts and runs them under sanitizers (fuzz_artefacts.c).
 
-    python tests/fuzz/fuzz_artefacts.py --count 100000 [--seed 1]
+    PYTHONPATH=tests/support python tests/fuzz/fuzz_artefacts.py --count 100000 [--seed 1]
 
 Half are damaged with their digests left as they are, half forged with digests made right, a tenth of these in the
 kernel table.  Exit status 1 if a damaged file was accepted, or one did harm; `--first N --count 1 --only forge`
@@ -16,6 +16,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import click
+import half_target
+import null_driver
 import numpy as np
 import odd_models
 from onnx import GraphProto, ModelProto, numpy_helper, parser
@@ -26,6 +28,8 @@ ROOT = Path(__file__).parents[2]
 SANITIZED = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 OPSET = '<ir_version: 9, opset_import: ["" : 17]>'
 
+# On this CPU; on two devices, of which the null driver's takes products, sums and relu; all on that one.
+TARGETS = {"devices": "half+x86-64-v2", "devices by data": "half+x86-64-v2", "dense": "half", "turns": "half,x86-64-v2"}
 # What artefacts are made of: products, windows, rows, lookups, sizes from data, recurrences, parts of buffers,
 # loops with a size that grows, inside one another, over a sequence; of `odd_models`, branches, loops and narrow types.
 ODD = ("branches", "loops", "sizes", "quantised")
@@ -105,6 +109,21 @@ MODELS = {
             r = Neg(b)
           }>
         }""",
+    "devices": """
+        g (float[batch, 12] x) => (float[batch, 7] y, float[batch, 9] z) <float[12, 9] w, float[9] b, float[9, 7] v> {
+          d = MatMul(x, w)
+          a = Add(d, b)
+          r = Relu(a)
+          s = Softmax<axis = 1>(r)
+          y = MatMul(s, v)
+          z = Add(r, d)
+        }""",
+    "devices by data": """
+        g (float[n, 4] x, bool[n] c, float[4, 4] w) => (float[r, 4] y) {
+          d = MatMul(x, w)
+          k = Compress<axis = 0>(d, c)
+          y = MatMul(k, w)
+        }""",
     "scan": """
         g (float[b, 4] s, float[seq, b, 4] x) => (float[b, 4] y, float[seq, b, 4] z) {
           y, z = Scan(s, x) <num_scan_inputs = 1, body = turn (float[b, 4] h, float[b, 4] w)
@@ -126,12 +145,17 @@ def models() -> dict[str, ModelProto]:
 
 
 def make_models(folder: Path) -> list[Path]:
-    """Compiles each of `MODELS` and `ODD`; the artefacts' paths."""
-    paths, odd = [], odd_models.models()
-    for name, model in (*models().items(), *((f"odd_{n}", odd[n]) for n in ODD)):
+    """Compiles each of `MODELS` and `ODD` for the CPU, and once more where `TARGETS` says so; the artefacts' paths."""
+    odd = odd_models.models()
+    made = {**models(), **{f"odd_{name}": odd[name] for name in ODD}}
+    paths = []
+    for name, model in made.items():
         (folder / f"{name}.onnx").write_bytes(model.SerializeToString())
-        paths.append(folder / f"{name}.hrm")
-        headrace.compile(folder / f"{name}.onnx", output=paths[-1], target="x86-64-v2")
+    wanted = [(name, "x86-64-v2") for name in made if "+" not in TARGETS.get(name, "")]
+    with half_target.offered("null"):
+        for name, target in (*wanted, *TARGETS.items()):
+            paths.append(folder / f"{name} {target}.hrm")
+            headrace.compile(folder / f"{name}.onnx", output=paths[-1], target=target)
     return paths
 
 
@@ -153,7 +177,8 @@ def build(folder: Path) -> Path:
         "const hr_driver *const hr_builtin_drivers[] = {&hr_driver_cpu, NULL};\n"
     )
     source = ROOT / "runtime" / "src"
-    files = [table, Path(__file__).with_suffix(".c"), *sorted(source.glob("*.c")), source / "drivers" / "cpu.c"]
+    own = [table, Path(__file__).with_suffix(".c"), null_driver.NULL, source / "drivers" / "cpu.c"]
+    files = [*own, *sorted(source.glob("*.c"))]
     flags = ["-std=c11", "-O1", "-g", "-pthread", "-D_POSIX_C_SOURCE=200809L", '-DHR_VERSION_TEXT="test"']
     program = folder / "artefacts"
     include = [f"-I{folder}" for folder in (source, ROOT / "runtime" / "include", ROOT / "tests" / "support")]

@@ -17,6 +17,7 @@ from headrace.codegen.artefact.model import (
     Check,
     Constant,
     Copy,
+    Device,
     Kernel,
     KernelBuffer,
     Launch,
@@ -140,6 +141,24 @@ class Maker:
         made = self.scale_squares(machine)
         program = Program((start, head, body, end), states=1)
         return replace(made, variants=(replace(made.variants[0], program=program),))
+
+    def beside(self, machine: Machine = "x86-64") -> Artefact:
+        """The same as `scale_squares`, the product on a device `null` beside the CPU, which takes the squares."""
+        start = Segment(buffers=(buffer("arena", 0, "batch*128"),), arena=as_dim("batch*128"))
+        x, w = buffer("input", 0, "batch*128"), buffer("constant", 0, 128)
+        far = buffer("arena", 1, "batch*128"), buffer("arena", 1, "batch*128", "batch*128")
+        product = Launch(0, (3, 2, 4), dims(32, "batch"), as_dim("batch"), nodes=("Mul_0",))
+        there = Segment((), (x, w, *far), as_dim("batch*256"), (Copy(1, 3), product, Copy(4, 0)), device=1)
+        squares = Launch(1, (0, 5), dims(32, "batch"), as_dim("batch"), nodes=("Mul_1", "ReduceSum_2"))
+        end = Segment(buffers=(buffer("output", 0, "batch*4"),), steps=(squares,))
+        made = self.scale_squares(machine)
+        variant = replace(
+            made.variants[0],
+            program=Program((start, there, end)),
+            kernels=(replace(self.scale_kernel, device=1), self.squares_kernel),
+            devices=(Device("null", self.blob.image),),
+        )
+        return replace(made, variants=(variant,))
 
     def scale(self) -> Artefact:
         """y[batch, 32] = x[batch, 32] * w[32], which a classifier could be: the class is where y is largest."""

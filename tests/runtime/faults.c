@@ -1,6 +1,6 @@
 /* faults.c: fails each call of a driver once, in a model's whole life, for the tests; compiled with sanitizers.
 **
-**     faults FILE.hrm     the model is scale_squares or row_by_row of conftest.py; examples/driver/null.c fails
+**     faults FILE.hrm     the model is scale_squares, row_by_row or beside of conftest.py; examples/driver/null.c fails
 **
 ** Whatever fails, the caller gets the device's text, nothing stays behind, and what comes later works. */
 #include "headrace_driver.h"

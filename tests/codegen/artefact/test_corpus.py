@@ -1,4 +1,4 @@
-"""Files of earlier formats load for ever."""
+"""Files of every format load for ever."""
 
 import math
 import platform
@@ -15,11 +15,12 @@ from headrace.runtime import python as hr
 Array = np.ndarray[Any, Any]
 CORPUS = Path(__file__).parents[2] / "corpus"
 FILES = sorted(CORPUS.glob("format?.hrm"))
+DEVICES = CORPUS / "format4_devices.hrm"
 WINDOWS = sorted(CORPUS.glob("*_windows.hrm"))
 
 
-def test_every_earlier_format_is_there() -> None:
-    assert [path.name for path in FILES] == [f"format{number}.hrm" for number in range(1, FORMAT)]
+def test_every_format_is_there() -> None:
+    assert [path.name for path in FILES] == [f"format{number}.hrm" for number in range(1, FORMAT + 1)]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
@@ -52,6 +53,30 @@ def test_a_convolution_and_dense_layers_run(path: Path) -> None:
     features = np.maximum(np.einsum("bchwij,ocij->bohw", windows, _ramp(4, 2, 3, 3)), 0).mean((2, 3))
     expected = np.maximum(features @ _ramp(4, 6) + _ramp(6), 0) @ _ramp(6, 3)
     np.testing.assert_allclose(session.run({"x": x})["y"], expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "aarch64"), reason="none of its targets is this machine")
+def test_a_loop_between_two_devices_runs() -> None:
+    targets = ["half+x86-64-v2"] if platform.machine() == "x86_64" else []
+    for session in [hr.load(DEVICES), *(hr.load(DEVICES, device=target) for target in targets)]:
+        _check_turns(session)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="its host is an x86-64")
+def test_a_loop_beside_an_opencl_device_runs(opencl: Any) -> None:
+    session = hr.load(DEVICES, device="opencl")
+    assert session.device == "opencl"
+    _check_turns(session)
+
+
+def _check_turns(session: hr.Session) -> None:
+    session.verify()
+    x = _ramp(5, 4)
+    h = np.maximum(x @ _ramp(4, 4), 0)
+    for turns in (0, 3, 1):  # rows grow, and do not
+        found = session.run({"x": x, "turns": np.int64(turns)})
+        np.testing.assert_array_equal(found["y"], (h * (turns + 1)) @ _ramp(4, 3))
+        np.testing.assert_array_equal(found["rows"], [-h * (turn + 2) for turn in range(turns)] or np.empty((0, 5, 4)))
 
 
 def _ramp(*shape: int) -> Array:
