@@ -28,8 +28,8 @@ in the axes of the operation and the threads, with factors of 0 or more, or such
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from math import prod
+from dataclasses import dataclass, replace
+from math import gcd, prod
 
 from headrace.ir.access import Access, AccessMap, Axis
 from headrace.ir.core import Block, Region, Value
@@ -45,14 +45,18 @@ from headrace.ir.types import BufferType, ScalarType
 from headrace.passes.lowering.axes import kernel_named, with_axis, zero_of
 from headrace.passes.lowering.names import Names
 
+WRITTEN_OUT = 8  # most copies of a thread that stand one behind the other, so that all are under way at once
+
 
 @dataclass(frozen=True)
 class StageShared(Pass):
-    """`func`: the kernel; `axis`: an axis of one of its maps; `reads`: which of its reads."""
+    """`func`: the kernel; `axis`: an axis of one of its maps; `reads`: which of its reads; `lanes`: most elements
+    that a thread copies at once."""
 
     func: str
     axis: str
     reads: tuple[int, ...]
+    lanes: int = 1
 
     summary = "let the threads of a workgroup copy what an operation reads into shared memory first"
     effect = "exact"
@@ -70,7 +74,7 @@ class StageShared(Pass):
             kind = op.reads[number].value.type
             assert isinstance(kind, BufferType)
             buffer = outside.add(Alloc(BufferType(kind.dtype, tile.extents, "shared")), "tile").result
-            before.add(tile.copy(buffer, threads.axes, names))
+            before.add(tile.copy(buffer, threads.axes, self.lanes, names))
             maps = [a.map for a in op.reads]
             maps[number] = AccessMap(tile.inside)
             rewriter.set_attribute(op, "reads", tuple(maps))
@@ -113,21 +117,29 @@ class _Tile:
         self.inside = tuple(inside)
         self.size = prod(extents)
 
-    def copy(self, buffer: Value, threads: Sequence[Axis], names: Names) -> Map:
-        """All threads together."""
+    def copy(self, buffer: Value, threads: Sequence[Axis], most: int, names: Names) -> Map:
+        """All threads together, vectors of up to `most` elements of a row each."""
+        lanes = gcd(self.extents[-1].value, most)
         flat = Dim.constant(0)
         for axis in threads:
             flat = flat * axis.extent + Dim.symbol(axis.name)
-        together = prod(a.extent.value for a in threads)
-        turn = Axis(names.fresh("c"), "parallel", ceildiv(Dim.constant(self.size), together))
-        element = flat if turn.extent == 1 else Dim.symbol(turn.name) * together + flat
-        where = (self.size - 1 - element,) if self.size % together else ()
+        together, vectors = prod(a.extent.value for a in threads), self.size // lanes
+        turn = Axis(names.fresh("c"), "parallel", ceildiv(Dim.constant(vectors), together))
+        if turn.extent.value <= WRITTEN_OUT:
+            turn = replace(turn, kind="unroll")
+        lane = Axis(names.fresh("v"), "vector", Dim.constant(lanes))
+        vector = flat if turn.extent == 1 else Dim.symbol(turn.name) * together + flat
+        where = (vectors - 1 - vector,) if vectors % together else ()
         index = list[Dim]()
-        rest = element
-        for extent in reversed(self.extents[1:]):
+        rest = vector
+        for extent in reversed([*self.extents[1:-1], self.extents[-1] // lanes]):
             index.insert(0, rest % extent)
             rest = rest // extent
         index.insert(0, rest)
+        if len(self.extents) == 1:
+            index = [vector]
+        if lanes > 1:
+            index[-1] = index[-1] * lanes + Dim.symbol(lane.name)
         otherwise = zero_of(self.read.value) if self.read.map.otherwise is None else self.read.map.otherwise
         source = AccessMap(tuple(s + i for s, i in zip(self.start, index, strict=True)), otherwise)
         kind = self.read.value.type
@@ -135,4 +147,5 @@ class _Tile:
         block = Block([ScalarType(kind.dtype)], [self.read.value.hint])
         Builder(block).add(Yield((block.arguments[0],)))
         target = Access(buffer, AccessMap(tuple(index)))
-        return Map((turn,), (Access(self.read.value, source),), (target,), Region(block), where)
+        axes = (turn, lane) if lanes > 1 else (turn,)
+        return Map(axes, (Access(self.read.value, source),), (target,), Region(block), where)
