@@ -35,7 +35,7 @@ def schedule(function: KernelFunc, facts: TargetFacts) -> list[str]:
     (plan,) = plans
     tiled = tiled_axes(plan)
     if tiled is not None:
-        return contraction(plan, *tiled)
+        return contraction(plan, tiled)
     if reduces_rows(plan) and plan.names("parallel"):
         return row_by_group(plan)
     return result_by_thread(plan)

@@ -12,15 +12,16 @@ After `kernel.stage-shared{func=f axis=k_i reads=[0 1]}`:
       %tile_1 = kernel.alloc {type = buffer<f32[16, 64], shared>}
       kernel.parallel (ty: thread 16, tx: thread 16) {
         kernel.for (k_o: sequential 48) {
-          kernel.map (c: parallel 4) reads(%x[gy*64 + e floordiv 16, k_o*16 + e mod 16] else 0.0)
+          kernel.map (c: unroll 4) reads(%x[gy*64 + e floordiv 16, k_o*16 + e mod 16] else 0.0)
               writes(%tile[e floordiv 16, e mod 16]) ...                    // e = c*256 + ty*16 + tx
-          kernel.map (c_1: parallel 4) reads(%w[...] else 0.0) writes(%tile_1[...]) ...
+          kernel.map (c_1: unroll 4) reads(%w[...] else 0.0) writes(%tile_1[...]) ...
           kernel.barrier
           kernel.map (k_i: sequential 16, i: unroll 4, j: vector 4)
               reads(%tile[ty*4 + i, k_i], %tile_1[k_i, tx*4 + j], %acc[i, j]) ...
           kernel.barrier
 
-A tile is the box around what all threads read; neighbouring threads copy neighbouring elements.  Needs: an operation in
+A tile is the box around what all threads read, without what every one of them skips; neighbouring threads copy
+neighbouring elements, or with `lanes` vectors of them where the rows of the tile divide into such.  Needs: an operation in
 a loop over threads, which every thread comes to: nothing but loops between them.  Refuses: indices that are not linear
 in the axes of the operation and the threads, with factors of 0 or more, or such axes whose extents are no constants.
 """
@@ -70,7 +71,7 @@ class StageShared(Pass):
         names = Names(function)
         before, outside = rewriter.before(op), rewriter.before(threads)
         for number in self.reads:
-            tile = _Tile(op.reads[number], (*threads.axes, *op.axes), self.axis)
+            tile = _Tile(op.reads[number], (*threads.axes, *op.axes))
             kind = op.reads[number].value.type
             assert isinstance(kind, BufferType)
             buffer = outside.add(Alloc(BufferType(kind.dtype, tile.extents, "shared")), "tile").result
@@ -92,34 +93,44 @@ class StageShared(Pass):
         raise PassError(f"kernel.stage-shared: not every thread comes to the operation with axis {self.axis}")
 
 
-class _Tile:
-    """The box of elements that all threads of a workgroup read together."""
+@dataclass(frozen=True, slots=True)
+class Box:
+    """How far apart and how many the elements are that an index takes while some axes run."""
 
-    def __init__(self, read: Access, local: Sequence[Axis], name: str) -> None:
+    start: Dim
+    step: int
+    extent: int
+    inside: Dim  # which of these the axes are at
+
+
+def box(index: Dim, axes: Sequence[Axis]) -> Box:
+    """Raises PassError for an index that does not rise in constant steps, or axes whose extents are no constants."""
+    factors, most, rest = list[int](), 0, index
+    for axis in axes:
+        split = rest.linear(axis.name)
+        if split is None or not split[0].is_constant or split[0].value < 0 or not axis.extent.is_constant:
+            raise PassError(f"kernel.stage-shared: {index} moves with {axis} in no constant steps")
+        factors.append(split[0].value)
+        rest = split[1]
+        most += factors[-1] * (axis.extent.value - 1)
+    step = gcd(*factors) or 1
+    inside = sum((Dim.symbol(a.name) * (f // step) for a, f in zip(axes, factors, strict=True)), Dim.constant(0))
+    return Box(rest, step, most // step + 1, inside)
+
+
+class _Tile:
+    """The elements that all threads of a workgroup read together."""
+
+    def __init__(self, read: Access, local: Sequence[Axis]) -> None:
         self.read = read
-        self.start: list[Dim] = []
-        extents, inside = [], []
-        for index in read.map.indices:
-            here, most, rest = Dim.constant(0), 0, index
-            for axis in local:
-                split = rest.linear(axis.name)
-                if split is None or not split[0].is_constant or split[0].value < 0 or not axis.extent.is_constant:
-                    raise PassError(
-                        f"kernel.stage-shared: {index} moves with {axis} in no constant steps; at axis {name}"
-                    )
-                factor, rest = split
-                here += factor * Dim.symbol(axis.name)
-                most += factor.value * (axis.extent.value - 1)
-            self.start.append(rest)
-            extents.append(most + 1)
-            inside.append(here)
-        self.extents = tuple(Dim.constant(n) for n in extents)
-        self.inside = tuple(inside)
-        self.size = prod(extents)
+        self.boxes = [box(index, local) for index in read.map.indices]
+        self.extents = tuple(Dim.constant(b.extent) for b in self.boxes)
+        self.inside = tuple(b.inside for b in self.boxes)
+        self.size = prod(b.extent for b in self.boxes)
 
     def copy(self, buffer: Value, threads: Sequence[Axis], most: int, names: Names) -> Map:
         """All threads together, vectors of up to `most` elements of a row each."""
-        lanes = gcd(self.extents[-1].value, most)
+        lanes = gcd(self.boxes[-1].extent, most) if self.boxes[-1].step == 1 else 1
         flat = Dim.constant(0)
         for axis in threads:
             flat = flat * axis.extent + Dim.symbol(axis.name)
@@ -141,7 +152,7 @@ class _Tile:
         if lanes > 1:
             index[-1] = index[-1] * lanes + Dim.symbol(lane.name)
         otherwise = zero_of(self.read.value) if self.read.map.otherwise is None else self.read.map.otherwise
-        source = AccessMap(tuple(s + i for s, i in zip(self.start, index, strict=True)), otherwise)
+        source = AccessMap(tuple(b.start + i * b.step for b, i in zip(self.boxes, index, strict=True)), otherwise)
         kind = self.read.value.type
         assert isinstance(kind, BufferType)
         block = Block([ScalarType(kind.dtype)], [self.read.value.hint])

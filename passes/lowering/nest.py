@@ -176,9 +176,10 @@ class Nest:
         return [self._plan_one(a, e) for a, e in zip(accesses, elements(tuple(accesses)), strict=True)]
 
     def _plan_one(self, access: Access, element: Element) -> _Planned:
-        clamped = access.map.substitute(self.clamps)
         buffer = access.value.type
         assert isinstance(buffer, BufferType)
+        own = buffer.space == "register"  # has all rows of the tile, and only constants find them in registers
+        clamped = access.map if own else access.map.substitute(self.clamps)
         conditions = tuple(inside(clamped.indices, buffer.dims, self.facts))
         if clamped.otherwise is None:
             # An existing iteration is inside: only lanes that do not exist, or vectors without any, can be outside.
