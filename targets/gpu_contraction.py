@@ -13,7 +13,7 @@ from headrace.ir.core import walk
 from headrace.ir.dims import Dim, ceildiv
 from headrace.ir.kernel.ops.convert import Holds, Index
 from headrace.ir.kernel.ops.structured import Reduce
-from headrace.passes.kernel.stage_shared import box
+from headrace.passes.lowering.boxes import box
 from headrace.targets.cpu_contraction import peeled
 from headrace.targets.cpu_plan import Plan, symbols
 
@@ -136,9 +136,27 @@ def shape(plan: Plan, axes: Axes) -> Shape:
             own_rows, high = (own_rows + 1) // 2, 2 * high
     turns, inner, depth = _terms(plan)
     tile = Shape(layers, own_rows * high, wider, own_rows, own_columns, turns, inner, depth)
-    while tile.depth > 1 and _staged(plan, axes, tile) > facts.shared_bytes // 2:
-        tile = replace(tile, depth=tile.depth // 2)
+    while _staged(plan, axes, tile) > facts.shared_bytes // 2:
+        smaller = _smaller(plan, tile)
+        if smaller == tile:
+            break
+        tile = smaller
     return tile
+
+
+def _smaller(plan: Plan, tile: Shape) -> Shape:
+    """The same with less in shared memory: fewer terms, then fewer threads."""
+    if not tile.depth:
+        turns, inner, depth = _one_axis(plan)
+        return replace(tile, turns=turns, inner=inner, depth=depth)
+    if tile.depth > 1:
+        return replace(tile, depth=tile.depth // 2)
+    if tile.layers > 1:
+        return replace(tile, layers=tile.layers // 2)
+    if tile.columns > max(tile.rows, tile.own_columns):
+        return replace(tile, columns=tile.columns // 2)
+    threads = tile.rows // tile.own_rows
+    return replace(tile, rows=max(threads // 2, 1) * tile.own_rows)
 
 
 def _rows(axis: Axis, most: int, threads: int) -> tuple[int, int]:
@@ -157,14 +175,22 @@ def _rows(axis: Axis, most: int, threads: int) -> tuple[int, int]:
 
 def _terms(plan: Plan) -> tuple[tuple[Axis, ...], tuple[Axis, ...], int]:
     """(loops, what is written out inside of them, how many terms of the last of these at a time or 0 for all)."""
+    assert isinstance(plan.op, Reduce)
     *others, last = plan.reductions()
     inner, terms = [last], _constant(last)
     while others and terms * _constant(others[-1]) <= 2 * DEEPEST:
+        if not all(_rises(d, others[-1].name) for r in plan.op.reads for d in r.map.indices):
+            break
         terms *= _constant(others[-1])
         inner.insert(0, others.pop())
     if len(inner) > 1 and others:
         return tuple(others), tuple(inner), 0
-    return tuple(plan.reductions()[:-1]), (last,), min(_constant(last), DEEPEST)
+    return _one_axis(plan)
+
+
+def _one_axis(plan: Plan) -> tuple[tuple[Axis, ...], tuple[Axis, ...], int]:
+    *others, last = plan.reductions()
+    return tuple(others), (last,), max(1, min(_constant(last), DEEPEST))
 
 
 def _constant(axis: Axis) -> int:

@@ -21,9 +21,10 @@ After `kernel.stage-shared{func=f axis=k_i reads=[0 1]}`:
           kernel.barrier
 
 A tile is the box around what all threads read, without what every one of them skips; neighbouring threads copy
-neighbouring elements, or with `lanes` vectors of them where the rows of the tile divide into such.  Needs: an operation in
-a loop over threads, which every thread comes to: nothing but loops between them.  Refuses: indices that are not linear
-in the axes of the operation and the threads, with factors of 0 or more, or such axes whose extents are no constants.
+neighbouring elements, or with `lanes` vectors of them where the rows of the tile divide into such.  Needs: an
+operation in a loop over threads, which every thread comes to: nothing but loops between them.  Refuses: indices that
+are not linear in the axes of the operation and the threads, with factors of 0 or more, or such axes whose extents are
+no constants.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ from headrace.ir.pass_base import Pass, PassContext
 from headrace.ir.rewrite import Builder, Rewriter
 from headrace.ir.types import BufferType, ScalarType
 from headrace.passes.lowering.axes import kernel_named, with_axis, zero_of
+from headrace.passes.lowering.boxes import box
 from headrace.passes.lowering.names import Names
 
 WRITTEN_OUT = 8  # most copies of a thread that stand one behind the other, so that all are under way at once
@@ -91,31 +93,6 @@ class StageShared(Pass):
             if not isinstance(above, For):
                 break
         raise PassError(f"kernel.stage-shared: not every thread comes to the operation with axis {self.axis}")
-
-
-@dataclass(frozen=True, slots=True)
-class Box:
-    """How far apart and how many the elements are that an index takes while some axes run."""
-
-    start: Dim
-    step: int
-    extent: int
-    inside: Dim  # which of these the axes are at
-
-
-def box(index: Dim, axes: Sequence[Axis]) -> Box:
-    """Raises PassError for an index that does not rise in constant steps, or axes whose extents are no constants."""
-    factors, most, rest = list[int](), 0, index
-    for axis in axes:
-        split = rest.linear(axis.name)
-        if split is None or not split[0].is_constant or split[0].value < 0 or not axis.extent.is_constant:
-            raise PassError(f"kernel.stage-shared: {index} moves with {axis} in no constant steps")
-        factors.append(split[0].value)
-        rest = split[1]
-        most += factors[-1] * (axis.extent.value - 1)
-    step = gcd(*factors) or 1
-    inside = sum((Dim.symbol(a.name) * (f // step) for a, f in zip(axes, factors, strict=True)), Dim.constant(0))
-    return Box(rest, step, most // step + 1, inside)
 
 
 class _Tile:

@@ -103,7 +103,9 @@ def test_scheduled_kernels_compute_the_same(name: str, opencl: Any) -> None:
                 np.testing.assert_allclose(f, i, rtol=3e-6, atol=1e-5)
 
 
-@pytest.mark.parametrize(("name", "count", "number"), [("product", 1, 0), ("window", 1, 0), ("wide_window", 2, 0), ("wide_window", 2, 1)])
+@pytest.mark.parametrize(
+    ("name", "count", "number"), [("product", 1, 0), ("window", 1, 0), ("wide_window", 2, 0), ("wide_window", 2, 1)]
+)
 def test_each_barrier_is_needed(name: str, count: int, number: int) -> None:
     """The interpreter says so where one is missing."""
     module = lowered(name)
