@@ -16,7 +16,8 @@ from typing import NamedTuple
 from headrace.ir.core import Value
 from headrace.ir.dims import Dim, DimLike
 
-# parallel: iterations are independent; reduction: they combine into accumulators; sequential: in order.
+# parallel: iterations are independent; reduction: they combine into accumulators; sequential: in order, and
+# `sequential_unroll` the same for few iterations, which are written out one after the other.
 # The other kinds are parallel ones that say where they run: `task` is the flattened task domain of the kernel ABI,
 # `unroll` a register tile, `vector` the lanes of a vector, `grid` and `thread` a device.  `given` is no loop at all: an
 # integer from memory, known to lie inside [0, extent).
@@ -24,7 +25,8 @@ from headrace.ir.dims import Dim, DimLike
 # `reduction_split` and `reduction_vector`, SPREAD over several vectors and their lanes, have accumulators of their own.
 SPREAD = ("reduction_split", "reduction_vector")
 REDUCTIONS = ("reduction", "reduction_unroll", *SPREAD)
-AXIS_KINDS = ("parallel", "sequential", "task", "unroll", "vector", "grid", "thread", "given", *REDUCTIONS)
+SEQUENTIAL = ("sequential", "sequential_unroll")
+AXIS_KINDS = ("parallel", *SEQUENTIAL, "task", "unroll", "vector", "grid", "thread", "given", *REDUCTIONS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,9 +41,12 @@ class Plan:
 
     def lanes(self) -> int:
         """Elements of the widest element type in one vector."""
+        return self.facts.lanes(self.bytes())
+
+    def bytes(self) -> int:
+        """Of the widest element type, at least 4."""
         kinds = [a.value.type for a in self.accesses()]
-        widest = max((k.dtype.bytes for k in kinds if isinstance(k, BufferType)), default=4)
-        return self.facts.lanes(max(widest, 4))
+        return max(4, *(k.dtype.bytes for k in kinds if isinstance(k, BufferType)))
 
     def registers(self) -> int:
         """Vector registers for sums and operands.  Without fused multiply-adds a product takes one for itself, and one

@@ -35,7 +35,7 @@ def schedule(function: KernelFunc, facts: TargetFacts) -> list[str]:
     (plan,) = plans
     tiled = tiled_axes(plan)
     if tiled is not None:
-        return contraction(plan, *tiled)
+        return contraction(plan, tiled)
     if reduces_rows(plan) and plan.names("parallel"):
         return row_by_group(plan)
     return result_by_thread(plan)
@@ -72,9 +72,7 @@ def result_by_thread(plan: Plan) -> list[str]:
     if not loops:
         return [plan.step("one-thread")]
     axis = op.axis(loops[-1])
-    vector = plan.vector_axis() is axis and not inside
-    lanes = plan.lanes() if vector else 1
-    steps, thread, last = tiles(plan, axis, plan.facts.group_threads, lanes)
+    steps, thread, last = tiles(plan, axis)
     grid = [*loops[:-1], f"{axis.name}_o"]
     steps.append(plan.step("reorder", axes=[*grid, thread, *inside, *last]))
     steps.append(plan.step("bind", axes=grid, kind="grid"))
@@ -84,9 +82,11 @@ def result_by_thread(plan: Plan) -> list[str]:
     return steps
 
 
-def tiles(plan: Plan, axis: Axis, threads: int, lanes: int) -> tuple[list[str], str, list[str]]:
+def tiles(plan: Plan, axis: Axis) -> tuple[list[str], str, list[str]]:
     """(steps that split an axis into turns, threads and lanes; the threads' axis; the lanes' axis, if there is one)."""
-    by = power_below(axis, threads * lanes)
+    in_lanes = plan.vector_axis() is axis and not plan.names("sequential")
+    lanes = plan.lanes() if in_lanes else 1
+    by = power_below(axis, plan.facts.group_threads * lanes)
     lanes = min(lanes, by)
     steps = [plan.step("tile", axis=axis.name, by=by)]
     if lanes == 1:
@@ -134,6 +134,9 @@ def in_row(plan: Plan) -> list[str]:
     if not loops:
         return sum_by_threads(plan) if isinstance(plan.op, Reduce) else []
     axis = plan.op.axis(loops[-1])
-    steps, thread, _ = tiles(plan, axis, plan.facts.group_threads, 1)
-    order = [thread, *loops[:-1], f"{axis.name}_o", *inside]
-    return [*steps, plan.step("reorder", axes=order), plan.step("bind", axes=[thread], kind="thread")]
+    steps, thread, last = tiles(plan, axis)
+    steps.append(plan.step("reorder", axes=[thread, *loops[:-1], f"{axis.name}_o", *inside, *last]))
+    steps.append(plan.step("bind", axes=[thread], kind="thread"))
+    if last:
+        steps.append(plan.step("bind", axes=last, kind="vector"))
+    return steps

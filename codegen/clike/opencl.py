@@ -29,7 +29,7 @@ from headrace.codegen.clike.language import OPENCL
 from headrace.codegen.clike.types import c_type, kernel_name, literal
 from headrace.codegen.scratch import check_sites, scratch_bytes, scratch_offsets
 from headrace.ir.access import Access
-from headrace.ir.core import Operation, Value, walk
+from headrace.ir.core import Operation, Value, producer, walk
 from headrace.ir.errors import CodegenError
 from headrace.ir.kernel.ops import control, convert, lookup, memory, scalar
 from headrace.ir.kernel.ops.func import KernelFunc
@@ -289,18 +289,31 @@ class _Function(Body):
         self._line(f"{kind}const {name} = ({kind})(scratch + get_group_id(0)*({bytes_}) + {offset});")
 
     def _load(self, load: memory.Load) -> None:
-        if load.mask is not None or not self._is_vector(load.source.value, load.lanes, load.lane_steps):
+        test = self._test_of_all(load.mask)
+        if test is None or not self._is_vector(load.source.value, load.lanes, load.lane_steps):
             super()._load(load)
             return
         place = self._vector_at(load.source, load.lane_steps, load.lanes)
+        if load.mask is not None:
+            dtype = element_dtype(load.result.type)
+            place = f"{test} ? {place} : ({_VECTOR_OF[c_type(dtype)]}{load.lanes})({literal(load.otherwise, dtype)})"
         self._line(f"{self._vector(load)}.v = {place};")
 
     def _store(self, store: memory.Store) -> None:
-        if store.mask is not None or not self._is_vector(store.target.value, store.lanes, store.lane_steps):
+        test = self._test_of_all(store.mask)
+        if test is None or not self._is_vector(store.target.value, store.lanes, store.lane_steps):
             super()._store(store)
             return
         place = self._vector_at(store.target, store.lane_steps, store.lanes)
-        self._line(f"{place} = {_whole(self.names[store.value])};")
+        guard = "" if store.mask is None else f"if ({test}) "
+        self._line(f"{guard}{place} = {_whole(self.names[store.value])};")
+
+    def _test_of_all(self, mask: Value | None) -> str | None:
+        """What decides for all lanes; None where each has a mask of its own."""
+        if mask is None:
+            return "true"
+        spread = producer(mask, convert.Broadcast)
+        return None if spread is None else self.names[spread.x]
 
     def _vector_at(self, access: Access, steps: Sequence[int], lanes: int) -> str:
         """Neighbouring elements as one vector.

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from headrace.ir.access import REDUCTIONS, Axis
+from headrace.ir.access import REDUCTIONS, SEQUENTIAL, Axis
 from headrace.ir.core import Operation, OpResult, Value, producer, walk
 from headrace.ir.dims import Dim, Facts, constant_quotients
 from headrace.ir.errors import DimError
@@ -218,7 +218,7 @@ def _cost(operation: Operation, env: dict[str, int]) -> Cost:
     for axis in _axes(operation):
         extent = max(int(axis.extent.evaluate(env)), 0)
         env[axis.name] = 0
-        if axis.kind in (*REDUCTIONS, "sequential") or isinstance(operation, For):
+        if axis.kind in (*REDUCTIONS, *SEQUENTIAL) or isinstance(operation, For):
             sequence *= extent
         else:
             lanes *= extent

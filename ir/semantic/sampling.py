@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from headrace.ir.access import SEQUENTIAL
 from headrace.ir.core import walk
 from headrace.ir.kernel.interpret import run_kernel
 from headrace.ir.kernel.ops.control import Parallel
@@ -92,7 +93,7 @@ def _union(runs: Sequence[Outcome]) -> Outcome:
 def _is_structured(function: KernelFunc) -> bool:
     body = function.block.operations
     one = len(body) == 1 and isinstance(body[0], Structured)
-    return one and all(a.kind != "sequential" for a in body[0].axes)  # type: ignore[attr-defined]
+    return one and all(a.kind not in SEQUENTIAL for a in body[0].axes)  # type: ignore[attr-defined]
 
 
 def _has_tasks(function: KernelFunc, case: Case) -> bool:

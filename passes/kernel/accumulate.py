@@ -61,6 +61,9 @@ class Accumulate(Pass):
         rewriter.erase(op)
 
 
+_IN_ORDER = {"reduction": "sequential", "reduction_unroll": "sequential_unroll"}
+
+
 class _Parts:
     """What becomes of one reduction."""
 
@@ -76,7 +79,7 @@ class _Parts:
             )
         self.summed = tuple(a for a in inner if a.kind in REDUCTIONS)
         self.tile = tuple(a for a in inner if a.kind not in REDUCTIONS)
-        if not all(a.extent.is_constant for a in self.tile) or any(a.kind != "reduction" for a in self.summed):
+        if not all(a.extent.is_constant for a in self.tile) or any(a.kind not in _IN_ORDER for a in self.summed):
             found = ", ".join(str(a) for a in inner)
             raise PassError(f"kernel.accumulate: the sums run over {found}; expected reductions, and constants besides")
         reduced = {a.name for a in (*self.loops, *self.summed)}
@@ -99,7 +102,7 @@ class _Parts:
         with loops(builder, self.loops):
             same = {a.name: Dim.symbol(a.name) for a in self.tile}
             own = _at(state, self.tile, same)
-            axes = (*(replace(a, kind="sequential") for a in self.summed), *self.tile)
+            axes = (*(replace(a, kind=_IN_ORDER[a.kind]) for a in self.summed), *self.tile)
             reads = (*(self._padded(r) for r in op.reads), *own)
             self._map(builder, axes, reads, own, op.step, self.ties, {})
         names = self._fresh()

@@ -28,7 +28,7 @@ from headrace.ir.access import Axis
 from headrace.ir.core import Region
 from headrace.ir.dims import Dim
 from headrace.ir.errors import PassError
-from headrace.ir.kernel.ops.control import If, Parallel
+from headrace.ir.kernel.ops.control import For, If, Parallel
 from headrace.ir.kernel.ops.structured import Map, Structured
 from headrace.ir.module import Module
 from headrace.ir.pass_base import Pass, PassContext
@@ -146,7 +146,8 @@ def _outer_axes(op: Structured, rows: Dim) -> tuple[Axis, ...]:
 
 def constant_remainder(op: Structured, rows: Dim, tile: int) -> int | None:
     """How many rows are left for the only tile that is not whole, if that is known."""
-    found = [a for a in op.axes if a.name in rows.symbols]
+    around = [a for p in op.ancestors() if isinstance(p, For | Parallel) for a in p.axes]
+    found = [a for a in (*op.axes, *around) if a.name in rows.symbols]
     if len(found) != 1 or not found[0].extent.is_constant or set(rows.symbols) != {found[0].name}:
         return None
     last = found[0].extent.value - 1

@@ -12,24 +12,26 @@ After `kernel.stage-shared{func=f axis=k_i reads=[0 1]}`:
       %tile_1 = kernel.alloc {type = buffer<f32[16, 64], shared>}
       kernel.parallel (ty: thread 16, tx: thread 16) {
         kernel.for (k_o: sequential 48) {
-          kernel.map (c: parallel 4) reads(%x[gy*64 + e floordiv 16, k_o*16 + e mod 16] else 0.0)
+          kernel.map (c: unroll 4) reads(%x[gy*64 + e floordiv 16, k_o*16 + e mod 16] else 0.0)
               writes(%tile[e floordiv 16, e mod 16]) ...                    // e = c*256 + ty*16 + tx
-          kernel.map (c_1: parallel 4) reads(%w[...] else 0.0) writes(%tile_1[...]) ...
+          kernel.map (c_1: unroll 4) reads(%w[...] else 0.0) writes(%tile_1[...]) ...
           kernel.barrier
           kernel.map (k_i: sequential 16, i: unroll 4, j: vector 4)
               reads(%tile[ty*4 + i, k_i], %tile_1[k_i, tx*4 + j], %acc[i, j]) ...
           kernel.barrier
 
-A tile is the box around what all threads read; neighbouring threads copy neighbouring elements.  Needs: an operation in
-a loop over threads, which every thread comes to: nothing but loops between them.  Refuses: indices that are not linear
-in the axes of the operation and the threads, with factors of 0 or more, or such axes whose extents are no constants.
+A tile is the box around what all threads read, without what every one of them skips; neighbouring threads copy
+neighbouring elements, or with `lanes` vectors of them where the rows of the tile divide into such.  Needs: an
+operation in a loop over threads, which every thread comes to: nothing but loops between them.  Refuses: indices that
+are not linear in the axes of the operation and the threads, with factors of 0 or more, or such axes whose extents are
+no constants.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from math import prod
+from dataclasses import dataclass, replace
+from math import gcd, prod
 
 from headrace.ir.access import Access, AccessMap, Axis
 from headrace.ir.core import Block, Region, Value
@@ -43,16 +45,21 @@ from headrace.ir.pass_base import Pass, PassContext
 from headrace.ir.rewrite import Builder, Rewriter
 from headrace.ir.types import BufferType, ScalarType
 from headrace.passes.lowering.axes import kernel_named, with_axis, zero_of
+from headrace.passes.lowering.boxes import box
 from headrace.passes.lowering.names import Names
+
+WRITTEN_OUT = 8  # most copies of a thread that stand one behind the other, so that all are under way at once
 
 
 @dataclass(frozen=True)
 class StageShared(Pass):
-    """`func`: the kernel; `axis`: an axis of one of its maps; `reads`: which of its reads."""
+    """`func`: the kernel; `axis`: an axis of one of its maps; `reads`: which of its reads; `lanes`: most elements
+    that a thread copies at once."""
 
     func: str
     axis: str
     reads: tuple[int, ...]
+    lanes: int = 1
 
     summary = "let the threads of a workgroup copy what an operation reads into shared memory first"
     effect = "exact"
@@ -66,11 +73,11 @@ class StageShared(Pass):
         names = Names(function)
         before, outside = rewriter.before(op), rewriter.before(threads)
         for number in self.reads:
-            tile = _Tile(op.reads[number], (*threads.axes, *op.axes), self.axis)
+            tile = _Tile(op.reads[number], (*threads.axes, *op.axes))
             kind = op.reads[number].value.type
             assert isinstance(kind, BufferType)
             buffer = outside.add(Alloc(BufferType(kind.dtype, tile.extents, "shared")), "tile").result
-            before.add(tile.copy(buffer, threads.axes, names))
+            before.add(tile.copy(buffer, threads.axes, self.lanes, names))
             maps = [a.map for a in op.reads]
             maps[number] = AccessMap(tile.inside)
             rewriter.set_attribute(op, "reads", tuple(maps))
@@ -89,50 +96,44 @@ class StageShared(Pass):
 
 
 class _Tile:
-    """The box of elements that all threads of a workgroup read together."""
+    """The elements that all threads of a workgroup read together."""
 
-    def __init__(self, read: Access, local: Sequence[Axis], name: str) -> None:
+    def __init__(self, read: Access, local: Sequence[Axis]) -> None:
         self.read = read
-        self.start: list[Dim] = []
-        extents, inside = [], []
-        for index in read.map.indices:
-            here, most, rest = Dim.constant(0), 0, index
-            for axis in local:
-                split = rest.linear(axis.name)
-                if split is None or not split[0].is_constant or split[0].value < 0 or not axis.extent.is_constant:
-                    raise PassError(
-                        f"kernel.stage-shared: {index} moves with {axis} in no constant steps; at axis {name}"
-                    )
-                factor, rest = split
-                here += factor * Dim.symbol(axis.name)
-                most += factor.value * (axis.extent.value - 1)
-            self.start.append(rest)
-            extents.append(most + 1)
-            inside.append(here)
-        self.extents = tuple(Dim.constant(n) for n in extents)
-        self.inside = tuple(inside)
-        self.size = prod(extents)
+        self.boxes = [box(index, local) for index in read.map.indices]
+        self.extents = tuple(Dim.constant(b.extent) for b in self.boxes)
+        self.inside = tuple(b.inside for b in self.boxes)
+        self.size = prod(b.extent for b in self.boxes)
 
-    def copy(self, buffer: Value, threads: Sequence[Axis], names: Names) -> Map:
-        """All threads together."""
+    def copy(self, buffer: Value, threads: Sequence[Axis], most: int, names: Names) -> Map:
+        """All threads together, vectors of up to `most` elements of a row each."""
+        lanes = gcd(self.boxes[-1].extent, most) if self.boxes[-1].step == 1 else 1
         flat = Dim.constant(0)
         for axis in threads:
             flat = flat * axis.extent + Dim.symbol(axis.name)
-        together = prod(a.extent.value for a in threads)
-        turn = Axis(names.fresh("c"), "parallel", ceildiv(Dim.constant(self.size), together))
-        element = flat if turn.extent == 1 else Dim.symbol(turn.name) * together + flat
-        where = (self.size - 1 - element,) if self.size % together else ()
+        together, vectors = prod(a.extent.value for a in threads), self.size // lanes
+        turn = Axis(names.fresh("c"), "parallel", ceildiv(Dim.constant(vectors), together))
+        if turn.extent.value <= WRITTEN_OUT:
+            turn = replace(turn, kind="unroll")
+        lane = Axis(names.fresh("v"), "vector", Dim.constant(lanes))
+        vector = flat if turn.extent == 1 else Dim.symbol(turn.name) * together + flat
+        where = (vectors - 1 - vector,) if vectors % together else ()
         index = list[Dim]()
-        rest = element
-        for extent in reversed(self.extents[1:]):
+        rest = vector
+        for extent in reversed([*self.extents[1:-1], self.extents[-1] // lanes]):
             index.insert(0, rest % extent)
             rest = rest // extent
         index.insert(0, rest)
+        if len(self.extents) == 1:
+            index = [vector]
+        if lanes > 1:
+            index[-1] = index[-1] * lanes + Dim.symbol(lane.name)
         otherwise = zero_of(self.read.value) if self.read.map.otherwise is None else self.read.map.otherwise
-        source = AccessMap(tuple(s + i for s, i in zip(self.start, index, strict=True)), otherwise)
+        source = AccessMap(tuple(b.start + i * b.step for b, i in zip(self.boxes, index, strict=True)), otherwise)
         kind = self.read.value.type
         assert isinstance(kind, BufferType)
         block = Block([ScalarType(kind.dtype)], [self.read.value.hint])
         Builder(block).add(Yield((block.arguments[0],)))
         target = Access(buffer, AccessMap(tuple(index)))
-        return Map((turn,), (Access(self.read.value, source),), (target,), Region(block), where)
+        axes = (turn, lane) if lanes > 1 else (turn,)
+        return Map(axes, (Access(self.read.value, source),), (target,), Region(block), where)

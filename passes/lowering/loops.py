@@ -17,7 +17,7 @@ from headrace.ir.kernel.ops.control import For, If, Parallel
 from headrace.ir.rewrite import Builder
 
 TOGETHER = ("task", "grid", "thread")  # kinds whose neighbouring axes share one kernel.parallel
-UNROLLED = ("unroll", "reduction_unroll")
+UNROLLED = ("unroll", "reduction_unroll", "sequential_unroll")
 
 
 @contextmanager

@@ -176,9 +176,10 @@ class Nest:
         return [self._plan_one(a, e) for a, e in zip(accesses, elements(tuple(accesses)), strict=True)]
 
     def _plan_one(self, access: Access, element: Element) -> _Planned:
-        clamped = access.map.substitute(self.clamps)
         buffer = access.value.type
         assert isinstance(buffer, BufferType)
+        own = buffer.space == "register"  # has all rows of the tile, and only constants find them in registers
+        clamped = access.map if own else access.map.substitute(self.clamps)
         conditions = tuple(inside(clamped.indices, buffer.dims, self.facts))
         if clamped.otherwise is None:
             # An existing iteration is inside: only lanes that do not exist, or vectors without any, can be outside.
@@ -395,9 +396,25 @@ def realize(op: Structured, builder: Builder, facts: Facts, names: Names) -> Non
 
 
 def enclosing_facts(op: Operation, facts: Facts) -> Facts:
-    """`facts` with the axes of all loops around `op`."""
-    for above in reversed(list(op.ancestors())):
+    """`facts` with the axes of all loops around `op`, as far as the conditions around it let them run."""
+    path = [op, *op.ancestors()]
+    for above, inner in zip(path[:0:-1], path[-2::-1], strict=True):
         if isinstance(above, For | Parallel):
             for axis in above.axes:
                 facts = facts.with_symbol(axis.name, Dim.constant(0), axis.extent)
+        elif isinstance(above, If) and inner.parent is above.then.block:
+            for condition in above.where:
+                facts = _bounded(facts, condition, path)
+    return facts
+
+
+def _bounded(facts: Facts, condition: Dim, path: Sequence[Operation]) -> Facts:
+    """What `condition` >= 0 says of the loop in `path` whose axis it counts down."""
+    for loop in path:
+        axis = loop.axis if isinstance(loop, For) else None
+        split = condition.linear(axis.name) if axis is not None else None
+        if axis is not None and split is not None and split[0] == -1:
+            end = split[1] + 1
+            if facts.less_equal(end, axis.extent) is True:
+                return facts.with_symbol(axis.name, Dim.constant(0), end)
     return facts

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from headrace.ir.access import SPREAD, Access, AccessMap, Axis
+from headrace.ir.access import SEQUENTIAL, SPREAD, Access, AccessMap, Axis
 from headrace.ir.core import Region, Value
 from headrace.ir.dims import Dim, Facts, dim_max, dim_min
 from headrace.ir.errors import PassError
@@ -51,7 +51,7 @@ def has_strips(op: Structured) -> bool:
         return True
     kinds = [a.kind for a in op.axes]
     unrolled = kinds.count("unroll")
-    if not isinstance(op, Map) or kinds[-1:] != ["vector"] or unrolled > 1 or "sequential" in kinds:
+    if not isinstance(op, Map) or kinds[-1:] != ["vector"] or unrolled > 1 or set(SEQUENTIAL) & set(kinds):
         return False
     place = len(kinds) - 2 - unrolled
     if place < 0 or kinds[place] != "parallel" or (unrolled and kinds[-2] != "unroll"):

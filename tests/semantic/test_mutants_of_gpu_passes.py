@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -46,7 +47,17 @@ def tiles_from_the_corner() -> Patch:
     right = stage_shared._Tile.copy
 
     def wrong(tile: Any, *given: Any) -> Any:
-        tile.start = [Dim.constant(0) for _ in tile.start]
+        tile.boxes = [replace(box, start=Dim.constant(0)) for box in tile.boxes]
+        return right(tile, *given)
+
+    return stage_shared._Tile, "copy", wrong
+
+
+def gaps_are_forgotten() -> Patch:
+    right = stage_shared._Tile.copy
+
+    def wrong(tile: Any, *given: Any) -> Any:
+        tile.boxes = [replace(box, step=1) for box in tile.boxes]
         return right(tile, *given)
 
     return stage_shared._Tile, "copy", wrong
@@ -74,6 +85,7 @@ MUTANTS = (
     Mutant("everything is summed", "kernel.accumulate", everything_is_summed),
     Mutant("nobody waits", "kernel.stage-shared", nobody_waits),
     Mutant("tiles from the corner", "kernel.stage-shared", tiles_from_the_corner),
+    Mutant("gaps are forgotten", "kernel.stage-shared", gaps_are_forgotten),
     Mutant("one half for all", "kernel.double-buffer", one_half_for_all),
     Mutant("the first part only", "kernel.split-reduction", the_first_part_only),
 )

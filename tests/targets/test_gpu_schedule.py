@@ -57,6 +57,10 @@ GRAPHS = {
         "%x: f32[n, 20, 8, 9], %w: f32[6, 20, 3, 3]",
         "%y = graph.conv %x, %w {strides = [1, 1], dilations = [1, 1], before = [1, 0], after = [0, 1]} : f32[n, 6, 7, 8]",
     ),
+    "wide_window": (
+        "%x: f32[n, 5, 13, 9], %w: f32[6, 5, 7, 7]",
+        "%y = graph.conv %x, %w {strides = [2, 1], dilations = [1, 1], before = [1, 0], after = [0, 1]} : f32[n, 6, 4, 4]",
+    ),
     "row_times_matrix": ("%x: f32[k], %w: f32[k, n]", "%y = graph.matmul %x, %w : f32[n]"),
 }
 SIZES_OF_GRAPHS = [{"n": 1, "k": 1}, {"n": 5, "k": 7}, {"n": 67, "k": 31}, {"n": 64, "k": 128}]
@@ -99,7 +103,9 @@ def test_scheduled_kernels_compute_the_same(name: str, opencl: Any) -> None:
                 np.testing.assert_allclose(f, i, rtol=3e-6, atol=1e-5)
 
 
-@pytest.mark.parametrize(("name", "count", "number"), [("product", 1, 0), ("window", 2, 0), ("window", 2, 1)])
+@pytest.mark.parametrize(
+    ("name", "count", "number"), [("product", 1, 0), ("window", 1, 0), ("wide_window", 2, 0), ("wide_window", 2, 1)]
+)
 def test_each_barrier_is_needed(name: str, count: int, number: int) -> None:
     """The interpreter says so where one is missing."""
     module = lowered(name)
@@ -117,8 +123,8 @@ def test_a_product_is_tiled_in_shared_memory_and_registers() -> None:
     (function,) = lowered("product").functions(KernelFunc)
     steps = schedule(function, FACTS)
     assert [s.partition("{")[0] for s in steps] == [
-        *["kernel.tile"] * 5, "kernel.reorder", *["kernel.bind"] * 4, *["kernel.enclose"] * 2,
-        "kernel.accumulate", "kernel.stage-shared", "kernel.double-buffer",
+        *["kernel.tile"] * 5, "kernel.reorder", *["kernel.bind"] * 5, *["kernel.enclose"] * 2,
+        "kernel.accumulate", "kernel.stage-shared", "kernel.double-buffer", "kernel.peel",
     ]  # fmt: skip
 
 

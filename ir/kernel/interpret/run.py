@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from headrace.ir.access import Access
+from headrace.ir.access import SEQUENTIAL, Access
 from headrace.ir.bind import bind
 from headrace.ir.core import Operation
 from headrace.ir.errors import ExecutionError
@@ -174,7 +174,7 @@ def _chosen_tasks(function: KernelFunc, tasks: Sequence[int]) -> Chosen:
 def _chosen_points(function: KernelFunc, symbols: dict[str, int], wanted: Sequence[Array]) -> Chosen:
     """The points of a structured operation's independent axes that write a wanted element, or one outside."""
     operation = _only_operation(function)
-    if not isinstance(operation, Structured) or any(a.kind == "sequential" for a in operation.axes):
+    if not isinstance(operation, Structured) or any(a.kind in SEQUENTIAL for a in operation.axes):
         raise ExecutionError(f"@{function.function_name}: {operation.name} has no points that write one element each")
     axes = tuple(a for a in operation.axes if a.kind in INDEPENDENT)
     ordered = {a.name for a in operation.axes} - {a.name for a in axes}

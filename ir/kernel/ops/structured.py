@@ -27,6 +27,7 @@ of loops that `kernel.realize` makes, outermost first; it has no meaning before.
                 powers of two; the axes stand last, in this order.  When the other reductions are done, `combine` joins
                 the second half of the points, counted row-major, to the first, and so on until one is left.
     sequential  a map whose iterations run in order and may read what earlier ones wrote
+    sequential_unroll   the same, few iterations (constant extent), written out one after the other
 
 A map may read at indices that are data.  Each of its *lookups* reads an integer and gives it a name that formulas
 behind it may mention:
@@ -48,7 +49,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from headrace.ir.access import REDUCTIONS, SPREAD, Access, Axis
+from headrace.ir.access import REDUCTIONS, SEQUENTIAL, SPREAD, Access, Axis
 from headrace.ir.core import Operation, Region
 from headrace.ir.declare import op
 from headrace.ir.dims import Dim, Facts
@@ -121,7 +122,7 @@ class Map(Structured):
         self.check_access(self.writes, "writes")
         self.check_access(self.lookups, "looks up")
         for axis in self.axes:
-            if axis.kind not in (*INDEPENDENT, "sequential"):
+            if axis.kind not in (*INDEPENDENT, *SEQUENTIAL):
                 raise self.fail(f"axis {axis.name} is {axis.kind}, which a map cannot have")
         self._check_lookups()
         self.check_block(self.body, "the body", elements(self.reads), elements(self.writes))
