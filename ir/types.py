@@ -50,6 +50,11 @@ class DType:
         return self.kind in ("int", "uint")
 
     @property
+    def is_half(self) -> bool:
+        """Whether it is a float of 16 bits, which arithmetic computes with as f32."""
+        return self.kind == "float" and self.bits == 16
+
+    @property
     def is_narrow_float(self) -> bool:
         return self.kind == "narrow" and self.name.startswith("f")
 

@@ -1,19 +1,19 @@
 """Scalar arithmetic in the C family: an expression for one lane of each operation, and the helpers that it needs.
 
-In: an operation of the kernel dialect and the C texts of its operands' lanes.  Out: a C expression.  Helpers are
-generated for the types that are used; `Helpers` collects them in the order of first use.
+In: an operation of the kernel dialect and the C texts of its operands' lanes.  Out: a C expression.  Floats of 16 bits
+compute as f32 and are rounded after each operation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
+from headrace.codegen.clike.halves import rounded, rounded_to_odd, widened
+from headrace.codegen.clike.helpers import Helpers
 from headrace.codegen.clike.language import Language
 from headrace.codegen.clike.types import c_type, literal, unsigned
 from headrace.ir.core import Operation
 from headrace.ir.errors import CodegenError
 from headrace.ir.kernel.ops import convert, scalar
-from headrace.ir.types import DType, element_dtype
+from headrace.ir.types import F32, DType, element_dtype
 
 _OPERATORS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
 _LIBRARY: dict[type[Operation], str] = {
@@ -33,24 +33,20 @@ _WRAPPING: dict[type[Operation], str] = {
 }
 
 
-class Helpers:
-    """The helper functions that the text needs so far, and its language."""
-
-    def __init__(self, language: Language) -> None:
-        self.language = language
-        self.texts: dict[str, str] = {}
-
-    def use(self, name: str, text: Callable[[], str]) -> str:
-        """The helper's name; its text is made at the first use."""
-        if name not in self.texts:
-            self.texts[name] = text()
-        return name
-
-
 def lane_expression(operation: Operation, operands: list[str], helpers: Helpers) -> str:
     """One lane of the result.  Raises CodegenError for an operation that has no C form."""
-    kind = type(operation)
     dtype = element_dtype(operation.operands[0].type)
+    if not (dtype.is_half and isinstance(operation, scalar.Pointwise | scalar.Compare)):
+        return expression_in(dtype, operation, operands, helpers)
+    if isinstance(operation, scalar.Fma):
+        raise CodegenError(f"kernel.fma on {dtype} at {operation.location}: expected f32 or f64")
+    found = expression_in(F32, operation, [widened(o, dtype, helpers) for o in operands], helpers)
+    return found if isinstance(operation, scalar.Compare) else rounded(found, dtype, helpers)
+
+
+def expression_in(dtype: DType, operation: Operation, operands: list[str], helpers: Helpers) -> str:
+    """One lane of the result, computed with operands of that type.  Raises CodegenError."""
+    kind = type(operation)
     match operation:
         case scalar.Compare():
             return f"{operands[0]} {_OPERATORS[operation.predicate]} {operands[1]}"
@@ -145,6 +141,15 @@ def _divide(quotient: bool, dtype: DType, helpers: Helpers) -> str:
 def _cast(operand: str, source: DType, target: DType, helpers: Helpers) -> str:
     if "narrow" in (source.kind, target.kind):
         raise CodegenError(f"cast of {source} to {target}: kernel.expand-math writes it out")
+    if source == target:
+        return operand
+    if source.is_half:
+        return _cast(widened(operand, source, helpers), F32, target, helpers)
+    if target.is_half:
+        # f64 in two steps: bf16 is reached by way of f32, as the dialect has it; f16 as if at once.
+        odd = source.bits == 64 and source.is_float and target.name == "f16"
+        wide = rounded_to_odd(operand, helpers) if odd else _cast(operand, source, F32, helpers)
+        return rounded(wide, target, helpers)
     if target.kind == "bool":
         return f"{operand} != 0"
     if not (source.is_float and target.is_integer):

@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from headrace.codegen.clike.arithmetic import Helpers, lane_expression
+from headrace.codegen.clike.arithmetic import expression_in, lane_expression
 from headrace.codegen.clike.formulas import c_formula
+from headrace.codegen.clike.halves import rounded, widened
+from headrace.codegen.clike.helpers import Helpers
 from headrace.codegen.clike.types import c_type, identifier, literal
 from headrace.ir.access import Access, Axis
 from headrace.ir.core import Block, Operation, Value
@@ -20,7 +22,7 @@ from headrace.ir.dims import Dim
 from headrace.ir.errors import CodegenError
 from headrace.ir.kernel.ops import control, convert, lookup, memory, scalar
 from headrace.ir.kernel.ops.func import KernelFunc
-from headrace.ir.types import BufferType, DType, element_dtype, lanes_of
+from headrace.ir.types import F32, BufferType, DType, element_dtype, lanes_of
 
 CONCURRENT = ("task", "grid", "thread")  # axis kinds that are no loops in the text
 
@@ -233,10 +235,16 @@ class Body:
     def _reduce_lanes(self, reduce: convert.ReduceLanes) -> None:
         name = self._unique(reduce.result.hint or "v")
         source, dtype = self.names[reduce.x], element_dtype(reduce.x.type)
-        self._line(f"{c_type(dtype)} {name} = {source}[0];")
+        first, each, summed = f"{source}[0]", f"{source}[lane]", dtype
+        if dtype.is_half:  # rounded once, at the end
+            first, each, summed = widened(first, dtype, self.helpers), widened(each, dtype, self.helpers), F32
+        self._line(f"{c_type(summed)} {name} = {first};")
         self._line(f"for (int lane = 1; lane < {lanes_of(reduce.x.type)}; lane++)")
-        self._line(f"    {name} = {_fold(reduce, name, f'{source}[lane]', dtype, self.helpers)};")
-        self.names[reduce.result] = name
+        self._line(f"    {name} = {_fold(reduce, name, each, summed, self.helpers)};")
+        if dtype.is_half:
+            self._define(reduce, lambda lane: rounded(name, dtype, self.helpers))
+        else:
+            self.names[reduce.result] = name
 
     # ---- memory ------------------------------------------------------------------------------------------
 
@@ -285,6 +293,6 @@ def _fold(reduce: convert.ReduceLanes, left: str, right: str, dtype: DType, help
         return f"{left} {'&&' if reduce.kind == 'min' else '||'} {right}"
     kinds = {"add": scalar.Add, "mul": scalar.Mul, "min": scalar.Min, "max": scalar.Max}
     step = kinds[reduce.kind](reduce.result, reduce.result)
-    text = lane_expression(step, [left, right], helpers)
+    text = expression_in(dtype, step, [left, right], helpers)
     step.drop()
     return text

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from headrace.codegen.clike.arithmetic import Helpers
 from headrace.codegen.clike.body import Body
 from headrace.codegen.clike.formulas import HELPERS
+from headrace.codegen.clike.helpers import Helpers
 from headrace.codegen.clike.language import C11
 from headrace.codegen.clike.types import kernel_name
 from headrace.codegen.scratch import check_sites, scratch_offsets

@@ -26,6 +26,7 @@ class Language:
     bool_element: str  # the type of a bool in memory
     overloaded: bool  # `sqrt` takes every float type, where C has `sqrtf`
     fuses: bool  # kernel.muladd is one rounding where the machine has an instruction for it
+    has_half: bool  # it converts f16, though it may not compute with it
 
 
 def _names(words: str, *patterns: str) -> re.Pattern[str]:
@@ -39,6 +40,7 @@ C11 = Language(
     bool_element="bool",
     overloaded=False,
     fuses=False,
+    has_half=False,
 )
 
 _OPENCL = """
@@ -58,4 +60,5 @@ OPENCL = Language(
     bool_element="uchar",
     overloaded=True,
     fuses=True,
+    has_half=True,
 )  # fmt: skip

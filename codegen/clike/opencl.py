@@ -22,9 +22,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import prod
 
-from headrace.codegen.clike.arithmetic import Helpers, muladd
+from headrace.codegen.clike.arithmetic import muladd
 from headrace.codegen.clike.body import Body
 from headrace.codegen.clike.formulas import HELPERS
+from headrace.codegen.clike.helpers import Helpers
 from headrace.codegen.clike.language import OPENCL
 from headrace.codegen.clike.types import c_type, kernel_name, literal
 from headrace.codegen.scratch import check_sites, scratch_bytes, scratch_offsets
@@ -251,7 +252,7 @@ class _Function(Body):
     def _as_a_whole(self, operation: Operation) -> str | None:
         """An expression on vectors; None where only lanes have one."""
         dtype, lanes = element_dtype(operation.result.type), lanes_of(operation.result.type)
-        if not dtype.is_float:
+        if not dtype.is_float or dtype.is_half:
             return None
         kind = f"{_VECTOR_OF[c_type(dtype)]}{lanes}"
         match operation:

@@ -7,12 +7,13 @@ import re
 
 import numpy as np
 
-from headrace.ir.errors import CodegenError
 from headrace.ir.types import DType
 
 _NAMES = {
     "f64": "double",
     "f32": "float",
+    "f16": "uint16_t",
+    "bf16": "uint16_t",
     "i64": "int64_t",
     "i32": "int32_t",
     "i16": "int16_t",
@@ -26,12 +27,8 @@ _NAMES = {
 
 
 def c_type(dtype: DType) -> str:
-    """Raises CodegenError for an element type that the C family does not have; narrow ones are their bits."""
-    if dtype.kind == "narrow":
-        return "uint8_t"
-    if dtype.name not in _NAMES:
-        raise CodegenError(f"element type {dtype} has no C type; expected one of {', '.join(_NAMES)}")
-    return _NAMES[dtype.name]
+    """What holds a value; halves and narrow ones are their bits."""
+    return "uint8_t" if dtype.kind == "narrow" else _NAMES[dtype.name]
 
 
 def unsigned(dtype: DType) -> str:
@@ -43,8 +40,9 @@ def literal(value: float | int | bool, dtype: DType) -> str:
     """A constant expression of exactly that value."""
     if dtype.kind == "bool":
         return "true" if value else "false"
-    if dtype.kind == "narrow":
-        return str(int(np.asarray(value).astype(dtype.numpy).view(np.uint8)))
+    if dtype.kind == "narrow" or dtype.is_half:
+        bits = np.uint16 if dtype.is_half else np.uint8
+        return str(int(np.asarray(value).astype(dtype.numpy).view(bits)))
     if dtype.is_integer:
         return _integer(int(value), dtype)
     rounded = float(dtype.numpy.type(value))

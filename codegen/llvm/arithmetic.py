@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from headrace.codegen.llvm.code import Code
 from headrace.codegen.llvm.conversions import cast
-from headrace.codegen.llvm.half import from_f32, is_half, to_f32
+from headrace.codegen.llvm.half import from_f32, to_f32
 from headrace.codegen.llvm.types import is_constant, literal, scalar_name, suffix, type_name, vector_name
 from headrace.ir.core import Operation
 from headrace.ir.errors import CodegenError
@@ -71,7 +71,7 @@ def _pointwise(code: Code, operation: scalar.Pointwise, operands: Sequence[str])
     rule = RULES.get(type(operation))
     if rule is None:
         raise CodegenError(f"kernel @{code.name}: {operation.name} at {operation.location} has no rule for LLVM")
-    if not is_half(kind.dtype):
+    if not kind.dtype.is_half:
         return rule(code, kind, operands)
     lanes = lanes_of(kind)
     wide = [to_f32(code, kind.dtype, lanes, o) for o in operands]
@@ -212,7 +212,7 @@ def _flags(kind: Element) -> str:
 
 def _compare(code: Code, kind: Element, predicate: str, operands: Sequence[str]) -> str:
     lanes = lanes_of(kind)
-    if is_half(kind.dtype):
+    if kind.dtype.is_half:
         operands = [to_f32(code, kind.dtype, lanes, o) for o in operands]
         kind = with_lanes(F32, lanes)
     spelled = type_name(kind)
@@ -256,7 +256,7 @@ _FOLDS: dict[str, type[Operation]] = {"add": scalar.Add, "mul": scalar.Mul, "min
 def _fold(code: Code, kind: Element, name: str, x: str) -> str:
     """Halves meet until one lane is left; an odd lane waits for the last."""
     dtype, lanes = kind.dtype, lanes_of(kind)
-    if is_half(dtype):
+    if dtype.is_half:
         wide = _fold(code, with_lanes(F32, lanes), name, to_f32(code, dtype, lanes, x))
         return from_f32(code, dtype, 1, wide)
     rule = _boolean_fold(code, dtype, name) if dtype.kind == "bool" else RULES[_FOLDS[name]]

@@ -7,7 +7,7 @@ wraps.  To bool: is not 0.
 from __future__ import annotations
 
 from headrace.codegen.llvm.code import Code
-from headrace.codegen.llvm.half import f64_to_f32_odd, from_f32, is_half, to_f32
+from headrace.codegen.llvm.half import f64_to_f32_odd, from_f32, to_f32
 from headrace.codegen.llvm.types import literal, suffix, type_name
 from headrace.ir.errors import CodegenError
 from headrace.ir.types import F32, DType, Element, lanes_of, with_lanes
@@ -20,9 +20,9 @@ def cast(code: Code, kind: Element, dtype: DType, x: str) -> str:
     lanes = lanes_of(kind)
     if "narrow" in (kind.dtype.kind, dtype.kind):
         raise CodegenError(f"cast of {kind.dtype} to {dtype}: kernel.expand-math writes it out")
-    if is_half(kind.dtype):
+    if kind.dtype.is_half:
         return cast(code, with_lanes(F32, lanes), dtype, to_f32(code, kind.dtype, lanes, x))
-    if is_half(dtype):
+    if dtype.is_half:
         if kind.dtype.name == "f64" and dtype.name == "f16":
             return from_f32(code, dtype, lanes, f64_to_f32_odd(code, lanes, x))
         return from_f32(code, dtype, lanes, cast(code, kind, F32, x))

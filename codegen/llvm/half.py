@@ -11,11 +11,6 @@ from headrace.codegen.llvm.types import literal, suffix, vector_name
 from headrace.ir.types import F32, U32, DType, with_lanes
 
 
-def is_half(dtype: DType) -> bool:
-    """Whether it is a 16-bit float."""
-    return dtype.is_float and dtype.bits == 16
-
-
 class _Bits:
     """Integer arithmetic on the lanes of one value, 32 bits each."""
 

@@ -7,10 +7,11 @@ yes, no or unknown.
 
 from headrace.ir.dims.algebra import Algebra, fold
 from headrace.ir.dims.expr import Dim, DimLike, ceildiv, dim_max, dim_min
-from headrace.ir.dims.facts import Facts, constant_quotients
+from headrace.ir.dims.facts import NOMINAL, Facts, constant_quotients
 from headrace.ir.dims.parse import as_dim, parse_dim
 
 __all__ = [
+    "NOMINAL",
     "Algebra",
     "Dim",
     "DimLike",

@@ -19,6 +19,7 @@ from headrace.ir.dims.parse import as_dim, parse_dim
 from headrace.ir.errors import DimError
 
 Interval = tuple[int | None, int | None]
+NOMINAL = 16  # what a symbol is taken to be where sizes are weighed and nothing is known
 _DEPTH = 12  # how many bounds a proof may substitute, one after the other
 _SEARCHED = 4  # quotients of a formula that a search replaces one by one
 _TRIED = 8  # values of a formula's only symbol, from the smallest on
@@ -161,6 +162,13 @@ class Facts:
                 raise DimError(f"no multiple of {step} for {name} in [{low}, {high}]")
             found[name] = value
         return {w: int(self._equal.get(w, Dim.symbol(w)).evaluate(found)) for w in wanted}
+
+    def nominal(self, formula: Dim) -> int:
+        """A value to weigh costs by: at NOMINAL, or the next legal values; NOMINAL itself where that divides by 0."""
+        try:
+            return int(formula.evaluate(self.smallest(formula.symbols, dict.fromkeys(formula.symbols, NOMINAL))))
+        except DimError:
+            return NOMINAL
 
     # ---- text --------------------------------------------------------------------------------------------
 

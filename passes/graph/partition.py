@@ -29,7 +29,7 @@ import networkx as nx
 
 from headrace.ir.access import SymbolRef
 from headrace.ir.core import Block, Location, Operation, OpResult, Region, Value
-from headrace.ir.dims import Dim
+from headrace.ir.dims import Dim, Facts
 from headrace.ir.facts import Device, Placement
 from headrace.ir.graph.families import DataDims, GraphOp, Movement, Reducing, tensor
 from headrace.ir.graph.lazy import lazy_values
@@ -39,8 +39,6 @@ from headrace.ir.module import Module
 from headrace.ir.pass_base import Pass, PassContext
 from headrace.ir.rewrite import Builder, Rewriter
 from headrace.ir.symbols import formulas
-
-NOMINAL = 16  # what a symbol is taken to be where nothing is known
 
 
 @dataclass(frozen=True)
@@ -97,7 +95,7 @@ class _Partition:
             else:
                 self.against[operation].append((device.name, reason))
         for number, group in enumerate(self._groups(taken)):
-            reason = _too_small(self._cut(group), group, device)
+            reason = _too_small(self._cut(group), group, device, self.function.known)
             if reason is None:
                 self._outline(group, device, f"{_identifier(device.name)}_{number}")
                 self.devices.update(dict.fromkeys(group, device.name))
@@ -221,21 +219,23 @@ def _identifier(name: str) -> str:
 # ---- whether a group is worth it -----------------------------------------------------------------------------------
 
 
-def _too_small(cut: tuple[list[Value], list[Value]], group: Sequence[Operation], device: Device) -> str | None:
+def _too_small(
+    cut: tuple[list[Value], list[Value]], group: Sequence[Operation], device: Device, facts: Facts
+) -> str | None:
     if all(isinstance(o, Movement) for o in group):
         return "it moves elements only"
-    copied = sum(_number([*tensor(v).dims]) * tensor(v).dtype.bytes for values in cut for v in values)
-    computed = sum(_work(o) for o in group)
+    copied = sum(_number(tensor(v).dims, facts) * tensor(v).dtype.bytes for values in cut for v in values)
+    computed = sum(_work(o, facts) for o in group)
     if computed >= device.facts.copy_worth * copied:
         return None
     return f"its group's {computed:,} operations are too few for {copied:,} bytes copied"
 
 
-def _work(operation: Operation) -> int:
+def _work(operation: Operation, facts: Facts) -> int:
     """Arithmetic operations, about: one for each element, or for each step of a reduction."""
     extents = [e for _, e in operation.reduction_axes()] if isinstance(operation, Reducing) else []
-    return max(_number([*tensor(r).dims, *extents]) for r in operation.results)
+    return max(_number([*tensor(r).dims, *extents], facts) for r in operation.results)
 
 
-def _number(dims: Iterable[Dim]) -> int:
-    return prod(int(d.evaluate(dict.fromkeys(d.symbols, NOMINAL))) for d in dims)
+def _number(dims: Iterable[Dim], facts: Facts) -> int:
+    return prod(facts.nominal(d) for d in dims)

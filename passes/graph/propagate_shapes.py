@@ -155,9 +155,7 @@ class _Propagation:
             self._set_type(parameter, given.type)
             if given in self.known:
                 known[parameter] = self.known[given]
-        inside = _Propagation(function, self.module, self.rewriter, known, self.settled)
-        inside.run()
-        self.settled |= inside.settled  # dims of its results have these symbols, too
+        _Propagation(function, self.module, self.rewriter, known, self.settled).run()
         return [tensor(o) for o in function.block.terminator.operands]
 
     def _simpler(self, value: Any) -> Any:

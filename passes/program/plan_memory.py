@@ -33,7 +33,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from headrace.ir.core import Block, Operation, Value, walk
-from headrace.ir.dims import Dim, Facts, ceildiv, dim_max
+from headrace.ir.dims import NOMINAL, Dim, Facts, ceildiv, dim_max
 from headrace.ir.errors import DimError
 from headrace.ir.module import Module
 from headrace.ir.pass_base import Pass, PassContext
@@ -41,8 +41,6 @@ from headrace.ir.program.ops.program import Alloc, Loop, ProgramFunc, Read, View
 from headrace.ir.rewrite import Rewriter
 
 ALIGNMENT = 64
-# What a symbol is taken to be where an order of sizes is wanted and nothing is known.
-NOMINAL = 16
 ZERO = Dim.constant(0)
 
 
@@ -152,9 +150,8 @@ class _Comparison:
     def __init__(self, facts: Facts, dims: Sequence[Dim]) -> None:
         self.facts = facts
         symbols = sorted({s for d in dims for s in d.symbols})
-        self.nominal = self.facts.smallest(symbols, dict.fromkeys(symbols, NOMINAL))
-        staggered = {s: NOMINAL * (i + 1) for i, s in enumerate(symbols)}
-        self._points = [self.facts.smallest(symbols), self.nominal, self.facts.smallest(symbols, staggered)]
+        alike, staggered = dict.fromkeys(symbols, NOMINAL), {s: NOMINAL * (i + 1) for i, s in enumerate(symbols)}
+        self._points = [self.facts.smallest(symbols, floors) for floors in ({}, alike, staggered)]
         self._known: dict[Dim, bool] = {}
 
     def no_larger(self, left: Dim, right: Dim) -> bool:
@@ -200,7 +197,7 @@ def planned_offsets(block: Block, facts: Facts) -> dict[Alloc, Dim]:
     """The best plan that one of the orders gives, judged at nominal dims; the first of equally good ones."""
     lives = lifetimes(block)
     compare = _Comparison(facts, [life.size for life in lives])
-    sizes = {life.alloc: int(life.size.evaluate(compare.nominal)) for life in lives}
+    sizes = {life.alloc: compare.facts.nominal(life.size) for life in lives}
     together = neighbours(lives)
     plans = []
     for order in _ORDERS:
@@ -208,7 +205,7 @@ def planned_offsets(block: Block, facts: Facts) -> dict[Alloc, Dim]:
         plans.append(_placed(queue, together, compare))
 
     def needed(plan: dict[Alloc, Dim]) -> int:
-        return max((int(offset.evaluate(compare.nominal)) + sizes[a] for a, offset in plan.items()), default=0)
+        return max((compare.facts.nominal(offset) + sizes[a] for a, offset in plan.items()), default=0)
 
     best = min(plans, key=needed)
     return {life.alloc: best[life.alloc] for life in lives}

@@ -70,8 +70,8 @@ where the number of turns is known while compiling, and at most 1024.
 
 Targets are named by the driver that runs their code. `cpu` is {_presets_of("cpu")}:
 they share one pipeline, so that one runs what all run. What a CPU lacks is made of other instructions: x86-64-v2 rounds a
-multiply-add twice, and converts f16 by integer arithmetic. `opencl` runs what has no elements of f16, bf16 and narrow
-types, which beside a CPU (`--target opencl+x86-64-v3`) run there.
+multiply-add twice, and converts f16 by integer arithmetic. `opencl` runs all of it too, f16 and bf16
+computed as f32; f64 only where the device has it.
 
 This page is generated from the declarations by `python tests/support/operators_page.py`; a test keeps it true.
 

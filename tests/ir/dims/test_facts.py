@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.ir.dims import Dim, Facts, as_dim, ceildiv, parse_dim
+from headrace.ir.dims import NOMINAL, Dim, Facts, as_dim, ceildiv, parse_dim
 from headrace.ir.errors import DimError
 
 FORMULAS = st.sampled_from(
@@ -135,3 +135,10 @@ def test_smallest_respects_everything() -> None:
     assert facts.smallest(["a", "n"], {"n": 3}) == {"a": 8, "n": 3}
     with pytest.raises(DimError, match="no multiple of 8 for a in"):
         Facts.parse(["a in [9, 15]", "a mod 8 == 0"]).smallest(["a"])
+
+
+def test_nominal_values_are_legal_ones() -> None:
+    facts = Facts.parse(["n in [20, 40]", "h mod 6 == 0", "t == n + 1"])
+    n, h, t, free = (Dim.symbol(s) for s in ("n", "h", "t", "free"))
+    assert [facts.nominal(d) for d in (n, h, t, free * 3, Dim.constant(7))] == [20, 18, 21, 48, 7]
+    assert facts.nominal(h // (free - 16)) == NOMINAL

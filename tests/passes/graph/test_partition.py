@@ -103,3 +103,18 @@ def _calls_are_acyclic(main: GraphFunc) -> None:
     for call in walk(main, Call):
         flow.add_edges_from((o.operation, call) for o in call.operands if isinstance(o, OpResult))
     assert nx.is_directed_acyclic_graph(flow)
+
+
+@pytest.mark.parametrize("facts", ["", ', facts = ["n in [17, inf]"]'])
+def test_dims_that_have_no_value_at_16(facts: str) -> None:
+    """What a group has to compute is weighed at typical dims, which must be legal ones."""
+    text = f"""
+    graph.func @main(%x: f32[m floordiv (n - 16)], %n: f32[n], %m: f32[m])
+        {{input_names = ["x", "n", "m"], output_names = ["y"]{facts}}} {{
+      %y = graph.exp %x : f32[m floordiv (n - 16)]
+      graph.return %y
+    }}
+    """
+    module = parse_module(text)
+    _partitioned(module, lambda o: True)
+    assert _names(module) == [["graph.exp"]]
