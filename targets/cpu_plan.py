@@ -11,7 +11,7 @@ from headrace.ir.access import REDUCTIONS, Access, Axis
 from headrace.ir.core import walk
 from headrace.ir.dims import Dim
 from headrace.ir.facts import TargetFacts
-from headrace.ir.kernel.ops.convert import Index
+from headrace.ir.kernel.ops.convert import Holds, Index
 from headrace.ir.kernel.ops.func import KernelFunc
 from headrace.ir.kernel.ops.structured import Map, Reduce, Structured
 from headrace.ir.types import BufferType
@@ -68,6 +68,7 @@ class Plan:
             return None
         formulas = [i for a in self.accesses() for i in a.map.indices]
         formulas += [o.value for o in walk(self.op, Index)]
+        formulas += [condition for o in walk(self.op, Holds) for condition in o.where]
         if isinstance(self.op, Map) and any(axis.name in self.op.all_symbols_of(a) for a in self.op.lookups):
             return None  # each lane would look up an index of its own
         return axis if all(is_linear(f, axis.name) for f in formulas) else None

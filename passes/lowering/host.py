@@ -283,8 +283,14 @@ class _Body:
         kind = self._type(value, whole.type.space)
         if kind == whole.type:
             return whole
-        view = View(whole, kind, part.offset * kind.dtype.bytes, self.guard(kind))
+        view = View(whole, kind, part.offset * kind.dtype.bytes, self._guard_of_view(kind, part.offset, whole.type))
         return self.builder.add(view, value.hint).result
+
+    def _guard_of_view(self, kind: BufferType, offset: Dim, whole: BufferType) -> Dim | None:
+        """Under which condition a view lies within the whole, where it could end up outside otherwise."""
+        known = {s for dim in whole.dims for s in dim.symbols}
+        inside = set(offset.symbols) <= known and self.facts.less_equal(kind.elements, whole.elements) is True
+        return self.guard(kind) if inside else self.when
 
     def guard(self, kind: BufferType) -> Dim | None:
         """Under which condition a buffer has a size at all, where that could be below 0 otherwise."""

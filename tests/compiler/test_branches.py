@@ -102,6 +102,21 @@ def test_results_of_other_sizes(build: Build) -> None:
         session.run({"x": X, "c": np.array([True, False])})
 
 
+def test_shapes_of_a_branch_that_is_not_taken(build: Build) -> None:
+    """What it would see of an input without elements is nobody's business."""
+    then = branch("t", "a", node("Relu", "x", "a"))
+    other = branch("e", "b", node("Reshape", "x shape", "q"), node("Exp", "q", "b"))
+    nodes = [node("If", "c", "y", "choose", then_branch=then, else_branch=other)]
+    inputs = [info("c", BOOL), info("x", F32, "n", 8), info("shape", I64, 2)]
+    proto = model(nodes, inputs, [_untyped("y")])
+    session = build(proto)
+    empty = {"x": X[:0], "shape": np.array([5, 2])}
+    agree(session, proto, {**empty, "c": np.array(True)})
+    agree(session, proto, {"x": X, "shape": np.array([6, 4]), "c": np.array(False)})
+    with pytest.raises(HeadraceRuntimeError, match="the shape does not have the elements"):
+        session.run({**empty, "c": np.array(False)})
+
+
 def test_values_that_are_handed_on(build: Build) -> None:
     """Captured values and constants as results, the same one twice, and one that nobody takes."""
     then = branch(

@@ -18,6 +18,13 @@ ABLE = sorted({target_of(seed) for seed in range(len(TARGETS))})
 
 # The types of the inputs, what is made of them, values of the symbols.
 FOUND = {
+    "a diagonal that goes on at its edges": (
+        ["f32[n, m]"],
+        """%0 = graph.eye %x0 {k = 2, dtype = f32} : f32[n, m]
+        %1 = graph.extend %0 {before = [2, 2], after = [2, 3], mode = "edge"} : f32[n + 4, m + 5]
+        graph.return %1""",
+        [{"n": 3, "m": 1}, {"n": 7, "m": 19}],
+    ),
     "a result is viewed below the read of its dim": (
         ["f32[2, 2, 3]", "f32[3]"],
         """%0 = graph.constant {value = dense<[1]> : i64[1]} : i64[1]
