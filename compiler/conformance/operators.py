@@ -6,6 +6,7 @@ the interpreter.  The types of one operation share an artefact, unless something
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -84,6 +85,7 @@ class _Sampler:
 
     rng: np.random.Generator
     dtype: DType
+    is_loose: bool
     module: Module
     block: Block
     arrays: dict[Value, Array] = field(default_factory=dict)
@@ -97,7 +99,9 @@ class _Sampler:
         return value
 
     def _may_be(self, asked: DType) -> bool:
-        return (asked == F32 and self.dtype.is_float) or (asked == I32 and self.dtype.is_integer)
+        if asked == F32:
+            return self.dtype.kind in (("float", "int", "uint", "bool") if self.is_loose else ("float",))
+        return asked == I32 and self.dtype.is_integer
 
     def constant(self, array: Array) -> Value:
         return Builder(self.block).add(Constant(self.module.constants.add(array))).result
@@ -115,17 +119,21 @@ class _Sampler:
 
 @dataclass(frozen=True, slots=True)
 class _Instance:
-    """How to make an operation again: generators are seeded."""
+    """How to make an operation again: generators are seeded.
+
+    Most generators ask for f32 where any type would do: `is_loose` gives them integers and bool there too.
+    """
 
     cls: type[GraphOp]
     dtype: DType
     seed: int
+    is_loose: bool
 
 
 def _instance(cls: type[GraphOp], dtype: DType) -> _Instance | None:
     """The first legal sample on operands of that type; None where there is none."""
-    for seed in range(TRIES):
-        instance = _Instance(cls, dtype, seed)
+    for is_loose, seed in itertools.product((False, True), range(TRIES)):
+        instance = _Instance(cls, dtype, seed, is_loose)
         try:
             function, arrays = _function([instance])
             results = run_graph(function, arrays) if _typed(function) == dtype else []
@@ -152,7 +160,7 @@ def _function(instances: Sequence[_Instance]) -> tuple[GraphFunc, list[Array]]:
     results: list[Value] = []
     builder = Builder(block)
     for number, instance in enumerate(instances):
-        sampler = _Sampler(np.random.default_rng(instance.seed), instance.dtype, module, block)
+        sampler = _Sampler(np.random.default_rng(instance.seed), instance.dtype, instance.is_loose, module, block)
         operation = instance.cls.sample(sampler)
         operation.location = Location((f"{instance.cls.name.partition('.')[2]}_{number}",))
         builder.add(operation)

@@ -18,7 +18,7 @@ from headrace.ir.kernel.ops.memory import Alloc
 from headrace.ir.types import F64, element_dtype
 from headrace.targets.base import Emitted
 
-# ORDER: docs/artefact.md, runtime/src/drivers/opencl.c
+# ORDER: docs/artefact.md, runtime/src/opencl_device.c
 NEEDS_FP64 = 1
 
 

@@ -275,11 +275,11 @@ class Driver:
 
 @pytest.fixture(scope="session")
 def build_driver(require_tool: RequireTool, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Driver]:
-    """`build_driver("asan")` is driver.c; another file of this folder may be named after the sanitizer."""
+    """`build_driver("asan")` is the folder driver; a file of this folder may be named after the sanitizer."""
     gcc = require_tool("gcc")
     built: dict[tuple[str, str], Driver] = {}
 
-    def build(sanitizer: str, program_source: str = "driver.c") -> Driver:
+    def build(sanitizer: str, program_source: str = "driver/*.c") -> Driver:
         key = sanitizer, program_source
         if key not in built:
             folder = tmp_path_factory.mktemp(sanitizer)
@@ -291,7 +291,7 @@ def build_driver(require_tool: RequireTool, tmp_path_factory: pytest.TempPathFac
                 + "".join(f"extern const hr_driver hr_driver_{d.stem};\n" for d in drivers)
                 + f"const hr_driver *const hr_builtin_drivers[] = {{{''.join(f'&hr_driver_{d.stem}, ' for d in drivers)}NULL}};\n"
             )
-            files = [table, HERE / program_source, *sorted(source.glob("*.c")), *drivers]
+            files = [table, *sorted(HERE.glob(program_source)), *sorted(source.glob("*.c")), *drivers]
             flags = ["-std=c11", "-O1", "-g", "-pthread", "-D_POSIX_C_SOURCE=200809L", '-DHR_VERSION_TEXT="test"']
             include = [f"-I{f}" for f in (source, ROOT / "runtime" / "include", ROOT / "tests" / "support")]
             program = folder / "driver"

@@ -1,4 +1,4 @@
-"""The C library, driven from C under sanitizers (driver.c)."""
+"""The C library, driven from C under sanitizers (the folder driver)."""
 
 import dataclasses
 import random

@@ -135,7 +135,7 @@ def _row(domain: str, op_type: str) -> str:
     last = ended[0] - 1 if ended else onnx_opset_version()
     home = _homes()[domain, op_type]
     name = f"{domain}.{op_type}" if domain else op_type
-    types = _listed(element_types(op_type, domain))
+    types = listed(element_types(op_type, domain))
     return f"| {name} | {first} to {last} | {types} | {_targets()} | [{home.stem}](../{home}) |\n"
 
 
@@ -144,7 +144,7 @@ def _targets() -> str:
     return ", ".join(sorted({target.driver for target in list_targets().values()}))
 
 
-def _listed(names: Iterable[str]) -> str:
+def listed(names: Iterable[str]) -> str:
     """Whole kinds as one word, others by name."""
     parts = []
     for kind in KINDS:
