@@ -147,7 +147,7 @@ def test_a_product_is_tiled_in_shared_memory_and_registers() -> None:
     (function,) = lowered("product").functions(KernelFunc)
     steps = schedule(function, FACTS)
     assert [s.partition("{")[0] for s in steps] == [
-        *["kernel.tile"] * 5, "kernel.reorder", *["kernel.bind"] * 5, *["kernel.enclose"] * 2,
+        *["kernel.tile"] * 5, "kernel.reorder", "kernel.bind", "kernel.enclose", *["kernel.bind"] * 4, "kernel.enclose",
         "kernel.accumulate", "kernel.stage-shared", "kernel.double-buffer", "kernel.peel",
     ]  # fmt: skip
 
