@@ -32,6 +32,7 @@ class TargetFacts:
     channels_last: bool = True  # convolutions and poolings want the channels of a pixel side by side
     group_threads: int = 0  # threads that a workgroup should have; 0 where there are none
     shared_bytes: int = 0  # shared memory of a workgroup
+    busy_groups: int = 0  # workgroups that a device should have at least
     copy_worth: float = 0.0  # arithmetic operations that make up for a byte copied to such a device or back
     emitter: str = "llvm"  # the folder of codegen/ or plug-in that turns loops into bytes
 

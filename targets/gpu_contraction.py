@@ -47,7 +47,7 @@ def tiled_axes(plan: Plan) -> Axes | None:
     rows, columns = sorted((own[-1] for own in alone), key=op.axes.index)
     above = next((own[-2] for own in alone if len(own) > 1), None)
     local = [rows, columns, last, *([above] if above else [])]
-    linear = all(_rises(d, a.name) for r in op.reads for d in r.map.indices for a in local)
+    linear = all(rises(d, a.name) for r in op.reads for d in r.map.indices for a in local)
     return Axes(rows, columns, above) if linear else None
 
 
@@ -76,20 +76,29 @@ def contraction(plan: Plan, axes: Axes) -> list[str]:
     grid = [outer.get(a, a) for a in plan.names("parallel")]
     steps.append(plan.step("reorder", axes=[*grid, *threads, *turns, *inner, *registers]))
     steps.append(plan.step("bind", axes=grid, kind="grid"))
-    steps.append(plan.step("bind", axes=threads, kind="thread"))
-    steps.append(plan.step("bind", axes=inner, kind="reduction_unroll"))
-    by_vector = plan.vector_axis() is axes.columns and tile.own_columns > 1
-    steps.append(plan.step("bind", axes=registers[: 1 if by_vector else 2], kind="unroll"))
-    if by_vector:
-        steps.append(plan.step("bind", axes=registers[1:], kind="vector"))
     steps.append(plan.step("enclose", axes=grid))
-    steps.append(plan.step("enclose", axes=threads))
-    steps.append(plan.step("accumulate", axes=turns))
-    steps.append(plan.step("stage-shared", axis=inner[-1], reads=[0, 1], lanes=plan.lanes()))
+    by_vector = plan.vector_axis() is axes.columns and tile.own_columns > 1
+    steps += by_threads(plan, threads, turns, inner, registers, by_vector, [0, 1])
     steps.append(plan.step("double-buffer", axis=turns[-1]))
     if left:
         steps.append(plan.step("peel", axis=inner[-1], sizes=left))
     return steps
+
+
+def by_threads(
+    plan: Plan, threads: list[str], turns: list[str], inner: list[str], registers: list[str], by_vector: bool,
+    staged: list[int],
+) -> list[str]:  # fmt: skip
+    """The steps for a product inside of a loop over workgroups whose axes are in this order: sums in registers, and
+    some of its reads through shared memory."""
+    unrolled = registers[:-1] if by_vector else registers
+    steps = [plan.step("bind", axes=threads, kind="thread"), plan.step("bind", axes=inner, kind="reduction_unroll")]
+    steps.append(plan.step("bind", axes=unrolled, kind="unroll"))
+    if by_vector:
+        steps.append(plan.step("bind", axes=registers[-1:], kind="vector"))
+    steps.append(plan.step("enclose", axes=threads))
+    steps.append(plan.step("accumulate", axes=turns))
+    return [*steps, plan.step("stage-shared", axis=inner[-1], reads=staged, lanes=plan.lanes())]
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +188,7 @@ def _terms(plan: Plan) -> tuple[tuple[Axis, ...], tuple[Axis, ...], int]:
     *others, last = plan.reductions()
     inner, terms = [last], _constant(last)
     while others and terms * _constant(others[-1]) <= 2 * DEEPEST:
-        if not all(_rises(d, others[-1].name) for r in plan.op.reads for d in r.map.indices):
+        if not all(rises(d, others[-1].name) for r in plan.op.reads for d in r.map.indices):
             break
         terms *= _constant(others[-1])
         inner.insert(0, others.pop())
@@ -217,6 +226,7 @@ def power_below(axis: Axis, most: int) -> int:
     return min(most, 1 << max(axis.extent.value - 1, 0).bit_length())
 
 
-def _rises(formula: Dim, axis: str) -> bool:
+def rises(formula: Dim, axis: str) -> bool:
+    """Whether a formula moves by a constant of 0 or more with the axis."""
     split = formula.linear(axis)
     return split is not None and split[0].is_constant and split[0].value >= 0

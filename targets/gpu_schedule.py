@@ -20,6 +20,7 @@ from headrace.ir.kernel.tasks import task_axes
 from headrace.targets.cpu_plan import Plan
 from headrace.targets.cpu_rows import reduces_rows
 from headrace.targets.cpu_schedule import schedule as cpu_schedule
+from headrace.targets.gpu_attention import attention
 from headrace.targets.gpu_contraction import contraction, power_below, tiled_axes
 
 
@@ -29,7 +30,7 @@ def schedule(function: KernelFunc, facts: TargetFacts) -> list[str]:
         return as_on_cpu(function, facts)
     plans = [Plan(function, op, facts) for op in walk(function, Structured)]
     if plans and is_rows(function):
-        return rows_of_groups(plans)
+        return attention(function, facts) or rows_of_groups(plans)
     if len(plans) != 1 or plans[0].op.parent is not function.block:
         return tasks_as_groups(function)
     (plan,) = plans

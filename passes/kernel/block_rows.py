@@ -21,10 +21,11 @@ With `few=3` a task that has no more rows than that left does them one after the
     }
 
 The rows' dim is the first of each scratch buffer, or with `innermost` the last, so that rows can be lanes: then what
-goes to scratch is computed for all rows, those that do not exist reading 0, so that no lane needs a mask.  Each
-operation goes through all rows before the next one starts.  Leaves: in the operation number n the axis `AXIS_in`, as
+goes to scratch is computed for all rows, those that do not exist reading 0, so that no lane needs a mask; with `padded`
+this is so without rows as lanes.  Each operation goes through all rows before the next one starts, in a loop over
+blocks of columns (`kernel.online-softmax`) those of a block.  Leaves: in the operation number n the axis `AXIS_in`, as
 its first one; axes named NAME_x1 in those that do one row.  Refuses: a kernel whose body is not one `kernel.parallel`
-of structured operations and allocations.
+of structured operations, allocations and loops of such.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from headrace.ir.access import Access, AccessMap, Axis
 from headrace.ir.core import Operation, Region, Value
 from headrace.ir.dims import Dim, ceildiv
 from headrace.ir.errors import PassError
-from headrace.ir.kernel.ops.control import If, Parallel
+from headrace.ir.kernel.ops.control import For, If, Parallel
 from headrace.ir.kernel.ops.memory import Alloc
 from headrace.ir.kernel.ops.structured import Map, Reduce
 from headrace.ir.module import Module
@@ -48,13 +49,14 @@ from headrace.passes.lowering.names import Names, version_name
 @dataclass(frozen=True)
 class BlockRows(Pass):
     """`func`: the kernel; `axis`: one of its row axes; `by`: rows of a task; `innermost`: rows are to be lanes; `few`:
-    rows that are done one by one."""
+    rows that are done one by one; `padded`: scratch is computed for rows that do not exist, too."""
 
     func: str
     axis: str
     by: int
     innermost: bool = False
     few: int = 0
+    padded: bool = False
 
     summary = "let each task of a kernel of rows do several of them"
     effect = "exact"
@@ -63,7 +65,7 @@ class BlockRows(Pass):
         function = kernel_named(module, self.func)
         body = function.block.operations
         rows = body[0] if len(body) == 1 and isinstance(body[0], Parallel) else None
-        if rows is None or not all(isinstance(o, Alloc | Map | Reduce) for o in rows.body.block.operations):
+        if rows is None or not all(isinstance(o, Alloc | Map | Reduce) for o in _operations(rows)):
             raise PassError(f"kernel.block-rows: @{self.func} is no kernel of rows")
         axis = next((a for a in rows.axes if a.name == self.axis), None)
         if axis is None or self.by < 1:
@@ -72,8 +74,10 @@ class BlockRows(Pass):
         names = Names(function)
         outer = Axis(names.fresh(f"{axis.name}_o"), axis.kind, ceildiv(axis.extent, self.by))
         rewriter.set_attribute(rows, "axes", tuple(outer if a is axis else a for a in rows.axes))
+        if self.few and any(isinstance(o, For) for o in rows.body.block.operations):
+            raise PassError(f"kernel.block-rows: few is {self.few}, but @{self.func} has loops inside of its rows")
         divides = function.known.divides(self.by, axis.extent) is True
-        operations = list(rows.body.block.operations)
+        operations = _operations(rows)
         if self.few and not divides:
             operations = self._fork(rows, axis, outer, rewriter)
         scratch: set[Value] = set()
@@ -88,7 +92,7 @@ class BlockRows(Pass):
             row = Dim.symbol(outer.name) * self.by + Dim.symbol(inner.name)
             rewrite_formulas(operation, rewriter, {axis.name: row})
             rewriter.set_attribute(operation, "axes", (inner, *operation.axes))
-            if not divides and self.innermost and all(a.value in scratch for a in operation.writes):
+            if not divides and (self.innermost or self.padded) and all(a.value in scratch for a in operation.writes):
                 self._pad(operation, scratch, inner.name, rewriter)
             elif not divides:
                 where: tuple[Dim, ...] = operation.attributes["where"]
@@ -144,6 +148,14 @@ class BlockRows(Pass):
 
     def _map(self, map: AccessMap, row: Dim) -> AccessMap:
         return replace(map, indices=(*map.indices, row) if self.innermost else (row, *map.indices))
+
+
+def _operations(rows: Parallel) -> list[Operation]:
+    """Those of the rows, of loops among them what is inside."""
+    found = list[Operation]()
+    for operation in rows.body.block.operations:
+        found += operation.body.block.operations if isinstance(operation, For) else [operation]
+    return found
 
 
 def _groups(op: Map | Reduce) -> list[tuple[str, tuple[Access, ...]]]:

@@ -21,10 +21,10 @@ After `kernel.stage-shared{func=f axis=k_i reads=[0 1]}`:
           kernel.barrier
 
 A tile is the box around what all threads read, without what every one of them skips; neighbouring threads copy
-neighbouring elements, or with `lanes` vectors of them where the rows of the tile divide into such.  Needs: an
-operation in a loop over threads, which every thread comes to: nothing but loops between them.  Refuses: indices that
-are not linear in the axes of the operation and the threads, with factors of 0 or more, or such axes whose extents are
-no constants.
+neighbouring elements, or with `lanes` vectors of them where the rows of the tile divide into such.  The dim that the
+operation's lanes move along becomes the tile's last.  Needs: an operation in a loop over threads, which every thread
+comes to: nothing but loops between them.  Refuses: indices that are not linear in the axes of the operation and the
+threads, with factors of 0 or more, or such axes whose extents are no constants.
 """
 
 from __future__ import annotations
@@ -72,8 +72,9 @@ class StageShared(Pass):
         threads = self._threads(op)
         names = Names(function)
         before, outside = rewriter.before(op), rewriter.before(threads)
+        lane = next((a.name for a in op.axes if a.kind == "vector"), None)
         for number in self.reads:
-            tile = _Tile(op.reads[number], (*threads.axes, *op.axes))
+            tile = _Tile(op.reads[number], (*threads.axes, *op.axes), lane)
             kind = op.reads[number].value.type
             assert isinstance(kind, BufferType)
             buffer = outside.add(Alloc(BufferType(kind.dtype, tile.extents, "shared")), "tile").result
@@ -98,12 +99,15 @@ class StageShared(Pass):
 class _Tile:
     """The elements that all threads of a workgroup read together."""
 
-    def __init__(self, read: Access, local: Sequence[Axis]) -> None:
+    def __init__(self, read: Access, local: Sequence[Axis], lane: str | None) -> None:
         self.read = read
         self.boxes = [box(index, local) for index in read.map.indices]
-        self.extents = tuple(Dim.constant(b.extent) for b in self.boxes)
-        self.inside = tuple(b.inside for b in self.boxes)
         self.size = prod(b.extent for b in self.boxes)
+        moved = [n for n, b in enumerate(self.boxes) if lane in b.inside.symbols]
+        last = moved if len(moved) == 1 else []
+        self.order = [*(n for n in range(len(self.boxes)) if n not in last), *last]  # so that lanes lie side by side
+        self.extents = tuple(Dim.constant(self.boxes[n].extent) for n in self.order)
+        self.inside = tuple(self.boxes[n].inside for n in self.order)
 
     def copy(self, buffer: Value, threads: Sequence[Axis], most: int, names: Names) -> Map:
         """All threads together, vectors of up to `most` elements of a row each."""
@@ -118,13 +122,13 @@ class _Tile:
         lane = Axis(names.fresh("v"), "vector", Dim.constant(lanes))
         vector = flat if turn.extent == 1 else Dim.symbol(turn.name) * together + flat
         where = (vectors - 1 - vector,) if vectors % together else ()
-        index = list[Dim]()
+        index, extents = list[Dim](), [Dim.constant(b.extent) for b in self.boxes]
         rest = vector
-        for extent in reversed([*self.extents[1:-1], self.extents[-1] // lanes]):
+        for extent in reversed([*extents[1:-1], extents[-1] // lanes]):
             index.insert(0, rest % extent)
             rest = rest // extent
         index.insert(0, rest)
-        if len(self.extents) == 1:
+        if len(extents) == 1:
             index = [vector]
         if lanes > 1:
             index[-1] = index[-1] * lanes + Dim.symbol(lane.name)
@@ -134,6 +138,6 @@ class _Tile:
         assert isinstance(kind, BufferType)
         block = Block([ScalarType(kind.dtype)], [self.read.value.hint])
         Builder(block).add(Yield((block.arguments[0],)))
-        target = Access(buffer, AccessMap(tuple(index)))
+        target = Access(buffer, AccessMap(tuple(index[n] for n in self.order)))
         axes = (turn, lane) if lanes > 1 else (turn,)
         return Map(axes, (Access(self.read.value, source),), (target,), Region(block), where)

@@ -18,7 +18,7 @@ from headrace.targets.gpu_schedule import schedule
 from headrace.targets.opencl.image import emit
 
 
-def _facts(preset: str, vector_bytes: int, registers: int, threads: int, shared_bytes: int) -> TargetFacts:
+def _facts(preset: str, vector_bytes: int, registers: int, threads: int, shared_bytes: int, groups: int) -> TargetFacts:
     return TargetFacts(
         preset=preset,
         triple="",
@@ -31,6 +31,7 @@ def _facts(preset: str, vector_bytes: int, registers: int, threads: int, shared_
         l2_bytes=1 << 20,
         group_threads=threads,
         shared_bytes=shared_bytes,
+        busy_groups=groups,
         emitter="clike",
     )
 
@@ -44,8 +45,8 @@ class OpenClTarget:
     driver: str = "opencl"
     presets: dict[str, TargetFacts] = field(
         default_factory=lambda: {
-            "opencl": _facts("opencl", 16, 64, 64, 32 << 10),
-            "opencl-cpu": _facts("opencl-cpu", 64, 32, 1, 0),
+            "opencl": _facts("opencl", 16, 64, 64, 32 << 10, 32),
+            "opencl-cpu": _facts("opencl-cpu", 64, 32, 1, 0, 0),
         }
     )
 

@@ -15,7 +15,7 @@ from headrace.ir.dims import Dim
 from headrace.ir.kernel.ops.memory import Wait
 from headrace.ir.pipeline import Pipeline
 from headrace.ir.text import load_hir
-from headrace.passes.kernel import accumulate, double_buffer, split_reduction, stage_shared
+from headrace.passes.kernel import accumulate, double_buffer, online_softmax, split_reduction, split_terms, stage_shared
 
 
 def rows_outside_are_read() -> Patch:
@@ -79,6 +79,24 @@ def the_first_part_only() -> Patch:
     return split_reduction, "_at", wrong
 
 
+def nothing_is_scaled() -> Patch:
+    right = online_softmax._Blocks._sum_up
+
+    def wrong(blocks: Any) -> None:
+        blocks.scale = blocks.sum
+        right(blocks)
+
+    return online_softmax._Blocks, "_sum_up", wrong
+
+
+def columns_beyond_have_weight() -> Patch:
+    return online_softmax._Blocks, "_hide", lambda blocks, finish: None
+
+
+def the_same_terms_for_all() -> Patch:
+    return split_terms, "rewrite_formulas", lambda op, rewriter, values: None
+
+
 MUTANTS = (
     Mutant("rows outside are read", "kernel.accumulate", rows_outside_are_read),
     Mutant("one sum for all rows", "kernel.accumulate", one_sum_for_all_rows),
@@ -87,6 +105,9 @@ MUTANTS = (
     Mutant("tiles from the corner", "kernel.stage-shared", tiles_from_the_corner),
     Mutant("gaps are forgotten", "kernel.stage-shared", gaps_are_forgotten),
     Mutant("one half for all", "kernel.double-buffer", one_half_for_all),
+    Mutant("nothing is scaled", "kernel.online-softmax", nothing_is_scaled),
+    Mutant("columns beyond have weight", "kernel.online-softmax", columns_beyond_have_weight),
+    Mutant("the same terms for all", "kernel.split-terms", the_same_terms_for_all),
     Mutant("the first part only", "kernel.split-reduction", the_first_part_only),
 )
 

@@ -22,6 +22,7 @@ from headrace.ir.facts import TargetFacts
 from headrace.ir.kernel.interpret import run_kernel
 from headrace.ir.kernel.ops.control import Barrier
 from headrace.ir.kernel.ops.func import KernelFunc
+from headrace.ir.kernel.ops.memory import Alloc
 from headrace.ir.module import Module
 from headrace.ir.rewrite import Rewriter
 from headrace.ir.text import parse_module, print_op
@@ -60,6 +61,12 @@ GRAPHS = {
     "wide_window": (
         "%x: f32[n, 5, 13, 9], %w: f32[6, 5, 7, 7]",
         "%y = graph.conv %x, %w {strides = [2, 1], dilations = [1, 1], before = [1, 0], after = [0, 1]} : f32[n, 6, 4, 4]",
+    ),
+    "attention": (
+        "%q: f32[2, n, 20], %w: f32[2, k, 20], %v: f32[2, k, 37], %b: f32[k]",
+        "%0 = graph.transpose %w {perm = [0, 2, 1]} : f32[2, 20, k]   %1 = graph.matmul %q, %0 : f32[2, n, k]"
+        "   %2 = graph.add %1, %b : f32[2, n, k]   %3 = graph.softmax %2 {axes = [2]} : f32[2, n, k]"
+        "   %y = graph.matmul %3, %v : f32[2, n, 37]",
     ),
     "row_times_matrix": ("%x: f32[k], %w: f32[k, n]", "%y = graph.matmul %x, %w : f32[n]"),
 }
@@ -103,6 +110,23 @@ def test_scheduled_kernels_compute_the_same(name: str, opencl: Any) -> None:
                 np.testing.assert_allclose(f, i, rtol=3e-6, atol=1e-5)
 
 
+def test_attention_goes_through_its_columns_by_blocks(opencl: Any) -> None:
+    """Nothing of it grows with the columns; and a block without any weight is no NaN, but a row without any is one."""
+    before, after = lowered("attention"), lowered("attention")
+    schedule_all(after)
+    (structured,), (scheduled,) = (m.functions(KernelFunc) for m in (before, after))
+    scratch = [a.type for a in walk(scheduled, Alloc)]
+    assert all(d.is_constant for kind in scratch for d in kind.dims)
+    built, symbols = opencl.build([scheduled]), {s: {"n": 33, "k": 150}[s] for s in structured.scalars}
+    for hidden in (100, 150):
+        inputs = inputs_for(structured, symbols)
+        inputs[[i.hint for i in structured.inputs].index("b")][:hidden] = -np.inf
+        (expected,) = run_kernel(structured, inputs, symbols).outputs
+        assert np.isnan(expected).all() == (hidden == 150)
+        np.testing.assert_allclose(run_kernel(scheduled, inputs, symbols).outputs[0], expected, rtol=3e-6, atol=1e-5)
+        np.testing.assert_allclose(built.run(scheduled.function_name, inputs, symbols)[0], expected, rtol=3e-6, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("name", "count", "number"), [("product", 1, 0), ("window", 1, 0), ("wide_window", 2, 0), ("wide_window", 2, 1)]
 )
@@ -123,7 +147,7 @@ def test_a_product_is_tiled_in_shared_memory_and_registers() -> None:
     (function,) = lowered("product").functions(KernelFunc)
     steps = schedule(function, FACTS)
     assert [s.partition("{")[0] for s in steps] == [
-        *["kernel.tile"] * 5, "kernel.reorder", *["kernel.bind"] * 5, *["kernel.enclose"] * 2,
+        *["kernel.tile"] * 5, "kernel.reorder", "kernel.bind", "kernel.enclose", *["kernel.bind"] * 4, "kernel.enclose",
         "kernel.accumulate", "kernel.stage-shared", "kernel.double-buffer", "kernel.peel",
     ]  # fmt: skip
 

@@ -51,6 +51,26 @@ def test_beside_a_cpu(tmp_path: Path) -> None:
     np.testing.assert_allclose(found[0], found[1], rtol=1e-5, atol=1e-6)
 
 
+def test_long_sums_have_parts_of_their_own(tmp_path: Path) -> None:
+    """Few results of many terms; the parts are joined in their order, so each run gives the same bits."""
+    text = """
+    graph.func @main(%x: f32[5, 2048], %w: f32[2048, 37], %b: f32[37]) {input_names = ["x", "w", "b"], output_names = ["y"]} {
+      %0 = graph.matmul %x, %w : f32[5, 37]
+      %1 = graph.add %0, %b : f32[5, 37]
+      %y = graph.relu %1 : f32[5, 37]
+      graph.return %y
+    }
+    """
+    session = on_device(text, "opencl", tmp_path, record=True)
+    draw = np.random.default_rng(3)
+    inputs = {n: draw.standard_normal(d).astype(np.float32) for n, d in (("x", (5, 2048)), ("w", (2048, 37)), ("b", 37))}
+    first, again = session.run(inputs)["y"], session.run(inputs)["y"]
+    assert len(session.take_records()) == 4
+    np.testing.assert_array_equal(first, again)
+    x, w, b = (inputs[n].astype(np.float64) for n in "xwb")
+    np.testing.assert_allclose(first, np.maximum(x @ w + b, 0), rtol=1e-5, atol=1e-4)
+
+
 LOOKUP = """
 graph.func @main(%x: f32[9, 5], %i: i64[n]) {input_names = ["x", "i"], output_names = ["y"]} {
   %0 = graph.add %x, %x : f32[9, 5] loc("twice")
