@@ -236,7 +236,8 @@ def _judged(
     copied = sum(_number(tensor(v).dims, facts) * tensor(v).dtype.bytes for values in cut for v in values)
     computed = sum(_work(o, facts) for o in group)
     worth = computed >= device.facts.copy_worth * copied
-    return worth, f"its group's {computed:,} operations are {'worth' if worth else 'too few for'} {copied:,} bytes copied"
+    judgement = "worth" if worth else "too few for"
+    return worth, f"its group's {computed:,} operations are {judgement} {copied:,} bytes copied"
 
 
 def _work(operation: Operation, facts: Facts) -> int:

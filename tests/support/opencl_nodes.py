@@ -39,7 +39,7 @@ def where(names: Sequence[str]) -> Iterator[tuple[str, int, str]]:
     """(name, kernels for the device, what there is in place of them) of each test's model."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        cases = {f"node/{case.name}": case for case in load_model_tests(kind="node")}
+        cases: dict[str, Any] = {f"node/{case.name}": case for case in load_model_tests(kind="node")}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "m.onnx"
         for name in names:
@@ -56,7 +56,9 @@ def _reason(path: Path, shapes: Any) -> str:
     (machine,) = machines(TARGET)
     _, placements = divide(read_model(path, shapes), machine, None)
     left = sorted({p.operation for p in placements if p.operation})
-    return f"the host moves or counts only: {', '.join(left)}" if left else "all of it is known while compiling"
+    if not left:
+        return "its results are inputs, or known while compiling"
+    return f"the host moves or counts only: {', '.join(left)}"
 
 
 def main() -> None:
