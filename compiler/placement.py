@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from headrace.ir.access import SymbolRef
-from headrace.ir.core import Block, Region, walk
+from headrace.ir.core import Block, Operation, Region, walk
 from headrace.ir.errors import OptionError, PlacementError, nearest
 from headrace.ir.facts import Device, Placement
 from headrace.ir.graph.ops.device import DeviceFunc
@@ -25,6 +25,7 @@ from headrace.ir.pipeline import Pipeline
 from headrace.ir.program.ops.program import Launch
 from headrace.targets import Target, find_target
 
+NOWHERE = "no device"
 # What a model goes through before it is divided: the host's pipeline sees it again afterwards.
 DIVIDING = (
     "graph.propagate-shapes, graph.fold-constants, graph.canonicalize, graph.cse, graph.dce, graph.partition, graph.dce"
@@ -61,9 +62,17 @@ def machines(target: str | Sequence[str]) -> list[Machine]:
 
 
 def divide(module: Module, machine: Machine, hooks: Hooks | None) -> tuple[list[Timing], list[Placement]]:
-    """Makes functions for the devices, in place.  What was placed where is told also where there are no devices."""
+    """Makes functions for the devices, in place.  What was placed where is told also where there are no devices.
+
+    Nodes that none of the operations left comes from are placed NOWHERE.
+    """
     context = context_of(machine)
+    nodes = dict.fromkeys(n for operation in walk(module, Operation) for n in operation.location.nodes)
     timings = PassManager(Pipeline.parse(DIVIDING, "graph.partition"), context, hooks).run(module)
+    placed = {n for placement in context.placements for n in placement.nodes}
+    gone = tuple(n for n in nodes if n not in placed)
+    if gone:
+        context.placements.append(Placement("", gone, NOWHERE, "known while compiling, or part of another node", ()))
     return timings, context.placements
 
 
@@ -108,9 +117,10 @@ def rename_kernels(module: Module, prefix: str) -> None:
 
 
 def explained(placements: Sequence[Placement]) -> Iterator[str]:
-    """A line for each operation: nodes, operation, device; then one for each device that was preferred, and why not."""
+    """A line for each operation: nodes, operation, device, why; then one for each preferred device, and why not."""
     for placement in placements:
-        yield f"{', '.join(placement.nodes) or '(no node)'}: {placement.operation} on {placement.device}"
+        what = f"{placement.operation} on {placement.device}".strip()
+        yield f"{', '.join(placement.nodes) or '(no node)'}: {what}: {placement.why}"
         for device, reason in placement.against:
             yield f"    not on {device}: {reason}"
 
@@ -137,6 +147,6 @@ def require(placements: Sequence[Placement], wishes: Sequence[tuple[str, str]], 
             names = [n for p in placements for n in p.nodes]
             raise OptionError(f"--require-device: no node is named {pattern!r}{nearest(pattern, names)}")
         for placement, node in meant:
-            if placement.device != device:
+            if placement.device not in (device, NOWHERE):
                 reason = dict(placement.against).get(device, f"{placement.device} takes it and is preferred")
                 raise PlacementError(f"node {node!r}: {placement.operation} does not run on {device}: {reason}")

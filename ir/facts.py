@@ -63,9 +63,10 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where an operation runs, and what spoke against each device that was preferred: (device, reason)."""
+    """Where an operation runs and why, and what spoke against each device that was preferred: (device, reason)."""
 
     operation: str
     nodes: tuple[str, ...]
     device: str
+    why: str
     against: tuple[tuple[str, str], ...]

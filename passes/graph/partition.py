@@ -52,8 +52,10 @@ class Partition(Pass):
             if function.stands_for_constant:
                 continue
             partition = _Partition(module, function, rewriter)
-            if not function.private:
-                for device in context.devices:
+            for device in context.devices:
+                if function.private:
+                    partition.keep(device, "it is part of a branch or a loop, which the host runs")
+                else:
                     partition.offer(device)
             context.placements += partition.placements(context)
 
@@ -67,7 +69,7 @@ class _Partition:
         self.rewriter = rewriter
         self.lazy = lazy_values(function.block)
         self.bound = {s for p in function.parameters for d in tensor(p).dims for s in d.symbols}
-        self.devices: dict[Operation, str] = {}  # of the operations of the function as it was
+        self.devices: dict[Operation, tuple[str, str]] = {}  # of the operations of the function as it was, and why
         self.against: dict[Operation, list[tuple[str, str]]] = {o: [] for o in self._working(function.block)}
         self.shown = {o: (o.name, o.location.nodes) for o in self.against}
 
@@ -77,11 +79,17 @@ class _Partition:
 
     def placements(self, context: PassContext) -> list[Placement]:
         host = context.facts.preset if context.facts is not None else "host"
+        rest = (host, "it runs what no other device takes" if context.devices else "there is no other device")
         return [
-            Placement(*self.shown[o], self.devices.get(o, host), tuple(reasons)) for o, reasons in self.against.items()
+            Placement(*self.shown[o], *self.devices.get(o, rest), tuple(reasons)) for o, reasons in self.against.items()
         ]
 
     # ---- groups ------------------------------------------------------------------------------------------------
+
+    def keep(self, device: Device, reason: str) -> None:
+        """Offers nothing to the device."""
+        for reasons in self.against.values():
+            reasons.append((device.name, reason))
 
     def offer(self, device: Device) -> None:
         """Makes a function of each group that the device takes and that is worth it."""
@@ -95,10 +103,10 @@ class _Partition:
             else:
                 self.against[operation].append((device.name, reason))
         for number, group in enumerate(self._groups(taken)):
-            reason = _too_small(self._cut(group), group, device, self.function.known)
-            if reason is None:
+            worth, reason = _judged(self._cut(group), group, device, self.function.known)
+            if worth:
                 self._outline(group, device, f"{_identifier(device.name)}_{number}")
-                self.devices.update(dict.fromkeys(group, device.name))
+                self.devices.update(dict.fromkeys(group, (device.name, f"it takes the operation; {reason}")))
             else:
                 for operation in group:
                     self.against[operation].append((device.name, reason))
@@ -219,16 +227,17 @@ def _identifier(name: str) -> str:
 # ---- whether a group is worth it -----------------------------------------------------------------------------------
 
 
-def _too_small(
+def _judged(
     cut: tuple[list[Value], list[Value]], group: Sequence[Operation], device: Device, facts: Facts
-) -> str | None:
+) -> tuple[bool, str]:
+    """Whether the device is to have the group, and why."""
     if all(isinstance(o, Movement) for o in group):
-        return "it moves elements only"
+        return False, "it moves elements only"
     copied = sum(_number(tensor(v).dims, facts) * tensor(v).dtype.bytes for values in cut for v in values)
     computed = sum(_work(o, facts) for o in group)
-    if computed >= device.facts.copy_worth * copied:
-        return None
-    return f"its group's {computed:,} operations are too few for {copied:,} bytes copied"
+    worth = computed >= device.facts.copy_worth * copied
+    judgement = "worth" if worth else "too few for"
+    return worth, f"its group's {computed:,} operations are {judgement} {copied:,} bytes copied"
 
 
 def _work(operation: Operation, facts: Facts) -> int:

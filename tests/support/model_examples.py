@@ -16,6 +16,7 @@ from headrace.compiler.demo_data import held_back, model_path, preprocess
 
 Array = np.ndarray[Any, Any]
 REAL = ("mnist", "dnsmos_model_v8")
+LARGER = ("magika_standard_v3_3", "minilm_l6_int8w")
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,19 @@ def _real(name: str) -> Example:
     rng = np.random.default_rng(0)
     if name == "mnist":
         return Example(name, path, lambda n: {"image": rng.random((1, 1, 28, 28), np.float32)}, (1,))
+    if name == "magika_standard_v3_3":
+        return Example(name, path, lambda n: {"bytes": rng.integers(0, 257, (n, 2048), np.int32)}, (1, 3))
+    if name == "minilm_l6_int8w":
+        return Example(name, path, lambda n: _sentences(rng, n, 10 + n), (1, 3))
     return Example(name, path, lambda n: {"input_1": rng.random((n, 900, 120), np.float32)}, (1, 3))
 
 
+def _sentences(rng: np.random.Generator, count: int, length: int) -> dict[str, Array]:
+    """Words, of which the last two are padding."""
+    words = rng.integers(1000, 20000, (count, length))
+    return {"input_ids": words, "attention_mask": np.where(np.arange(length) < length - 2, 1, 0 * words)}
+
+
 def example_named(name: str) -> Example:
-    """`digits`, or one of REAL; skips the test where that is not to be had."""
+    """`digits`, or one of REAL and LARGER; skips the test where that is not to be had."""
     return _digits() if name == "digits" else _real(name)

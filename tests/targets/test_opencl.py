@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from model_examples import REAL, assert_close, example_named
+from model_examples import LARGER, REAL, assert_close, example_named
 
 from headrace.compiler.demo_data import model_path
 from headrace.compiler.driver import compile, compile_module
@@ -29,8 +29,9 @@ def on_device(text: str, preset: str, folder: Path, **options: Any) -> Session:
     return load(folder / "m.hrm", device=DEVICE, **options)
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-@pytest.mark.parametrize("name", ["digits", *REAL])
+@pytest.mark.parametrize(
+    ("name", "preset"), [*((n, p) for n in ("digits", *REAL) for p in PRESETS), *((n, "opencl") for n in LARGER)]
+)
 def test_whole_models(name: str, preset: str, tmp_path: Path) -> None:
     example = example_named(name)
     compile(example.path, output=tmp_path / "m.hrm", target=preset)

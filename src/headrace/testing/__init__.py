@@ -56,7 +56,20 @@ def run_onnx(path: str, inputs: Inputs, *, shapes: str, target: str = "host") ->
     """
     from headrace.compiler.frontends.onnx.ports import kinds
 
-    taken, made = kinds(path)
+    tensors, known = tensors_of(path, inputs, shapes=shapes)
+    found = compile_onnx(path, target=target, shapes=known)(tensors)
+    _, made = kinds(path)
+    return [_assembled(name, kind, found) for name, kind in made.items()]
+
+
+run_onnx_opencl = partial(run_onnx, target="opencl")
+
+
+def tensors_of(path: str, inputs: Inputs, *, shapes: str) -> tuple[dict[str, Any], dict[str, Sequence[int | None]]]:
+    """What the compiled model takes for these inputs, and the shapes to compile it with."""
+    from headrace.compiler.frontends.onnx.ports import kinds
+
+    taken, _ = kinds(path)
     tensors: dict[str, Any] = {}
     known: dict[str, Sequence[int | None]] = {}
     for name, value in inputs.items():
@@ -69,11 +82,7 @@ def run_onnx(path: str, inputs: Inputs, *, shapes: str, target: str = "host") ->
             known |= {n: [None if shapes == "dynamic" else d for d in np.shape(p)] for n, p in parts.items()}
             if not parts:
                 known[name] = ()
-    found = compile_onnx(path, target=target, shapes=known)(tensors)
-    return [_assembled(name, kind, found) for name, kind in made.items()]
-
-
-run_onnx_opencl = partial(run_onnx, target="opencl")
+    return tensors, known
 
 
 def _assembled(name: str, kind: str, found: Mapping[str, Array]) -> Any:
