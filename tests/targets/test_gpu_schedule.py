@@ -143,6 +143,27 @@ def test_each_barrier_is_needed(name: str, count: int, number: int) -> None:
         run_kernel(function, inputs_for(function, symbols), symbols)
 
 
+@pytest.mark.parametrize(
+    ("x", "w", "strides", "dilations", "y"),
+    [
+        ("1, 3, 230, 230", "64, 3, 7, 7", "2, 2", "1, 1", "1, 64, 112, 112"),
+        ("2, 5, 211, 97", "33, 5, 15, 3", "4, 4", "3, 16", "2, 33, 43, 17"),
+        ("n, 2, 40, 9", "300, 2, 5, 3", "5, 1", "1, 2", "n, 300, 8, 5"),
+    ],
+)
+def test_tiles_of_windows_fit_in_shared_memory(x: str, w: str, strides: str, dilations: str, y: str) -> None:
+    module = parse_module(
+        f'graph.func @main(%x: f32[{x}], %w: f32[{w}]) {{input_names = ["x", "w"], output_names = ["y"]}} {{'
+        f" %y = graph.conv %x, %w {{strides = [{strides}], dilations = [{dilations}], before = [0, 0], after = [0, 0]}}"
+        f" : f32[{y}] graph.return %y }}"
+    )
+    lower(module)
+    schedule_all(module)
+    shared = [[a.type for a in walk(f, Alloc) if a.type.space == "shared"] for f in module.functions(KernelFunc)]
+    assert any(shared)
+    assert all(sum(k.bytes.value for k in kinds) <= FACTS.shared_bytes for kinds in shared)
+
+
 def test_a_product_is_tiled_in_shared_memory_and_registers() -> None:
     (function,) = lowered("product").functions(KernelFunc)
     steps = schedule(function, FACTS)
