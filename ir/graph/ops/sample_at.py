@@ -92,6 +92,8 @@ def _grid_sample(node: OnnxNode) -> Sequence[Value]:
     if not x.dtype.is_float and MODES[mode] != "nearest":
         raise node.unsupported(f"element type is {x.dtype}, expected float in mode {mode!r}")
     last = grid.dims[-1] if grid.rank else None
+    if rank < 1:
+        raise node.fail(f"the images are {x.type}, expected 3 dims or more")
     if grid.rank != x.rank or last is None or (last.is_constant and last.value != rank):
         raise node.fail(f"the grid is {grid.type} for {x.type}, expected {rank} coordinates for each place")
     extents = [_extent(x, d).cast(grid.dtype) for d in range(rank)]

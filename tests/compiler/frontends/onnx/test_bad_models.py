@@ -158,6 +158,10 @@ CASES = {
         model(node("MaxPool", "x", "y", "p", kernel_shape=[2], strides=[0]), inputs=[value("x", 1, 1, 3)]),
         "node 'p': stride 0 and dilation 1 of spatial dim 0, expected 1 or more",
     ),
+    "images without spatial dims": (
+        model(node("GridSample", "x g", "y", "a"), inputs=[value("x", 1, 2), value("g", 1, "n")], opset=20),
+        "node 'a': the images are f32[1, 2], expected 3 dims or more",
+    ),
     "regions without dims": (
         model(
             node("RoiAlign", "x r i", "y", "a", sampling_ratio=1),
