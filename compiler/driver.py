@@ -249,6 +249,8 @@ class _Variant:
                 called[prefix] = DeviceProgram(number, _program(part), own, constants_of(part))
         program = encode_program(_program(self.module), numbers, pool, constants_of(self.module), called)
         features = target.required_features(preset)
+        for name, device in self.machine.devices:
+            features += device.required_features(name)
         return Variant(
             self.machine.name,
             target.machine,

@@ -44,7 +44,8 @@ class Target(Protocol):
         ...
 
     def required_features(self, preset: str) -> tuple[str, ...]:
-        """Names of the CPU features that the loader must find, as docs/artefact.md lists them."""
+        """What the loader must find: CPU features as docs/artefact.md lists them, or, of a device, DRIVER:FEATURE with
+        a name that the driver's `supports` knows."""
         ...
 
     def refuses(self, operation: Operation, preset: str) -> str | None:

@@ -72,8 +72,12 @@ def _check_variant(artefact: Artefact, variant: Variant) -> None:
     if known is None:
         hint = nearest(variant.machine, FEATURES)
         raise ArtefactError(f"{variant.preset}: unknown machine {variant.machine!r}{hint}")
+    drivers = {name.partition(":")[0] for name in (variant.driver, *(d.driver for d in variant.devices))}
     for feature in variant.features:
-        if feature not in known:
+        driver, colon, _ = feature.partition(":")
+        if colon and driver not in drivers:
+            raise ArtefactError(f"{variant.preset}: needs {feature!r}, but runs on no device of the driver {driver!r}")
+        if not colon and feature not in known:
             hint = nearest(feature, known)
             raise ArtefactError(f"{variant.preset}: the runtime does not know the feature {feature!r}{hint}")
     for kernel in variant.kernels:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from headrace.runtime.python import HeadraceRuntimeError, OutOfMemoryError
+from headrace.runtime.python import HeadraceRuntimeError, OutOfMemoryError, UnsupportedError
 from headrace.runtime.python import driver_abi as abi
 from headrace.runtime.python.calling import Device, Driver, Queue
 
@@ -106,6 +106,15 @@ def _struct(driver: Driver) -> None:
     missing = [name for name in abi.FUNCTIONS if not getattr(struct, name)]
     if missing:
         raise Broken(f"{', '.join(missing)} is NULL")
+
+
+def _features(driver: Driver) -> None:
+    """A feature that no device has is refused with a text, before any device is opened."""
+    try:
+        driver.check_feature("no such feature")
+    except UnsupportedError:
+        return
+    raise Broken("supports says that the device has 'no such feature'")
 
 
 def _devices(driver: Driver) -> None:
@@ -253,6 +262,7 @@ def _modules(driver: Driver) -> None:
 
 _CHECKS: tuple[Callable[[Driver], None], ...] = (
     _struct,
+    _features,
     _devices,
     _alignment,
     _too_much,

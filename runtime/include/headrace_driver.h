@@ -105,6 +105,11 @@ typedef struct hr_driver {
     /* The name of another driver whose images this one runs, too, where the caller asks for this one: for simulators
     ** and tests.  NULL for none. */
     const char *stands_for;
+
+    /* HR_OK if the device has what some variants need of it: the part behind the colon of a feature such as
+    ** "opencl:cpu", whose names are the driver's own.  Else another status, and the message says why not.  Asked before
+    ** the device is opened.  NULL: no device has any. */
+    hr_status (*supports)(const hr_device_options *device, const char *feature, hr_error *error);
 } hr_driver;
 
 /* What every driver has; a smaller one is refused. */

@@ -13,7 +13,7 @@ from typing import Any
 from headrace.runtime import _face
 from headrace.runtime.python import driver_abi as abi
 from headrace.runtime.python.drivers import Named, installed_drivers, named_drivers
-from headrace.runtime.python.errors import InputError, error_for
+from headrace.runtime.python.errors import InputError, UnsupportedError, error_for
 from headrace.runtime.python.hosting import HostedDriver
 
 
@@ -37,6 +37,12 @@ class Driver:
     def stands_for(self) -> str | None:
         has = self.struct.size > abi.Driver.stands_for.offset and self.struct.stands_for
         return self.struct.stands_for.decode() if has else None
+
+    def check_feature(self, feature: str) -> None:
+        """Raises UnsupportedError, or another of its status, where the device does not have it."""
+        if self.struct.size <= abi.Driver.supports.offset or not self.struct.supports:
+            raise UnsupportedError(f"{self.name}: its devices have no '{feature}'")
+        _checked(self.struct.supports, byref(_options(self)), feature.encode())
 
     def open(self) -> Device:
         """Raises the exception of its status."""
@@ -93,15 +99,18 @@ _GIVE = ctypes.CFUNCTYPE(None, c_void_p, c_void_p, ctypes.c_size_t, ctypes.c_siz
 )
 
 
+def _options(driver: Driver) -> abi.DeviceOptions:
+    allocator = abi.Allocator(ctypes.cast(_TAKE, c_void_p), ctypes.cast(_GIVE, c_void_p), None)
+    return abi.DeviceOptions(ctypes.sizeof(abi.DeviceOptions), driver.which.encode(), allocator)
+
+
 class Device:
     """An open device, with the driver's own calls.  Each raises the exception of its status."""
 
     def __init__(self, driver: Driver) -> None:
         self._struct = driver.struct
         self._opened = c_void_p()
-        allocator = abi.Allocator(ctypes.cast(_TAKE, c_void_p), ctypes.cast(_GIVE, c_void_p), None)
-        options = abi.DeviceOptions(ctypes.sizeof(abi.DeviceOptions), driver.which.encode(), allocator)
-        _checked(driver.struct.open, byref(options), byref(self._opened))
+        _checked(driver.struct.open, byref(_options(driver)), byref(self._opened))
 
     def close(self) -> None:
         self._struct.close(self._opened)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 ABI = 1
 HOST_MEMORY = 1
-NO_MEMORY, DATA, DEVICE = 6, 9, 10  # of hr_status
+UNSUPPORTED, NO_MEMORY, DATA, DEVICE = 5, 6, 9, 10  # of hr_status
 
 
 class Error(Structure):
@@ -82,6 +82,9 @@ FUNCTIONS = {
 }
 
 
+SUPPORTS = _function(POINTER(DeviceOptions), c_char_p, ERROR)
+
+
 class Driver(Structure):
     _fields_: ClassVar = [
         ("size", c_uint32),
@@ -90,4 +93,5 @@ class Driver(Structure):
         ("flags", c_uint32),
         *FUNCTIONS.items(),
         ("stands_for", c_char_p),
+        ("supports", SUPPORTS),
     ]

@@ -24,6 +24,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from headrace.runtime.python import driver_abi as abi
+from headrace.runtime.python.errors import UnsupportedError
 
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
@@ -50,6 +51,12 @@ class Fault:
 _kept: list[HostedDriver] = []  # the runtime may use a driver as long as the process lives, as it does a library
 
 
+def _status_of(problem: Exception) -> int:
+    if isinstance(problem, UnsupportedError):
+        return abi.UNSUPPORTED
+    return abi.NO_MEMORY if isinstance(problem, MemoryError) else abi.DEVICE
+
+
 class HostedDriver:
     """A driver for a device that is simulated in Python, with memory of its own.
 
@@ -59,6 +66,7 @@ class HostedDriver:
 
     name: ClassVar[str]
     stands_for: ClassVar[str | None] = None  # another driver, whose images this one runs, too
+    features: ClassVar[Sequence[str]] = ()  # that variants may need of the device
 
     def __init__(self) -> None:
         self._memory: dict[int, Bytes] = {}
@@ -66,10 +74,11 @@ class HostedDriver:
         self._faults: dict[int, tuple[int, Fault]] = {}  # of each queue, the first of its run
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
-        functions = {name: abi.FUNCTIONS[name](self._guarded(name)) for name in abi.FUNCTIONS}
+        functions = {name: made(self._guarded(name, made)) for name, made in abi.FUNCTIONS.items()}
+        supports = abi.SUPPORTS(self._guarded("supports", abi.SUPPORTS))
         stands_for = self.stands_for.encode() if self.stands_for else None
         size = ctypes.sizeof(abi.Driver)
-        self.struct = abi.Driver(size, abi.ABI, self.name.encode(), 0, *functions.values(), stands_for)
+        self.struct = abi.Driver(size, abi.ABI, self.name.encode(), 0, *functions.values(), stands_for, supports)
         _kept.append(self)
 
     @property
@@ -89,16 +98,16 @@ class HostedDriver:
         """Runs all tasks of one kernel; what it found wrong in the data, if anything."""
         raise NotImplementedError
 
-    def _guarded(self, name: str) -> Callable[..., int]:
+    def _guarded(self, name: str, made: Any) -> Callable[..., int]:
         """A function for C: exceptions become a status and a text."""
         function = getattr(self, f"_{name}")
-        has_error = abi.FUNCTIONS[name]._argtypes_[-1] is abi.ERROR
+        has_error = made._argtypes_[-1] is abi.ERROR
 
         def call(*arguments: Any) -> int:
             try:
                 function(*(arguments[:-1] if has_error else arguments))
             except Exception as problem:
-                status = abi.NO_MEMORY if isinstance(problem, MemoryError) else abi.DEVICE
+                status = _status_of(problem)
                 text = " ".join(f"{self.name}: {str(problem) or type(problem).__name__}".split())
                 if has_error and arguments[-1]:
                     arguments[-1][0] = abi.Error(status, text.encode()[:507])
@@ -170,6 +179,10 @@ class HostedDriver:
         if queue in self._faults:
             index, found = self._faults.pop(queue)
             fault[0] = abi.Fault(index, found.site, found.values)
+
+    def _supports(self, options: Any, feature: bytes) -> None:
+        if feature.decode() not in self.features:
+            raise UnsupportedError(f"has no '{feature.decode()}'")
 
     def _at(self, place: abi.Slice, size: int | None = None) -> Bytes:
         """So many bytes, or all behind it; none where a buffer of no bytes is in no memory."""

@@ -94,7 +94,7 @@ static size_t list_devices(const hr_cl *cl, bool cpus, found_device *found, size
         if (cl->clGetDeviceIDs(platforms[p], CL_DEVICE_TYPE_ALL, MAX_DEVICES, devices, &device_count))
             device_count = 0;
         for (cl_uint d = 0; d < device_count && d < MAX_DEVICES && count < MAX_DEVICES; d++) {
-            if (((hr_cl_fact(cl, devices[d], CL_DEVICE_TYPE) & CL_DEVICE_TYPE_CPU) != 0) != cpus)
+            if (hr_cl_is_cpu(cl, devices[d]) != cpus)
                 continue;
             found_device *f = &found[count++];
             f->device = devices[d];
@@ -135,9 +135,19 @@ hr_status hr_cl_find_device(const hr_cl *cl, const char *wanted, cl_device *devi
     return hr_fail(error, HR_UNSUPPORTED, "opencl: no device '%s'; there are %s", wanted, names);
 }
 
+hr_status hr_cl_lacks(const hr_cl *cl, cl_device device, const char *feature, hr_error *error) {
+    char name[NAME_BYTES];
+    read_name(cl->clGetDeviceInfo(device, CL_DEVICE_NAME, NAME_BYTES, name, NULL), name);
+    return hr_fail(error, HR_UNSUPPORTED, "opencl: %s has no '%s'", name, feature);
+}
+
 uint64_t hr_cl_fact(const hr_cl *cl, cl_device device, cl_uint name) {
     uint64_t value = 0; /* bit fields and sizes have 64 bits, or 32 where the host has no more */
     return cl->clGetDeviceInfo(device, name, sizeof value, &value, NULL) ? 0 : value;
+}
+
+bool hr_cl_is_cpu(const hr_cl *cl, cl_device device) {
+    return hr_cl_fact(cl, device, CL_DEVICE_TYPE) & CL_DEVICE_TYPE_CPU;
 }
 
 bool hr_cl_has(const hr_cl *cl, cl_device device, const char *extension) {

@@ -96,8 +96,13 @@ hr_status hr_cl_failed(hr_error *error, const char *what, cl_int code);
 ** no CPU before those that are. */
 hr_status hr_cl_find_device(const hr_cl *cl, const char *wanted, cl_device *device, hr_error *error);
 
+/* Says which device has no such feature. */
+hr_status hr_cl_lacks(const hr_cl *cl, cl_device device, const char *feature, hr_error *error);
+
 /* A number that the device states; 0 where it does not. */
 uint64_t hr_cl_fact(const hr_cl *cl, cl_device device, cl_uint name);
+
+bool hr_cl_is_cpu(const hr_cl *cl, cl_device device);
 
 /* Has it this extension? */
 bool hr_cl_has(const hr_cl *cl, cl_device device, const char *extension);

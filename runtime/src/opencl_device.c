@@ -70,6 +70,18 @@ hr_status hr_cl_device_open(const hr_device_options *options, void **out, hr_err
     return status;
 }
 
+hr_status hr_cl_device_supports(const hr_device_options *options, const char *feature, hr_error *error) {
+    hr_cl cl;
+    cl_device id;
+    hr_status status = hr_cl_open(&cl, error);
+    if (!status)
+        status = hr_cl_find_device(&cl, options->name, &id, error);
+    if (!status && !(strcmp(feature, "cpu") ? hr_cl_has(&cl, id, feature) : hr_cl_is_cpu(&cl, id)))
+        status = hr_cl_lacks(&cl, id, feature, error);
+    hr_cl_close(&cl);
+    return status;
+}
+
 hr_status hr_cl_create_buffer(hr_cl_device *d, uint64_t bytes, cl_memory *out, hr_error *error) {
     cl_int code;
     if (bytes > d->most_bytes || bytes > SIZE_MAX)

@@ -38,6 +38,7 @@ typedef struct hr_cl_module {
 /* Members of the driver: see headrace_driver.h. */
 hr_status hr_cl_device_open(const hr_device_options *options, void **device, hr_error *error);
 void hr_cl_device_close(void *device);
+hr_status hr_cl_device_supports(const hr_device_options *options, const char *feature, hr_error *error);
 hr_status hr_cl_alloc(void *device, uint64_t bytes, uint64_t *handle, hr_error *error);
 void hr_cl_release(void *device, uint64_t handle, uint64_t bytes);
 hr_status hr_cl_module_load(void *device, const void *image, uint64_t bytes, uint64_t *module, hr_error *error);

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LONGEST_NAME = 64, REASONS = 384 };
+enum { LONGEST_NAME = 64, REASON = 192, REASONS = 384 };
 
 /* What stands before a colon is a driver's name, what stands behind it names one of its devices. */
 static bool same_driver(const char *a, const char *b) {
@@ -36,6 +36,29 @@ static const hr_driver *driver_for(const hr_model_options *options, const char *
     return stands_for && same_driver(stands_for, image) ? asked : find_driver(options, image);
 }
 
+/* A feature with a colon is that of a device: the driver's name, then what it is asked for. */
+static bool lacks(const hr_model *model, const hr_model_options *options, const hr_machine *machine,
+                  const char *feature, char *why, size_t bytes) {
+    const hr_variant *v = &model->variant;
+    const char *colon = strchr(feature, ':');
+    if (!colon) {
+        snprintf(why, bytes, "%s needs %s", v->preset, feature);
+        return !hr_machine_has(machine, feature);
+    }
+    for (uint32_t i = 0; i < v->image_count; i++) {
+        if (!same_driver(v->images[i].driver, feature))
+            continue;
+        hr_device_options device = {sizeof device, hr_pick_which(model, options, i),
+                                    hr_allocator_or_default(&options->allocator)};
+        hr_error error = {0};
+        hr_status status = hr_driver_supports(model->devices[i].driver, &device, colon + 1, &error);
+        snprintf(why, bytes, "%s needs %s (%s)", v->preset, feature, error.message);
+        return status;
+    }
+    snprintf(why, bytes, "%s needs %s, and has no such device", v->preset, feature);
+    return true;
+}
+
 /* Why a variant does not run here, or is not what is wanted; false where it is taken. */
 static bool is_refused(hr_model *model, const hr_model_options *options, const hr_machine *machine, char *why,
                        size_t bytes) {
@@ -57,13 +80,9 @@ static bool is_refused(hr_model *model, const hr_model_options *options, const h
         return true;
     }
     hr_cursor cursor = v->features;
-    for (uint32_t i = 0; i < v->feature_count; i++) {
-        const char *feature = hr_read_string(&cursor);
-        if (!hr_machine_has(machine, feature)) {
-            snprintf(why, bytes, "%s needs %s", v->preset, feature);
+    for (uint32_t i = 0; i < v->feature_count; i++)
+        if (lacks(model, options, machine, hr_read_string(&cursor), why, bytes))
             return true;
-        }
-    }
     return false;
 }
 
@@ -124,7 +143,7 @@ hr_status hr_pick_variant(hr_model *model, const hr_model_options *options, hr_e
     for (uint32_t i = 0; i < model->file.variants; i++) {
         if ((status = hr_variant_parse_head(&model->file, i, &model->variant, error)))
             return status;
-        char why[128];
+        char why[REASON];
         if (!is_refused(model, options, &machine, why, sizeof why)) {
             model->variant_index = i;
             return HR_OK;

@@ -24,8 +24,19 @@ hr_status hr_driver_check(const hr_driver *driver, const char *place, hr_error *
     return HR_OK;
 }
 
+/* Whether a driver is of this ABI and large enough for a member that later versions have appended. */
+#define HAS_MEMBER(driver, member)                                                                                     \
+    ((driver)->abi == HR_DRIVER_ABI && (driver)->size >= offsetof(hr_driver, member) + sizeof(driver)->member)
+
 const char *hr_driver_stands_for(const hr_driver *driver) {
-    return driver->abi == HR_DRIVER_ABI && driver->size > HR_DRIVER_LEAST_BYTES ? driver->stands_for : NULL;
+    return HAS_MEMBER(driver, stands_for) ? driver->stands_for : NULL;
+}
+
+hr_status hr_driver_supports(const hr_driver *driver, const hr_device_options *device, const char *feature,
+                             hr_error *error) {
+    if (!HAS_MEMBER(driver, supports) || !driver->supports)
+        return hr_fail(error, HR_UNSUPPORTED, "%s: its devices have no '%s'", driver->name, feature);
+    return driver->supports(device, feature, error);
 }
 
 const hr_driver *hr_driver_builtin(const char *name) {

@@ -11,4 +11,8 @@ hr_status hr_driver_check(const hr_driver *driver, const char *place, hr_error *
 /* Whose images it runs besides its own; NULL for nobody's. */
 const char *hr_driver_stands_for(const hr_driver *driver);
 
+/* Whether one of its devices has a feature, by the driver's name for it; else the message says why not. */
+hr_status hr_driver_supports(const hr_driver *driver, const hr_device_options *device, const char *feature,
+                             hr_error *error);
+
 #endif

@@ -1,8 +1,8 @@
 """OpenCL devices: `opencl` has workgroups that share local memory, `opencl-cpu` is for a device that is a CPU.
 
 On a CPU the work-items of a workgroup only take turns, and local memory is memory like any other: there each workgroup
-is one work-item, and its loops are those of CPUs.  Both presets run on every device of OpenCL 1.2; facts are what
-every one of them has.  What the code section holds is in `image`.
+is one work-item, and its loops are those of CPUs.  Facts are what every device of OpenCL 1.2 has.  What the code
+section holds is in `image`.
 """
 
 from __future__ import annotations
@@ -55,8 +55,9 @@ class OpenClTarget:
         return None
 
     def required_features(self, preset: str) -> tuple[str, ...]:
-        """None: what a kernel needs of its device, its row in the code section says."""
-        return ()
+        """A device that is a CPU, for code that is made for one.  What a kernel needs beyond that, its row in the code
+        section says."""
+        return ("opencl:cpu",) if preset == "opencl-cpu" else ()
 
     def refuses(self, operation: Operation, preset: str) -> str | None:
         """Nothing: what a kernel needs beyond OpenCL 1.2, the device is asked for when the model is loaded."""

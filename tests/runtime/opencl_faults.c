@@ -109,6 +109,17 @@ static void refuse_images(void) {
     d->close(device);
 }
 
+static void refuse_features(void) {
+    hr_device_options options = {sizeof options, "fake", hr_allocator_or_default(&(hr_allocator){0})};
+    hr_error error;
+    expect(!d->supports(&options, "cl_khr_fp64", &error), "an extension that is there");
+    static const char *const features[] = {"cpu", "cl_khr_fp16"};
+    for (size_t i = 0; i < sizeof features / sizeof *features; i++) {
+        expect(d->supports(&options, features[i], &error) == HR_UNSUPPORTED, "a feature that is not there");
+        puts(error.message);
+    }
+}
+
 int main(int count, char **arguments) {
     expect(count == 2, "expected a library");
     void *library = dlopen(arguments[1], RTLD_NOW);
@@ -117,6 +128,7 @@ int main(int count, char **arguments) {
     uint64_t *groups = dlsym(library, "fake_groups");
     char last[sizeof((hr_error *)0)->message] = "";
     refuse_images();
+    refuse_features();
     for (int n = 0;; n++) {
         hr_error error = {0};
         *fail_at = n;

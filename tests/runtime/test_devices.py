@@ -162,6 +162,16 @@ def test_a_driver_whose_struct_ends_early_is_refused_or_lacks_what_was_appended(
         load(several, device="null", drivers=[library])
 
 
+def test_a_driver_without_features_takes_no_variant_that_needs_one(maker: Any, null: Any) -> None:
+    made = maker.scale_squares()
+    picky = dataclasses.replace(
+        made.variants[0], preset="null-fast", driver="null", machine="any", features=("null:fast",)
+    )
+    path = maker.write(dataclasses.replace(made, variants=(picky,)))
+    with pytest.raises(UnsupportedError, match=r"null-fast needs null:fast \(null: its devices have no 'fast'\)$"):
+        load(path, drivers=[null])
+
+
 def test_what_is_no_driver_is_refused(several: Any, library: Any, tmp_path: Path) -> None:
     with pytest.raises(LoadError, match=r"driver no/such.so: "):
         load(several, drivers=["no/such.so"])

@@ -7,7 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headrace.runtime.python import Call, DeviceError, Fault, HostedDriver, InputError, OutOfMemoryError, load
+from headrace.runtime.python import (
+    Call,
+    DeviceError,
+    Fault,
+    HostedDriver,
+    InputError,
+    OutOfMemoryError,
+    UnsupportedError,
+    load,
+)
 from headrace.runtime.python.calling import open_driver
 
 
@@ -99,6 +108,33 @@ def test_nothing_stays_with_a_device_that_is_closed(maker: Any) -> None:
     assert simulator.held() > 0
     del session
     assert simulator.held() == 0
+
+
+class Fast(Simulator):
+    features = ("fast",)
+
+
+@pytest.mark.parametrize(("driver", "target"), [(Fast, "sim-fast"), (Simulator, "sim")])
+def test_the_driver_says_which_variants_its_device_takes(driver: Any, target: str, maker: Any) -> None:
+    made = maker.scale_squares()
+    image = b"sim image that holds the entries" + bytes(4096)
+    either = dataclasses.replace(made.variants[0], preset="sim", driver="sim", machine="any", features=(), image=image)
+    picky = dataclasses.replace(either, preset="sim-fast", features=("sim:fast",))
+    path = maker.write(dataclasses.replace(made, variants=(either, picky)))
+    assert load(path, device="sim", drivers=[driver()]).target == target
+
+
+def test_what_a_device_lacks_is_told(maker: Any) -> None:
+    made = maker.scale_squares()
+    picky = dataclasses.replace(
+        made.variants[0], preset="sim-fast", driver="sim", machine="any", features=("sim:fast",)
+    )
+    path = maker.write(dataclasses.replace(made, variants=(picky,)))
+    with pytest.raises(UnsupportedError) as told:
+        load(path, drivers=[Simulator()])
+    assert str(told.value) == (
+        f"{path}: no target in it runs on this machine: sim-fast needs sim:fast (sim: has no 'fast')"
+    )
 
 
 def test_drivers_that_are_built_in_are_found_by_name() -> None:

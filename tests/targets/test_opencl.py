@@ -52,6 +52,14 @@ def test_beside_a_cpu(tmp_path: Path) -> None:
     np.testing.assert_allclose(found[0], found[1], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("targets", [("opencl", "opencl-cpu"), ("opencl-cpu+host", "opencl+host")])
+def test_a_device_that_is_a_cpu_takes_the_code_for_one(targets: tuple[str, ...], tmp_path: Path) -> None:
+    compile(model_path(), output=tmp_path / "m.hrm", target=targets)
+    session = load(tmp_path / "m.hrm", device=DEVICE)
+    assert session.target.startswith("opencl-cpu")
+    session.run(example_named("digits").inputs(5))
+
+
 def test_long_sums_have_parts_of_their_own(tmp_path: Path) -> None:
     """Few results of many terms; the parts are joined in their order, so each run gives the same bits."""
     text = """

@@ -230,4 +230,5 @@ const hr_driver hr_driver_opencl = {
     .copy = copy,
     .launch = launch,
     .finish = finish,
+    .supports = hr_cl_device_supports, /* "cpu" for a device that is one, or an extension's name */
 };

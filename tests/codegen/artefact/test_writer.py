@@ -152,6 +152,9 @@ REFUSALS = {
     "x86-64: the runtime does not know the feature 'axv2'; did you mean 'avx2'?": lambda a: _with_variant(
         a, features=("axv2",)
     ),
+    "x86-64: needs 'npu:fast', but runs on no device of the driver 'npu'": lambda a: _with_variant(
+        a, features=("npu:fast",)
+    ),
     "x86-64: unknown machine 'aarch'; did you mean 'aarch64'?": lambda a: _with_variant(a, machine="aarch"),
     "x86-64: the program has no segment": lambda a: _with_variant(
         a, program=replace(a.variants[0].program, segments=())
