@@ -159,7 +159,7 @@ def test_it_is_verified(old: str, new: str, text: str) -> None:
 
 
 def test_sums_have_their_type() -> None:
-    with pytest.raises(VerifyError, match="kernel.mma: sums up products of f16 and f16 in f16, expected f32"):
+    with pytest.raises(VerifyError, match=r"kernel.mma: sums up products of f16 and f16 in f16, expected f32"):
         function_in(kernel("f16[4, n]", "f16[n, 8]", "%x[i, k], %w[k, j]", "f16"))
 
 
@@ -167,7 +167,7 @@ def test_an_operand_in_place_of_a_result_may_be_no_tile() -> None:
     """Other elements of it are read than the one that is written: one buffer for both would lose some."""
     text = kernel("f32[4, n]", "f32[4, 8]", "%x[i, k], %w[k, j]").replace("reduction 6", "reduction 4")
     function_in(text)
-    with pytest.raises(VerifyError, match="kernel.mma: reads other elements of parameter 1 than it writes in its place"):
+    with pytest.raises(VerifyError, match=r"kernel.mma: reads other elements of parameter 1 than it writes in its place"):
         function_in(text.replace("outputs = 1", "outputs = 1, in_place = [1, 2]"))
 
 
