@@ -30,16 +30,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from headrace.ir.access import SEQUENTIAL, Access, AccessMap, Axis
-from headrace.ir.core import Block, Operation, OpResult, Region, Value, producer
+from headrace.ir.core import Block, Operation, OpResult, Region, Value
 from headrace.ir.dims import Dim
 from headrace.ir.errors import PassError, VerifyError
 from headrace.ir.facts import MatrixTile
 from headrace.ir.kernel.ops.control import Yield
-from headrace.ir.kernel.ops.convert import Cast
 from headrace.ir.kernel.ops.func import KernelFunc
 from headrace.ir.kernel.ops.matrix import Mma, Sides, accumulator_of
 from headrace.ir.kernel.ops.memory import Alloc
-from headrace.ir.kernel.ops.scalar import MulAdd
 from headrace.ir.kernel.ops.structured import INDEPENDENT, Map
 from headrace.ir.module import Module
 from headrace.ir.pass_base import Pass, PassContext
@@ -48,6 +46,7 @@ from headrace.ir.symbols import formulas
 from headrace.ir.types import BufferType, element_dtype
 from headrace.passes.lowering.axes import kernel_named, rewrite_formulas, with_axis
 from headrace.passes.lowering.names import Names
+from headrace.passes.lowering.products import factor_of, product_of
 
 
 @dataclass(frozen=True)
@@ -93,8 +92,8 @@ class _Product:
 
     def write(self) -> Mma:
         """Puts the product before the map, and what its factors have to be computed from before that."""
-        step = producer(self.op.body.block.terminator.operands[0], MulAdd) if len(self.op.writes) == 1 else None
-        if step is None or self.reads.get(step.c) != self.op.writes[0] or self.op.lookups:
+        step = product_of(self.op)
+        if step is None:
             raise self._fail("does something else than to add products to what it writes")
         lhs, rhs = step.a, step.b
         if not self._fit(lhs, rhs):
@@ -121,10 +120,10 @@ class _Product:
 
     def _factor(self, value: Value, sides: Sides) -> Access:
         """Where it lies in memory, or the tile that a map of its own computes."""
-        converted = producer(value, Cast)
-        if converted is not None and converted.x in self.reads and _exact(converted):
-            value = converted.x
-        return self.reads[value] if value in self.reads else self._computed(value, sides)
+        read = factor_of(self.op, value)
+        if read is None or (read is not value and not _is_the_unit_s(read, value)):
+            return self._computed(value, sides)
+        return self.op.reads[read.index]
 
     def _computed(self, value: Value, sides: Sides) -> Access:
         fresh = {a.name: Dim.symbol(self.names.fresh(a.name)) for a in sides}
@@ -163,10 +162,10 @@ class _Product:
         return PassError(f"kernel.tensorize: kernel.map at {self.op.location} {what}")
 
 
-def _exact(cast: Cast) -> bool:
+def _is_the_unit_s(read: Value, converted: Value) -> bool:
     """Whether the unit itself sees to the conversion: it goes to what such elements are summed up in."""
-    source = element_dtype(cast.x.type)
-    return accumulator_of(source, source) == cast.dtype
+    source = element_dtype(read.type)
+    return accumulator_of(source, source) == element_dtype(converted.type)
 
 
 def _check_unit(product: Mma, units: tuple[MatrixTile, ...]) -> None:
@@ -180,7 +179,8 @@ def _check_unit(product: Mma, units: tuple[MatrixTile, ...]) -> None:
         raise PassError(f"kernel.tensorize: a tile of {wanted}; expected one that the target's facts list: {found}")
     if product.where and not any(u.smaller for u in sizes):
         missing = ", ".join(f"{c} >= 0" for c in product.where)
-        raise PassError(f"kernel.tensorize: only terms with {missing} exist, but the target's unit takes whole tiles")
+        text = f"kernel.tensorize: only terms with {missing} exist, but the target's unit takes whole tiles"
+        raise PassError(f"{text}; kernel.pad-reduction makes them whole before they are staged")
 
 
 def _takes(unit: MatrixTile, wanted: MatrixTile) -> bool:

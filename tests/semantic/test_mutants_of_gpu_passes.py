@@ -22,6 +22,7 @@ from headrace.passes.kernel import (
     double_buffer,
     expand_mma,
     online_softmax,
+    pad_reduction,
     split_reduction,
     split_terms,
     stage_shared,
@@ -117,6 +118,10 @@ def terms_that_do_not_exist() -> Patch:
     return tensorize, "_check_unit", wrong
 
 
+def ones_outside() -> Patch:
+    return pad_reduction, "zero_of", lambda buffer: 1.0
+
+
 def only_the_last_term() -> Patch:
     return expand_mma.ScalarBuilder, "muladd", lambda b, lhs, rhs, total: b.mul(lhs, rhs)
 
@@ -133,6 +138,7 @@ MUTANTS = (
     Mutant("columns beyond have weight", "kernel.online-softmax", columns_beyond_have_weight),
     Mutant("the same terms for all", "kernel.split-terms", the_same_terms_for_all),
     Mutant("the first part only", "kernel.split-reduction", the_first_part_only),
+    Mutant("ones outside", "kernel.pad-reduction", ones_outside),
     Mutant("terms that do not exist", "kernel.tensorize", terms_that_do_not_exist),
     Mutant("only the last term", "kernel.expand-mma", only_the_last_term),
 )

@@ -29,7 +29,8 @@ AXIS = "k_i"  # what the map sums up along
 
 @dataclass(frozen=True)
 class Product:
-    """`threads`: tiles of columns are a workgroup's threads; `staged`: operands lie in its memory; `doubled`: twice."""
+    """`threads`: tiles of columns are a workgroup's threads; `staged`: operands lie in its memory; `doubled`: twice;
+    `padded`: terms that do not exist are zeros."""
 
     lhs: str = "f32"
     rhs: str = "f32"
@@ -39,6 +40,7 @@ class Product:
     threads: bool = False
     staged: bool = False
     doubled: bool = False
+    padded: bool = False
 
     def structured(self) -> Module:
         """One operation, which no schedule has touched."""
@@ -85,6 +87,8 @@ class Product:
             *(f"enclose{{func=f axes=[{axes}]}}" for axes in (("i_o", "j_o") if self.threads else ("i_o j_o",))),
             "accumulate{func=f axes=[k_o]}",
         ]
+        if self.padded:
+            steps.append(f"pad-reduction{{func=f axis={AXIS}}}")
         if self.staged:
             steps.append(f"stage-shared{{func=f axis={AXIS} reads=[0 1]}}")
         if self.doubled:

@@ -38,9 +38,10 @@ def test_tiles_in_memory(in_each: Callable[..., Any], types: Any) -> None:
 
 
 @pytest.mark.parametrize("types", [TYPES[0], TYPES[1], TYPES[5]], ids=" ".join)
-def test_tiles_that_a_workgroup_has_copied(opencl: OpenCL, types: Any) -> None:
+@pytest.mark.parametrize("padded", [False, True], ids=["", "padded"])
+def test_tiles_that_a_workgroup_has_copied(opencl: OpenCL, types: Any, padded: bool) -> None:
     """Twice as many as are used, in shared memory."""
-    product = Product(*types, (False, True), threads=True, staged=True, doubled=True)
+    product = Product(*types, (False, True), threads=True, staged=True, doubled=True, padded=padded)
     check(opencl.build([only(passed(product.tiled(), WRITTEN_OUT))]), product)
 
 
