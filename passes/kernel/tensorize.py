@@ -136,7 +136,7 @@ class _Product:
         inner = Builder(block, None, self.op.location)
         for step in steps:
             rewrite_formulas(inner.add(step.clone(values)), self.rewriter, fresh)
-        inner.add(Yield((values[value],)))
+        inner.add(Yield((values.get(value, value),)))
         self.builder.add(
             Map(
                 tuple(Axis(str(fresh[a.name]), "parallel", a.extent) for a in sides),

@@ -12,12 +12,15 @@ from headrace.ir.kernel.ops.structured import Map
 
 
 def product_of(op: Map) -> MulAdd | None:
-    """What the map writes, if that is what it reads there plus a product."""
+    """What the map writes, if that is what it reads there plus a product of what no point of it writes."""
     if len(op.writes) != 1 or op.lookups:
         return None
     step = producer(op.body.block.terminator.operands[0], MulAdd)
     total = None if step is None else argument_of(op, step.c)
-    return step if total is not None and op.reads[total.index] == op.writes[0] else None
+    (write,) = op.writes
+    if total is None or len(total.uses) > 1 or op.reads[total.index] != write:
+        return None
+    return step if [r.value for r in op.reads].count(write.value) == 1 else None
 
 
 def factor_of(op: Map, value: Value) -> BlockArgument | None:

@@ -70,6 +70,8 @@ class Selection:
             self._map(self.op)
 
     def _multiply(self, op: Mma) -> None:
+        if any(access.value not in self.tiles or access.map.otherwise is not None for access, _ in op.tiles):
+            raise self._fail("multiplies what is not in the scratchpad")
         lhs, rhs, into = (self._tile(access, sides).words for access, sides in op.tiles)
         count = self._count(op.axes[2], op.where, op.axes)
         self.asm.add(Opcode.MATMUL, *into, *lhs, *rhs, *(a.extent.value for a in op.axes), count)

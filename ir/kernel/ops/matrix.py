@@ -9,8 +9,9 @@
 
 The axes are the tile's rows, its columns and its depth, in this order; their extents are constants.  Each operand moves
 in steps along its own two axes and not along the third, so transposed, strided and repeated tiles are said by the index
-maps.  `lhs` and `rhs` may have an `else`, as reads of a map may.  Formulas may mention the loops around; `where`, the
-depth besides: a term exists only if each of its formulas is >= 0, and nothing is read for one that does not.
+maps.  `lhs` and `rhs` may have an `else`, as reads of a map may, and lie in other buffers than `into`.  Formulas may
+mention the loops around; `where`, the depth besides: a term exists only if each of its formulas is >= 0, and nothing is
+read for one that does not.
 
     operands                               accumulator    a product is
     f32 * f32                              f32            rounded to f32, or fused with the addition
@@ -66,6 +67,8 @@ class Mma(Operation):
                 raise self.fail(f"axis {axis.name} has the extent {axis.extent}, expected a constant of 1 or more")
         for name, (access, sides) in zip(("lhs", "rhs", "into"), self.tiles, strict=True):
             self._check_tile(name, access, {a.name for a in sides})
+        if self.into.value in (self.lhs.value, self.rhs.value):
+            raise self.fail("writes into what it multiplies, expected another buffer")
         if self.into.map.otherwise is not None:
             raise self.fail("'else' belongs to what is read only, but into is written")
         results = {a.name for a in self.axes[:2]} & {s for c in self.where for s in c.symbols}

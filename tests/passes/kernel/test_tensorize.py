@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiled_products import AXIS, COLUMNS, TYPES, Product, passed
 
@@ -45,6 +45,7 @@ def mma_of(module: Module) -> Mma:
     return found
 
 
+@settings(max_examples=30)
 @given(PRODUCTS, st.integers(1, 9), st.integers(0, 15))
 def test_nothing_changes(product: Product, m: int, n: int) -> None:
     """Sizes that no tile divides, too: behind each step the same bits."""
@@ -100,6 +101,8 @@ def test_the_unit_does_not(units: tuple[MatrixTile, ...], text: str) -> None:
     [
         ("kernel.muladd %a, %b, %acc", "kernel.fma %a, %b, %acc", "kernel.map at unknown does something else than to add products to what it writes"),
         ("kernel.muladd %a, %b, %acc_1", "kernel.muladd %a, %acc_1, %b", "kernel.map at unknown does something else than to add products to what it writes"),
+        ("kernel.muladd %a, %b, %acc_1", "kernel.muladd %acc_1, %b, %acc_1", "kernel.map at unknown does something else than to add products to what it writes"),
+        ("reads(%x[i_i + i_o*4, k_i + k_o*6] else 0.0", "reads(%acc[0, 1]", "kernel.map at unknown does something else than to add products to what it writes"),
         ("%acc[i_i, j_i]) writes", "%acc[j_i, i_i]) writes", "kernel.map at unknown does something else than to add products to what it writes"),
         ("%w[k_i + k_o*6, j_i + j_o*3]", "%w[k_i + k_o*6, i_i + j_o*3]", "kernel.map at unknown is no product of matrices: both factors move along one of its sides"),
         ("%w[k_i + k_o*6, j_i", "%w[(k_i + k_o) floordiv 2, j_i", "kernel.mma: rhs does not move in steps along k_i: its index is (k_i + k_o) floordiv 2"),
@@ -127,3 +130,28 @@ def test_a_schedule_does_not_cut_it() -> None:
     with pytest.raises(PassError, match=rf"@f has no axis '{AXIS}'"):
         passed(module, f"kernel.tile{{func=f axis={AXIS} by=2}}")
     assert COLUMNS % mma_of(module).axes[1].extent.value
+
+
+def test_a_factor_from_around_the_map() -> None:
+    """A number for all rows, which the loop around has loaded, fills a tile."""
+    text = """
+    kernel.func @f(%x: buffer<f32[2]>, %w: buffer<f32[6, 8]>, %y: buffer<f32[4, 8]>) {outputs = 1} {
+      kernel.map (a: parallel 4, b: parallel 8) writes(%y[a, b]) {
+        %z = kernel.constant {value = 1.0, type = f32} : f32
+        kernel.yield %z
+      }
+      kernel.for (t: sequential 2) {
+        %s = kernel.load %x[t] : f32
+        kernel.map (k: sequential 6, i: parallel 4, j: parallel 8) reads(%w[k, j], %y[i, j]) writes(%y[i, j]) {
+        ^(%a: f32, %b: f32):
+          %p = kernel.muladd %a, %s, %b : f32
+          kernel.yield %p
+        }
+      }
+    }
+    """
+    inputs = [np.array([2, -1], np.float32), np.arange(48, dtype=np.float32).reshape(6, 8)]
+    expected = run_kernel(only(parse_module(text)), inputs).outputs[0]
+    found = passed(parse_module(text), "kernel.tensorize{func=f axis=k}")
+    assert mma_of(found).lhs.value.hint == "factor"
+    np.testing.assert_array_equal(run_kernel(only(found), inputs).outputs[0], expected)
