@@ -45,7 +45,7 @@ def mma_of(module: Module) -> Mma:
     return found
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(PRODUCTS, st.integers(1, 9), st.integers(0, 15))
 def test_nothing_changes(product: Product, m: int, n: int) -> None:
     """Sizes that no tile divides, too: behind each step the same bits."""
