@@ -10,9 +10,28 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from headrace.ir.types import DType
+
 if TYPE_CHECKING:
     from headrace.ir.core import Operation
     from headrace.ir.kernel.ops.func import KernelFunc
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixTile:
+    """What a matrix unit multiplies at once: `kernel.mma` of m rows, n columns and k terms, by element types."""
+
+    m: int
+    n: int
+    k: int
+    lhs: DType
+    rhs: DType
+    accumulator: DType
+    smaller: bool = False  # tiles of fewer rows, columns or terms too, and sums some of whose terms do not exist
+
+    def __str__(self) -> str:
+        size = f"{self.m} by {self.n} by {self.k}"
+        return f"{size}{' or less' if self.smaller else ''} of {self.lhs} * {self.rhs} in {self.accumulator}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +52,7 @@ class TargetFacts:
     group_threads: int = 0  # threads that a workgroup should have; 0 where there are none
     shared_bytes: int = 0  # shared memory of a workgroup
     busy_groups: int = 0  # workgroups that a device should have at least
+    matrix_tiles: tuple[MatrixTile, ...] = ()  # of its matrix unit; none where there is no such unit
     copy_worth: float = 0.0  # arithmetic operations that make up for a byte copied to such a device or back
     emitter: str = "llvm"  # the folder of codegen/ or plug-in that turns loops into bytes
 

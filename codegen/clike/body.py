@@ -20,7 +20,7 @@ from headrace.ir.access import Access, Axis
 from headrace.ir.core import Block, Operation, Value
 from headrace.ir.dims import Dim
 from headrace.ir.errors import CodegenError
-from headrace.ir.kernel.ops import control, convert, lookup, memory, scalar
+from headrace.ir.kernel.ops import control, convert, lookup, matrix, memory, scalar
 from headrace.ir.kernel.ops.func import KernelFunc
 from headrace.ir.types import F32, BufferType, DType, element_dtype, lanes_of
 
@@ -138,6 +138,11 @@ class Body:
                     lambda lane: lane_expression(
                         operation, [self._lane(o, lane) for o in operation.operands], self.helpers
                     ),
+                )
+            case matrix.Mma():
+                language = self.helpers.language.name
+                raise CodegenError(
+                    f"{operation.name} at {operation.location} has no {language} form; kernel.expand-mma writes it out"
                 )
             case _:
                 self._device(operation)

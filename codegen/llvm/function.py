@@ -32,6 +32,7 @@ from headrace.ir.kernel.ops.control import Barrier, For, If, Parallel, Yield
 from headrace.ir.kernel.ops.convert import Constant, Holds, Index, Mask
 from headrace.ir.kernel.ops.func import KernelFunc
 from headrace.ir.kernel.ops.lookup import Check, Let
+from headrace.ir.kernel.ops.matrix import Mma
 from headrace.ir.kernel.ops.memory import Alloc, CopyAsync, Load, Prefetch, Store, Wait
 from headrace.ir.kernel.ops.structured import Structured
 from headrace.ir.kernel.tasks import task_axes
@@ -183,6 +184,8 @@ class FunctionEmitter:
                 raise self._refuse(operation, "needs a device target")
             case Structured():
                 raise self._refuse(operation, "is structured, expected loops; run kernel.realize")
+            case Mma():
+                raise self._refuse(operation, "needs a matrix unit, expected loops; run kernel.expand-mma")
             case Yield():
                 raise self._refuse(operation, "stands outside a structured operation")
             case _:

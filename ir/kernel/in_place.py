@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from headrace.ir.core import BlockArgument, walk
+from headrace.ir.core import BlockArgument, Operation, walk
 from headrace.ir.dims import Dim
 from headrace.ir.kernel.ops.func import KernelFunc
+from headrace.ir.kernel.ops.matrix import Mma
 from headrace.ir.kernel.ops.structured import Map, Reduce, Structured
 from headrace.ir.types import BufferType
 
@@ -31,12 +32,12 @@ def may_take_place(function: KernelFunc, operand: BlockArgument, result: BlockAr
 
 
 def check_in_place(function: KernelFunc) -> None:
-    """Raises VerifyError where a structured operation reads what another of its points may have written over."""
+    """Raises VerifyError where one of the points of an operation reads what another may have written over."""
     for operand, result in in_place(function):
         if operand.type != result.type:
             raise function.fail(f"parameters {operand.index} and {result.index} are in place, expected one type")
-        for op in walk(function, Structured):
-            if not _reads_own(op, operand, result):
+        for op in walk(function, Operation):
+            if isinstance(op, Structured | Mma) and not _reads_own(op, operand, result):
                 raise op.fail(f"reads other elements of parameter {operand.index} than it writes in its place")
 
 
@@ -47,7 +48,7 @@ def in_place(function: KernelFunc) -> Iterator[tuple[BlockArgument, BlockArgumen
         yield function.parameters[operand], function.parameters[result]
 
 
-def _reads_own(op: Structured, operand: BlockArgument, result: BlockArgument) -> bool:
+def _reads_own(op: Structured | Mma, operand: BlockArgument, result: BlockArgument) -> bool:
     """Whether each point reads the operand at the element of the result that it writes, if at all, when its reduction
     is over."""
     uses = [number for user, number in operand.uses if user is op]

@@ -22,6 +22,7 @@ from headrace.ir.graph.ops.func import GraphFunc
 from headrace.ir.kernel.ops.control import For, Parallel
 from headrace.ir.kernel.ops.func import KernelFunc
 from headrace.ir.kernel.ops.lookup import Let
+from headrace.ir.kernel.ops.matrix import Mma
 from headrace.ir.kernel.ops.memory import Load
 from headrace.ir.kernel.ops.structured import Map, Structured
 from headrace.ir.module import Function, Module
@@ -127,7 +128,7 @@ def _divided(function: KernelFunc) -> Iterator[tuple[str, int]]:
 
 
 def _axes(operation: Operation) -> tuple[Axis, ...]:
-    return operation.axes if isinstance(operation, For | Parallel | Structured) else ()
+    return operation.axes if isinstance(operation, For | Parallel | Structured | Mma) else ()
 
 
 # ---- inputs ----------------------------------------------------------------------------------------------------

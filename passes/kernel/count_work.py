@@ -30,6 +30,7 @@ from headrace.ir.core import Operation, Region, Value
 from headrace.ir.declare import declaration_of
 from headrace.ir.dims import Dim, Facts
 from headrace.ir.kernel.ops.func import KernelFunc
+from headrace.ir.kernel.ops.matrix import Mma
 from headrace.ir.kernel.ops.memory import Load, Store
 from headrace.ir.kernel.ops.scalar import Fma, MulAdd, Pointwise
 from headrace.ir.kernel.ops.structured import Reduce
@@ -69,6 +70,8 @@ def _flops_of(operation: Operation) -> Dim:
     if isinstance(operation, Pointwise):
         return Dim.constant(_arithmetic(operation))
     axes = _own_axes(operation)
+    if isinstance(operation, Mma):
+        return 2 * _points(axes)
     if not isinstance(operation, Reduce):
         return _points(axes) * sum((_flops_in(r) for r in operation.regions), start=NONE)
     steps = _points(axes) * _flops_in(operation.step)

@@ -118,6 +118,8 @@ def _places(rows: _Rows, outer: Axis, inner: Axis) -> dict[BlockArgument, int] |
         return None
     single = {value: place for value, (place,) in found.items() if place is not None}
     parameters = {v: p for v, p in single.items() if isinstance(v, BlockArgument) and v in rows.function.parameters}
+    if any(user not in rows.ops for parameter in parameters for user in parameter.users):
+        return None  # a load or a product of tiles counts on its dims
     return parameters if len(parameters) == len(single) else None
 
 

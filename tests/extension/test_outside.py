@@ -43,6 +43,53 @@ class Softsign(Elementwise):
         return cls(sampler.tensor(TensorType(F32, sampler.dims(2))))
 '''
 
+OWN_KERNEL = '''
+"""graph.gram: the products of all pairs of columns."""
+
+from headrace.ir.core import Value
+from headrace.ir.declare import op
+from headrace.ir.dims import Dim, ceildiv
+from headrace.ir.graph.families import OwnKernel, tensor
+from headrace.ir.kernel.ops.matrix import Mma
+from headrace.ir.kernel.writer import at
+from headrace.ir.types import F32, TensorType
+
+TERMS = 4  # of a tile
+
+
+@op("graph.gram")
+class Gram(OwnKernel):
+    """transpose(x) @ x."""
+
+    x: Value
+
+    def infer(self):
+        columns = tensor(self.x).dims[1]
+        return [TensorType(F32, (columns, columns))]
+
+    def write(self, w, buffers):
+        rows, columns = tensor(self.x).dims
+        with w.tasks(one=Dim.constant(1)):
+            total = w.scratch(F32, (columns, columns), "total")
+            axes = [w.axis("i", columns), w.axis("j", columns)]
+            w.map(axes, [], [at(total, *axes)], lambda b: [b.constant(0, F32)])
+            with w.loop("t", ceildiv(rows, TERMS)) as t:
+                i, j = w.axis("i", columns), w.axis("j", columns)
+                k = w.axis("k", Dim.constant(TERMS), "reduction")
+                term = t * TERMS + Dim.symbol(k.name)
+                x = buffers[self.x]
+                w.builder.add(Mma((i, j, k), at(x, term, i), at(x, term, j), at(total, i, j), (rows - 1 - term,)))
+            axes = [w.axis("i", columns), w.axis("j", columns)]
+            w.map(axes, [at(total, *axes)], [at(buffers[self.result], *axes)], lambda b, sum: [sum])
+
+    def reference(self, x):
+        return (x.T @ x,)
+
+    @classmethod
+    def sample(cls, sampler):
+        return cls(sampler.tensor(TensorType(F32, (3, 8))))
+'''
+
 PASS = '''
 """graph.count-softsign: leave a note of how many softsigns there are."""
 
@@ -147,6 +194,7 @@ def outside(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("outside")
     for name, text in {
         "ops/softsign.py": OP,
+        "ops/gram.py": OWN_KERNEL,
         "passes/count_softsign.py": PASS,
         "targets/gcc/__init__.py": TARGET,
         "targets/gcc/mine.pipeline": PIPELINE,
@@ -178,6 +226,27 @@ def test_an_op_and_a_pass(outside: Path, tmp_path: Path) -> None:
         outside, "run", tmp_path / "m.hrm", "--input", f"x={tmp_path}/x.npy", "--output", f"y={tmp_path}/y.npy"
     )
     np.testing.assert_allclose(np.load(tmp_path / "y.npy"), x / (1 + np.abs(x)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("target", ["x86-64-v3", "opencl"])
+def test_an_op_for_matrix_units(outside: Path, tmp_path: Path, target: str, request: pytest.FixtureRequest) -> None:
+    """Its own kernel multiplies tiles; machines without a unit for that write the products out."""
+    if target == "opencl":
+        request.getfixturevalue("opencl")
+    (tmp_path / "m.hir").write_text(
+        'graph.func @main(%x: f32[n, 8]) {input_names = ["x"], output_names = ["y"]} {\n'
+        "  %y = graph.gram %x : f32[8, 8]\n  graph.return %y\n}\n"
+    )
+    headrace(
+        outside, "compile", tmp_path / "m.hir", "-o", tmp_path / "m.hrm", "--target", target, "--verify-each=semantic"
+    )
+    for rows in (1, 9):
+        x = np.random.default_rng(rows).standard_normal((rows, 8)).astype(np.float32)
+        np.save(tmp_path / "x.npy", x)
+        headrace(
+            outside, "run", tmp_path / "m.hrm", "--input", f"x={tmp_path}/x.npy", "--output", f"y={tmp_path}/y.npy"
+        )
+        np.testing.assert_allclose(np.load(tmp_path / "y.npy"), x.T @ x, rtol=1e-5, atol=1e-5)
 
 
 def test_a_target(outside: Path, tmp_path: Path, require_tool: Callable[[str], str]) -> None:

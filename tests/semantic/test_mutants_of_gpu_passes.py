@@ -1,4 +1,4 @@
-"""Planted bugs in the passes that make kernels for GPUs, each found on the program of the guilty pass's own text test."""
+"""Planted bugs in the passes that make kernels for GPUs and matrix units, each found on the program of the guilty pass's own text test."""
 
 from __future__ import annotations
 
@@ -12,10 +12,22 @@ from planted import Mutant, Patch, text_test, verdict
 from headrace.ir.access import Access, AccessMap
 from headrace.ir.core import Value
 from headrace.ir.dims import Dim
+from headrace.ir.kernel.ops.matrix import Mma
 from headrace.ir.kernel.ops.memory import Wait
 from headrace.ir.pipeline import Pipeline
+from headrace.ir.rewrite import Rewriter
 from headrace.ir.text import load_hir
-from headrace.passes.kernel import accumulate, double_buffer, online_softmax, split_reduction, split_terms, stage_shared
+from headrace.passes.kernel import (
+    accumulate,
+    double_buffer,
+    expand_mma,
+    online_softmax,
+    pad_reduction,
+    split_reduction,
+    split_terms,
+    stage_shared,
+    tensorize,
+)
 
 
 def rows_outside_are_read() -> Patch:
@@ -97,6 +109,23 @@ def the_same_terms_for_all() -> Patch:
     return split_terms, "rewrite_formulas", lambda op, rewriter, values: None
 
 
+def terms_that_do_not_exist() -> Patch:
+    """In place of the question whether the target has such a unit: this one has none."""
+
+    def wrong(product: Mma, units: object) -> None:
+        Rewriter().set_attribute(product, "where", ())
+
+    return tensorize, "_check_unit", wrong
+
+
+def ones_outside() -> Patch:
+    return pad_reduction, "zero_of", lambda buffer: 1.0
+
+
+def only_the_last_term() -> Patch:
+    return expand_mma.ScalarBuilder, "muladd", lambda b, lhs, rhs, total: b.mul(lhs, rhs)
+
+
 MUTANTS = (
     Mutant("rows outside are read", "kernel.accumulate", rows_outside_are_read),
     Mutant("one sum for all rows", "kernel.accumulate", one_sum_for_all_rows),
@@ -109,6 +138,9 @@ MUTANTS = (
     Mutant("columns beyond have weight", "kernel.online-softmax", columns_beyond_have_weight),
     Mutant("the same terms for all", "kernel.split-terms", the_same_terms_for_all),
     Mutant("the first part only", "kernel.split-reduction", the_first_part_only),
+    Mutant("ones outside", "kernel.pad-reduction", ones_outside),
+    Mutant("terms that do not exist", "kernel.tensorize", terms_that_do_not_exist),
+    Mutant("only the last term", "kernel.expand-mma", only_the_last_term),
 )
 
 

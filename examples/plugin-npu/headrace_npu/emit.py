@@ -1,7 +1,7 @@
 """From tiles to instructions: the code section of a model's part for the NPU.
 
-In: kernels as `kernel.npu-stage` leaves them: loops, and maps over tiles in the scratchpad.  Out: words, as
-driver/isa.h draws them.  `select` has the instructions of each map.
+In: kernels as the schedule leaves them: loops, and maps and products of tiles in the scratchpad.  Out: words, as
+driver/isa.h draws them.  `select` has the instructions of each map and product.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from headrace.ir.errors import CodegenError
 from headrace.ir.facts import TargetFacts
 from headrace.ir.kernel.ops.control import For, Parallel
 from headrace.ir.kernel.ops.func import KernelFunc
+from headrace.ir.kernel.ops.matrix import Mma
 from headrace.ir.kernel.ops.memory import Alloc
 from headrace.ir.kernel.ops.structured import Map
 from headrace.ir.kernel.tasks import grid_axes
@@ -60,7 +61,7 @@ def _block(block: Block, function: KernelFunc, asm: Assembler, tiles: dict[Value
                     _block(op.body.block, function, asm, tiles)
             case Alloc():
                 tiles[op.result] = asm.room(op.type.elements.value)
-            case Map():
+            case Map() | Mma():
                 with asm.scope():  # results in between have their room only as long
                     Selection(op, function, asm, tiles).emit()
             case _:

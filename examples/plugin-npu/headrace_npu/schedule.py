@@ -1,8 +1,8 @@
 """Which axes become programs, turns and tiles.  In: a structured kernel.  Out: passes, as pipeline text.
 
 The pipeline leaves one operation in each kernel.  A launch runs the NPU's program once for each point of the `grid`
-axes; what is left of the others fits a tile.  A product takes the dim that is summed over in turns, while its sums stay
-in the scratchpad.
+axes; what is left of the others fits a tile.  A product takes the dim that is summed over in turns, a tile for the
+matrix unit each, while its sums stay in the scratchpad.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ def schedule(function: KernelFunc, facts: TargetFacts) -> list[str]:
     if turns:
         steps.append(f"accumulate{{func={name} axes=[{' '.join(turns)}]}}")
     steps.append(f"npu-stage{{func={name}}}")
+    steps += [f"tensorize{{func={name} axis={a.name}_i}}" for a in sums[-1:]]
     return [f"kernel.{step}" for step in steps]
 
 

@@ -1,8 +1,7 @@
-"""Which instructions a map over tiles is.  In: a map, where its buffers lie.  Out: instructions.
+"""Which instructions an operation on tiles is.  In: a map or a product, where its buffers lie.  Out: instructions.
 
-A map that moves elements between memory and the scratchpad is DMA's.  One with an axis that is summed over, which adds
-products to what it writes, is the matrix unit's.  Any other is the vector unit's, as are the factors of a product
-that have to be computed first: an instruction for each step, whose result is a tile.
+A product is the matrix unit's.  A map that moves elements between memory and the scratchpad is DMA's; any other is the
+vector unit's: an instruction for each step, whose result is a tile.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from headrace.ir.errors import CodegenError
 from headrace.ir.kernel.ops import scalar
 from headrace.ir.kernel.ops.convert import Constant
 from headrace.ir.kernel.ops.func import KernelFunc
+from headrace.ir.kernel.ops.matrix import Mma, Sides
 from headrace.ir.kernel.ops.structured import Map
 from headrace.ir.types import BufferType
 from headrace.passes.lowering.guards import inside
@@ -37,7 +37,6 @@ VECTOR_FUNCTIONS: dict[type[Operation], tuple[Function, ...]] = {
     scalar.MulAdd: (Function.MUL, Function.ADD),
 }
 ONE = Axis("", "parallel", Dim.constant(1))  # where a tile has no second axis
-Sides = tuple[Axis, Axis]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,41 +52,51 @@ class Tile:
 
 
 class Selection:
-    """The instructions of one map."""
+    """The instructions of one operation."""
 
-    def __init__(self, op: Map, function: KernelFunc, asm: Assembler, tiles: Mapping[Value, int]) -> None:
+    def __init__(self, op: Map | Mma, function: KernelFunc, asm: Assembler, tiles: Mapping[Value, int]) -> None:
         self.op, self.asm, self.tiles = op, asm, tiles
         self.facts = enclosing_facts(op, function.known)
         for axis in op.axes:
             self.facts = self.facts.with_symbol(axis.name, Dim.constant(0), axis.extent)
-        self.reads: dict[Value, Access] = dict(zip(op.body.block.arguments, op.reads, strict=True))
+        self.reads: dict[Value, Access] = {}  # what a map's body computes with
         self.computed: dict[Value, Tile] = {}
-        (self.value,) = op.body.block.terminator.operands
-        (self.write,) = op.writes
 
     def emit(self) -> None:
         """Adds them.  Raises CodegenError."""
-        summed = [a for a in self.op.axes if a.kind == "sequential"]
-        sides = [a for a in self.op.axes if a not in summed]
-        if len(sides) > 2 or len(summed) > 1:
-            raise self._fail("has more axes than a tile")
-        rows, columns = [ONE, ONE, *sides][-2:]
-        if summed:
-            self._product(rows, columns, summed[0])
-        elif self.write.value not in self.tiles:
-            self._move(Opcode.STORE, self._moved(), self.write, (rows, columns))
-        elif any(r.value not in self.tiles for r in self.op.reads):
-            self._move(Opcode.LOAD, self.write, self._moved(), (rows, columns))
+        if isinstance(self.op, Mma):
+            self._multiply(self.op)
         else:
-            self._compute(self.value, (rows, columns), self._tile(self.write, (rows, columns)))
+            self._map(self.op)
+
+    def _multiply(self, op: Mma) -> None:
+        if any(access.value not in self.tiles or access.map.otherwise is not None for access, _ in op.tiles):
+            raise self._fail("multiplies what is not in the scratchpad")
+        lhs, rhs, into = (self._tile(access, sides).words for access, sides in op.tiles)
+        count = self._count(op.axes[2], op.where, op.axes)
+        self.asm.add(Opcode.MATMUL, *into, *lhs, *rhs, *(a.extent.value for a in op.axes), count)
+
+    def _map(self, op: Map) -> None:
+        """Points of a tile that do not exist are computed as well: they have room there, and nobody reads them."""
+        if len(op.axes) > 2 or any(a.kind != "parallel" for a in op.axes):
+            raise self._fail("has other axes than the two of a tile")
+        rows, columns = [ONE, ONE, *op.axes][-2:]
+        self.reads.update(zip(op.body.block.arguments, op.reads, strict=True))
+        (value,), (write,) = op.body.block.terminator.operands, op.writes
+        if write.value not in self.tiles:
+            self._move(Opcode.STORE, self._moved(op, value), write, (rows, columns))
+        elif any(r.value not in self.tiles for r in op.reads):
+            self._move(Opcode.LOAD, write, self._moved(op, value), (rows, columns))
+        else:
+            self._compute(value, (rows, columns), self._tile(write, (rows, columns)))
 
     # ---- DMA -------------------------------------------------------------------------------------------------------
 
-    def _moved(self) -> Access:
+    def _moved(self, op: Map, value: Value) -> Access:
         """What is read, where nothing is computed with it."""
-        if len(self.op.reads) > 1 or self.value not in self.reads:
+        if len(op.reads) > 1 or value not in self.reads:
             raise self._fail("computes with what is not in the scratchpad")
-        return self.op.reads[0]
+        return self.reads[value]
 
     def _move(self, opcode: Opcode, tile: Access, memory: Access, sides: Sides) -> None:
         """Those elements of a tile that exist: `where` says so for what is stored, `else` for what is loaded."""
@@ -117,30 +126,6 @@ class Selection:
                 count = dim_min(count, split[1] // -split[0].value + 1)
         count = self.facts.simplify(count)
         return self.asm.formula(count if self.facts.less_equal(0, count) is True else dim_max(count, 0))
-
-    # ---- matrix unit -----------------------------------------------------------------------------------------------
-
-    def _product(self, rows: Axis, columns: Axis, depth: Axis) -> None:
-        """What is written, plus the products of a row and a column."""
-        step = self.value.operation if isinstance(self.value, OpResult) else None
-        if not isinstance(step, scalar.MulAdd) or self.reads.get(step.c) != self.write:
-            raise self._fail("sums up something else than products")
-        left, right = step.a, step.b
-        if rows.name in self._moves_along(right) or columns.name in self._moves_along(left):
-            left, right = right, left
-        if rows.name in self._moves_along(right) or columns.name in self._moves_along(left):
-            raise self._fail("is no product of matrices")
-        factors = [*self._compute(left, (rows, depth)).words, *self._compute(right, (depth, columns)).words]
-        count = self._count(depth, self.op.where, [depth])
-        target = self._tile(self.write, (rows, columns))
-        self.asm.add(Opcode.MATMUL, *target.words, *factors, *_extents((rows, columns)), depth.extent.value, count)
-
-    def _moves_along(self, value: Value) -> set[str]:
-        """The symbols that decide a value of the body."""
-        if value in self.reads:
-            return {s for index in self.reads[value].map.indices for s in index.symbols}
-        assert isinstance(value, OpResult)
-        return {s for operand in value.operation.operands for s in self._moves_along(operand)}
 
     # ---- vector unit -----------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from headrace.codegen.artefact.model import Machine
 from headrace.ir.core import Operation
-from headrace.ir.facts import Schedule, TargetFacts
+from headrace.ir.facts import MatrixTile, Schedule, TargetFacts
 from headrace.ir.graph.families import Elementwise, tensor
 from headrace.ir.graph.ops.matmul import MatMul
 from headrace.ir.graph.reads import scalar_operations
@@ -29,6 +29,7 @@ FACTS = TargetFacts(
     l1_bytes=4 * isa.SCRATCHPAD,
     l2_bytes=4 * isa.SCRATCHPAD,
     shared_bytes=4 * isa.SCRATCHPAD,
+    matrix_tiles=(MatrixTile(isa.ROWS, isa.COLUMNS, isa.DEPTH, F32, F32, F32, smaller=True),),
     copy_worth=1.0,
     emitter="npu",
 )

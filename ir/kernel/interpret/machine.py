@@ -24,6 +24,7 @@ from headrace.ir.kernel.interpret.lanes import Array, Chosen, Lanes, Saved
 from headrace.ir.kernel.interpret.memory import Buffer
 from headrace.ir.kernel.ops.control import Parallel
 from headrace.ir.kernel.ops.func import KernelFunc
+from headrace.ir.kernel.ops.matrix import Mma
 from headrace.ir.kernel.ops.structured import INDEPENDENT, Structured
 from headrace.ir.types import DType
 
@@ -35,7 +36,7 @@ def parallel_axes(operation: Operation) -> tuple[Axis, ...]:
     """The axes of an operation whose points run in lock step."""
     if isinstance(operation, Parallel):
         return operation.axes
-    if isinstance(operation, Structured):
+    if isinstance(operation, Structured | Mma):
         return tuple(a for a in operation.axes if a.kind in INDEPENDENT)
     return ()
 

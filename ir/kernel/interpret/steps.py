@@ -5,7 +5,7 @@ In: an operation's class.  Out: a function of the machine and the operation that
 
 from __future__ import annotations
 
-from headrace.ir.kernel.interpret import control, copies, lookups, numbers, structured, touch
+from headrace.ir.kernel.interpret import control, copies, lookups, matrix, numbers, structured, touch
 from headrace.ir.kernel.interpret.machine import Translators
 from headrace.ir.kernel.ops.control import Barrier, For, If, Parallel
 from headrace.ir.kernel.ops.convert import (
@@ -20,6 +20,7 @@ from headrace.ir.kernel.ops.convert import (
     TakeLanes,
 )
 from headrace.ir.kernel.ops.lookup import Check, Let
+from headrace.ir.kernel.ops.matrix import Mma
 from headrace.ir.kernel.ops.memory import Alloc, CopyAsync, Load, Prefetch, Store, Wait
 from headrace.ir.kernel.ops.scalar import Fma, Select
 from headrace.ir.kernel.ops.structured import Map, Reduce
@@ -50,4 +51,5 @@ STEPS: Translators = {
     Let: lookups.let,
     Map: structured.map_step,
     Reduce: structured.reduce_step,
+    Mma: matrix.mma_step,
 }

@@ -15,7 +15,7 @@ from math import prod
 import numpy as np
 
 from headrace.ir.access import SPREAD, Access, Axis
-from headrace.ir.core import BlockArgument, Region, Value
+from headrace.ir.core import BlockArgument, Operation, Region, Value
 from headrace.ir.dims import Dim
 from headrace.ir.kernel.interpret.accesses import load, load_padded, store
 from headrace.ir.kernel.interpret.lanes import Array, Number, both
@@ -42,7 +42,7 @@ def map_step(machine: Machine, operation: Map) -> Step:
         saved = machine.open(operation, "parallel")
         if saved is None:
             return
-        for _ in _points(machine, ordered, extents, operation.where):
+        for _ in points(machine, ordered, extents, operation.where):
             with looked_up(machine.lanes, operation.found, lookups, operation.nodes):
                 for write, value in zip(writes, body([read() for read in reads]), strict=True):
                     write(value)
@@ -68,7 +68,7 @@ def reduce_step(machine: Machine, operation: Reduce) -> Step:
 
     def accumulate(extents: Sequence[Number], start: int, stop: int | None) -> list[Array]:
         state = init([])
-        for mask in _points(machine, ordered, extents, of_step, start, stop):
+        for mask in points(machine, ordered, extents, of_step, start, stop):
             stepped = step([*(read() for read in reads), *state])
             state = stepped if mask is None else [np.where(mask, n, o) for n, o in zip(stepped, state, strict=True)]
         return state
@@ -94,7 +94,7 @@ def reduce_step(machine: Machine, operation: Reduce) -> Step:
         saved = machine.open(operation, "parallel")
         if saved is None:
             return
-        for _ in _points(machine, (), (), of_point):
+        for _ in points(machine, (), (), of_point):
             state = joined(extents)
             for write, value in zip(writes, finish([*state, *(read() for read in late)]), strict=True):
                 write(value)
@@ -109,7 +109,7 @@ def _close(machine: Machine, ordered: Sequence[Axis], saved: object) -> None:
     machine.lanes.close(saved)  # type: ignore[arg-type]
 
 
-def _points(
+def points(
     machine: Machine,
     axes: Sequence[Axis],
     extents: Sequence[Number],
@@ -160,10 +160,11 @@ class _Body:
 
 
 def _readers(machine: Machine, operation: Structured, accesses: Sequence[Access]) -> list[Reader]:
-    return [_reader(machine, operation, a) for a in accesses]
+    return [reader(machine, operation, a) for a in accesses]
 
 
-def _reader(machine: Machine, operation: Structured, access: Access) -> Reader:
+def reader(machine: Machine, operation: Operation, access: Access) -> Reader:
+    """Reads the element of each lane."""
     plan, otherwise = machine.plan(access.map), access.map.otherwise
     values: Mapping[Value, object] = machine.values
     lanes, source = machine.lanes, access.value
@@ -173,10 +174,11 @@ def _reader(machine: Machine, operation: Structured, access: Access) -> Reader:
 
 
 def _writers(machine: Machine, operation: Structured, accesses: Sequence[Access]) -> list[Writer]:
-    return [_writer(machine, operation, a) for a in accesses]
+    return [writer(machine, operation, a) for a in accesses]
 
 
-def _writer(machine: Machine, operation: Structured, access: Access) -> Writer:
+def writer(machine: Machine, operation: Operation, access: Access) -> Writer:
+    """Writes the element of each lane."""
     plan, target = machine.plan(access.map), access.value
 
     def write(value: Array) -> None:
