@@ -18,8 +18,8 @@ from headrace.ir.facts import TargetFacts
 from headrace.ir.kernel.ops.control import For
 from headrace.ir.kernel.ops.func import KernelFunc
 from headrace.ir.kernel.ops.structured import Reduce, Structured
+from headrace.passes.lowering.enclosing import enclosing_facts
 from headrace.passes.lowering.names import version_name
-from headrace.passes.lowering.nest import enclosing_facts
 from headrace.targets.cpu_contraction import best_shape, packable
 from headrace.targets.cpu_plan import Plan, symbols
 
