@@ -63,3 +63,33 @@ class Target(Protocol):
 
     @property
     def emit(self) -> Emitter: ...
+
+
+@dataclass(frozen=True)
+class DeviceTarget:
+    """A device beside the CPU, for which `host` never stands; implements `Target`.
+
+    It takes every operation: who refuses some does so in a subclass.
+    """
+
+    family: str
+    driver: str
+    presets: dict[str, TargetFacts]
+    pipeline_file: Path
+    schedule: Schedule
+    emit: Emitter
+    machine: Machine = "any"
+
+    def host_preset(self) -> str | None:
+        """None: `host` is the CPU."""
+        return None
+
+    def required_features(self, preset: str) -> tuple[str, ...]:
+        """None: its code needs nothing of the CPU."""
+        return ()
+
+    def refuses(self, operation: Operation, preset: str) -> str | None:
+        return None
+
+    def pipeline(self) -> Path:
+        return self.pipeline_file
