@@ -12,7 +12,7 @@ kernel runs: each number has a register tile of its own.
 from __future__ import annotations
 
 from headrace.ir.access import Axis
-from headrace.ir.core import walk
+from headrace.ir.core import contains, walk
 from headrace.ir.dims import Dim
 from headrace.ir.facts import TargetFacts
 from headrace.ir.kernel.ops.control import For
@@ -29,7 +29,7 @@ MOST_ROWS = 4  # versions of one product
 
 def is_recurrent(function: KernelFunc) -> bool:
     """Whether its operations stand in a loop over time."""
-    return any(True for _ in walk(function, For))
+    return contains(function, For)
 
 
 def in_sequence(function: KernelFunc, facts: TargetFacts) -> list[str]:
