@@ -44,7 +44,11 @@ PathLike = str | os.PathLike[str]
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a compilation did.  `stages` and `passes`: in order, seconds each; `placements`: where there are devices."""
+    """What a compilation did.
+
+    `stages` and `passes`: in order, seconds each.  `placements`: of the targets that were divided among devices.
+    `whole`: the targets that were not, each of which runs all of the model.
+    """
 
     targets: tuple[str, ...]
     artefact_bytes: int
@@ -52,6 +56,7 @@ class Report:
     stages: tuple[tuple[str, float], ...]
     passes: tuple[Timing, ...]
     placements: tuple[Placement, ...] = ()
+    whole: tuple[str, ...] = ()
 
 
 def compile(
@@ -112,6 +117,7 @@ def _compiled(
     variants: list[Variant] = []
     timings: list[Timing] = []
     placements: list[Placement] = []
+    whole: list[str] = []
     signature: Signature | None = None
     for machine in targets:
         # The module goes through the passes of each target; all but the last one work on a copy.
@@ -121,14 +127,23 @@ def _compiled(
             placed = variant.divide()
             require(placed, require_device, machine)
             placements += placed
+        else:
+            whole.append(machine.name)
         variants.append(variant.compiled(route, pool))
         signature = signature_of(_program(own))
     assert signature is not None
     with clock.stage("write"):
         size = write(Artefact(signature, tuple(variants), tuple(pool.constants), _metadata(module)), output)
     kernels = sum(len(v.kernels) for v in variants)
-    stages = tuple(clock.stages.items())
-    return Report(tuple(t.name for t in targets), size, kernels, stages, tuple(timings), tuple(placements))
+    return Report(
+        tuple(t.name for t in targets),
+        size,
+        kernels,
+        tuple(clock.stages.items()),
+        tuple(timings),
+        tuple(placements),
+        tuple(whole),
+    )
 
 
 def emit_c_text(
@@ -159,7 +174,7 @@ def emit_c_text(
             raise PassError(f"{model}: no kernel to write as C: the passes left none; do they run kernel.lower?")
         text = emit_c(kernels)
     write_text(Path(output), text)
-    return Report((preset,), len(text), len(kernels), tuple(clock.stages.items()), tuple(timings))
+    return Report((preset,), len(text), len(kernels), tuple(clock.stages.items()), tuple(timings), whole=(preset,))
 
 
 def read_model(model: PathLike, shapes: Shapes | None) -> Module:

@@ -307,6 +307,11 @@ def walk(root: Operation, kind: type[Op]) -> Iterator[Op]:
             yield operation
 
 
+def contains(root: Operation, kind: type[Operation]) -> bool:
+    """Whether `root` is an operation of one class, or has one inside."""
+    return any(isinstance(operation, kind) for operation in root.walk())
+
+
 def attributes_key(attributes: Mapping[str, Any]) -> Hashable:
     """What is equal for equal attributes; tells 0.0 from -0.0, 1 from 1.0 and True, and lets NaN equal itself."""
     return frozenset((name, _key(value)) for name, value in attributes.items())

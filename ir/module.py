@@ -19,7 +19,7 @@ from headrace.ir.core import Block, BlockArgument, Operation, Region
 from headrace.ir.declare import op
 from headrace.ir.dims import Facts
 from headrace.ir.errors import IRError, nearest
-from headrace.ir.types import Type
+from headrace.ir.types import BufferType, Type
 
 
 class Function(Operation):
@@ -54,6 +54,28 @@ class Function(Operation):
     def known(self) -> Facts:
         """The facts about the dim symbols."""
         return Facts.parse(self.attributes["facts"])
+
+
+class BufferFunction(Function):
+    """Base of those whose parameters are buffers in space `global`, the last `outputs` of them written."""
+
+    outputs: int
+
+    @property
+    def inputs(self) -> tuple[BlockArgument, ...]:
+        """The parameters that are only read."""
+        return self.parameters[: len(self.parameters) - self.outputs]
+
+    @property
+    def written(self) -> tuple[BlockArgument, ...]:
+        """The parameters that are written."""
+        return self.parameters[len(self.parameters) - self.outputs :]
+
+    def check_buffer(self, parameter: BlockArgument) -> BufferType:
+        """The parameter's type.  Raises VerifyError where it is no such buffer."""
+        if not isinstance(parameter.type, BufferType) or parameter.type.space != "global":
+            raise self.fail(f"parameter {parameter.index} is {parameter.type}, expected a buffer in space global")
+        return parameter.type
 
 
 F = TypeVar("F", bound=Function)

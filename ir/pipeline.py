@@ -1,7 +1,8 @@
 """Pipelines: which passes run, in which order, with which options.
 
 In: text like `graph.fold-constants,graph.fuse{max-ops=32},kernel.lower`, or a `.pipeline` file.  Out: a
-`Pipeline` of steps, sub-pipelines put in where they are used; `str(pipeline)` is text that gives it back.
+`Pipeline` of steps, sub-pipelines and included files put in where they are used; `str(pipeline)` is text that gives it
+back.
 `pass_of` makes the pass object of a step, options read by the types of the pass's fields; `step_of` is its
 inverse.  `docs/pipelines.md` has the syntax.
 """
@@ -57,12 +58,7 @@ class Pipeline:
     @staticmethod
     def read(path: str | os.PathLike[str]) -> Pipeline:
         """The pipeline in a file.  Raises PassError if it cannot be read."""
-        try:
-            return Pipeline.parse(Path(path).read_text(encoding="utf-8"), str(path))
-        except UnicodeDecodeError:
-            raise PassError(f"{path}: no UTF-8; expected a pipeline as text") from None
-        except OSError as error:
-            raise PassError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+        return Pipeline.parse(_text_of(Path(path)), str(path))
 
     def with_steps(self, point: str, steps: Sequence[Step], *, behind: bool) -> Pipeline:
         """The same with more steps before each use of the pass `point`, or behind it.  Raises PassError for no use."""
@@ -88,12 +84,22 @@ def _lark() -> Lark:
     return Lark(grammar, parser="lalr", start="pipeline", maybe_placeholders=False)
 
 
-class _Reader:
-    """Steps of one text; definitions come before their use."""
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise PassError(f"{path}: no UTF-8; expected a pipeline as text") from None
+    except OSError as error:
+        raise PassError(f"{path}: {(error.strerror or str(error)).lower()}") from None
 
-    def __init__(self, path: str) -> None:
+
+class _Reader:
+    """Steps of one text; definitions come before their use.  `above`: the reader of the text that includes it."""
+
+    def __init__(self, path: str, above: _Reader | None = None) -> None:
         self.path = path
-        self.defined: dict[str, list[Step]] = {}
+        self.above = above
+        self.defined: dict[str, list[Step]] = {} if above is None else above.defined
 
     def steps(self, text: str) -> Iterator[Step]:
         try:
@@ -105,11 +111,30 @@ class _Reader:
             if entry.data == "steps":
                 yield from self._listed(entry)
                 continue
+            if entry.data == "include":
+                (file,) = entry.children
+                assert isinstance(file, Token)
+                yield from self._included(file)
+                continue
             name, body = entry.children
             assert isinstance(name, Token) and isinstance(body, Tree)
             if name in self.defined:
                 raise self._wrong(name, f"sub-pipeline {str(name)!r} is defined twice")
             self.defined[str(name)] = list(self._listed(body))
+
+    def _included(self, file: Token) -> Iterator[Step]:
+        """As if the file's text stood here."""
+        path = _beside(self.path, str(self._value(file)))
+        reader: _Reader | None = self
+        while reader is not None:
+            if Path(reader.path).resolve() == path.resolve():
+                raise self._wrong(file, f"include {file}: {reader.path} would include itself")
+            reader = reader.above
+        try:
+            text = _text_of(path)
+        except PassError as error:
+            raise self._wrong(file, f"include {error}") from None
+        yield from _Reader(str(path), self).steps(text)
 
     def _listed(self, steps: Tree[Token]) -> Iterator[Step]:
         for step in steps.children:
@@ -146,12 +171,26 @@ class _Reader:
         return PassError(f"{self.path}:{token.line}:{token.column}: {message}")
 
 
+def _beside(path: str, file: str) -> Path:
+    """A file as the one at `path` names it: from its own folder, or `PACKAGE/FILE` as it was installed."""
+    found = Path(path).parent / file
+    package, slash, rest = file.partition("/")
+    if found.exists() or not slash or not all(word.isidentifier() for word in package.split(".")):
+        return found
+    try:
+        return Path(str(resources.files(package))) / rest
+    except (ImportError, TypeError):  # there is none, or it is one file
+        return found
+
+
 _WORDS = {
     "PASS": "a pass like graph.cse",
     "NAME": "a name",
     "WORD": "a value",
     "STRING": "a string",
     "_DEFINE": "'define'",
+    "_INCLUDE": "'include'",
+    "PATH": "a path",
     "_LINE": "a line break",
     "COMMA": "','",
     "EQUAL": "'='",

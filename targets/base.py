@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -64,3 +64,33 @@ class Target(Protocol):
 
     @property
     def emit(self) -> Emitter: ...
+
+
+@dataclass(frozen=True)
+class DeviceTarget:
+    """A device beside the CPU, for which `host` never stands; implements `Target`.
+
+    It takes every operation: who refuses some does so in a subclass.
+    """
+
+    family: str
+    driver: str
+    presets: dict[str, TargetFacts]
+    pipeline_file: Path
+    schedule: Schedule
+    emit: Emitter
+    machine: Machine = "any"
+    features: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by preset: what the loader must find
+
+    def host_preset(self) -> str | None:
+        """None: `host` is the CPU."""
+        return None
+
+    def required_features(self, preset: str) -> tuple[str, ...]:
+        return self.features.get(preset, ())
+
+    def refuses(self, operation: Operation, preset: str) -> str | None:
+        return None
+
+    def pipeline(self) -> Path:
+        return self.pipeline_file

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from headrace.ir.access import Axis
-from headrace.ir.core import walk
+from headrace.ir.core import contains
 from headrace.ir.dims import Dim
 from headrace.ir.kernel.ops.control import Parallel
 from headrace.ir.kernel.ops.scalar import MulAdd
@@ -141,7 +141,7 @@ def _registers(plan: Plan) -> int:
 
 def _is_product(plan: Plan) -> bool:
     op = plan.op
-    return isinstance(op, Reduce) and bool(plan.names("parallel")) and any(True for _ in walk(op, MulAdd))
+    return isinstance(op, Reduce) and bool(plan.names("parallel")) and contains(op, MulAdd)
 
 
 def _staged(plan: Plan, row: str) -> dict[int, list[Axis]]:

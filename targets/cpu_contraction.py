@@ -16,7 +16,7 @@ from functools import cache
 from math import ceil
 
 from headrace.ir.access import REDUCTIONS, Axis
-from headrace.ir.core import Value, producer, walk
+from headrace.ir.core import Value, contains, producer, walk
 from headrace.ir.dims import Dim, ceildiv
 from headrace.ir.kernel.ops.scalar import MulAdd
 from headrace.ir.kernel.ops.structured import Reduce
@@ -55,7 +55,7 @@ def is_contraction(plan: Plan) -> bool:
     if len(factors) != 2:
         return False
     axis = plan.vector_axis()
-    if axis is None or not any(True for _ in walk(op, MulAdd)) or not _row_axes(plan, axis):
+    if axis is None or not contains(op, MulAdd) or not _row_axes(plan, axis):
         return False
     return sorted(axis.name in symbols(r) for r in factors) == [False, True]
 

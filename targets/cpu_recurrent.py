@@ -12,14 +12,14 @@ kernel runs: each number has a register tile of its own.
 from __future__ import annotations
 
 from headrace.ir.access import Axis
-from headrace.ir.core import walk
+from headrace.ir.core import contains, walk
 from headrace.ir.dims import Dim
 from headrace.ir.facts import TargetFacts
 from headrace.ir.kernel.ops.control import For
 from headrace.ir.kernel.ops.func import KernelFunc
 from headrace.ir.kernel.ops.structured import Reduce, Structured
+from headrace.passes.lowering.enclosing import enclosing_facts
 from headrace.passes.lowering.names import version_name
-from headrace.passes.lowering.nest import enclosing_facts
 from headrace.targets.cpu_contraction import best_shape, packable
 from headrace.targets.cpu_plan import Plan, symbols
 
@@ -29,7 +29,7 @@ MOST_ROWS = 4  # versions of one product
 
 def is_recurrent(function: KernelFunc) -> bool:
     """Whether its operations stand in a loop over time."""
-    return any(True for _ in walk(function, For))
+    return contains(function, For)
 
 
 def in_sequence(function: KernelFunc, facts: TargetFacts) -> list[str]:

@@ -8,15 +8,14 @@ what they read in shared memory, too.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isqrt
 
-from headrace.ir.access import Axis
 from headrace.ir.dims import Dim
 from headrace.ir.facts import TargetFacts
 from headrace.ir.kernel.ops.func import KernelFunc
 from headrace.ir.kernel.ops.structured import Structured
-from headrace.passes.lowering.softmax import RowSoftmax, row_softmax
+from headrace.passes.lowering.softmax import Online, RowSoftmax, row_softmax
 from headrace.targets.cpu_contraction import peeled
 from headrace.targets.cpu_plan import Plan, is_linear
 from headrace.targets.cpu_rows import moves_by_rows
@@ -32,8 +31,7 @@ def attention(function: KernelFunc, facts: TargetFacts) -> list[str] | None:
     found = row_softmax(function)
     if found is None or not _fits(function, found, facts):
         return None
-    group = _Group(function, found, facts)
-    return group.steps()
+    return _Group(Plan(function, found.scores, facts), found).steps()
 
 
 def _fits(function: KernelFunc, found: RowSoftmax, facts: TargetFacts) -> bool:
@@ -60,47 +58,43 @@ def _fits(function: KernelFunc, found: RowSoftmax, facts: TargetFacts) -> bool:
 class _Group:
     """One workgroup's work: axes as `kernel.online-softmax` and `kernel.block-rows` name them."""
 
-    function: KernelFunc
+    plan: Plan  # of the scores
     found: RowSoftmax
-    facts: TargetFacts
 
     def steps(self) -> list[str]:
-        found, plan = self.found, self._plan(self.found.scores)
+        found, plan = self.found, self.plan
         row = found.rows.axes[-1]
         rows = power_below(row, ROWS)
-        _, before, behind = found.new_names(self.function)
+        _, before, behind = found.new_names(plan.function)
         (result,) = found.results
         steps = [plan.step("bind", axes=[a.name for a in found.rows.axes], kind="grid")]
         steps.append(plan.step("online-softmax", by=COLUMNS))
         steps.append(plan.step("block-rows", axis=row.name, by=rows, padded="true"))
-        own = [f"{row.name}_i{n}" for n in range(12)]  # the rows of each operation
-        steps += [plan.step("bind", axes=[own[number]], kind="thread") for number in (0, 1, 4, 6, 10)]
-        columns = Axis("", "parallel", Dim.constant(COLUMNS))
-        weights = found.weights.axes[0]
-        for number, axis, extent in ((2, before[0], result), (7, weights.name, columns), (11, behind[0], result)):
-            steps += self._elements(own[number], axis, power_below(extent, COLUMNS * WIDEST))
-        for number, op in ((5, found.greatest), (8, found.total)):
-            steps += self._row(own[number], op.axes[0].name)
-        steps += self._product(self._plan(found.scores), own[3], rows, found.column.name, COLUMNS, [0, 1])
+        own = {op: f"{row.name}_i{op.value}" for op in Online}  # the rows of each operation
+        single = (Online.NO_MOST, Online.NO_TOTAL, Online.MOST_BEFORE, Online.SCALE, Online.RECIPROCAL)
+        steps += [plan.step("bind", axes=[own[op]], kind="thread") for op in single]
+        wide = power_below(result, COLUMNS * WIDEST)
+        steps += self._elements(own[Online.NO_RESULTS], before[0], wide)
+        steps += self._elements(own[Online.WEIGHTS], found.weights.axes[0].name, COLUMNS)
+        steps += self._elements(own[Online.RESULTS], behind[0], wide)
+        steps += self._row(own[Online.GREATEST], found.greatest.axes[0].name)
+        steps += self._row(own[Online.TOTAL], found.total.axes[0].name)
+        steps += self._product(plan, own[Online.SCORES], rows, found.column.name, COLUMNS, [0, 1])
         factor = found.weights.writes[0].value
         staged = [n for n, r in enumerate(found.product.reads) if r.value is not factor]
-        wide = power_below(result, COLUMNS * WIDEST)
-        steps += self._product(self._plan(found.product), own[9], rows, result.name, wide, staged)
-        return [*steps, plan.step("share-scratch", bytes=self.facts.shared_bytes)]
-
-    def _plan(self, op: Structured) -> Plan:
-        return Plan(self.function, op, self.facts)
+        steps += self._product(replace(plan, op=found.product), own[Online.PRODUCT], rows, result.name, wide, staged)
+        return [*steps, plan.step("share-scratch", bytes=plan.facts.shared_bytes)]
 
     def _elements(self, row: str, column: str, columns: int) -> list[str]:
         """Neighbouring threads have neighbouring vectors of a row."""
-        plan = self._plan(self.found.scores)
+        plan, threads = self.plan, self.plan.facts.group_threads
         lanes = min(plan.lanes(), columns)
-        side = min(columns // lanes, self.facts.group_threads)
+        side = min(columns // lanes, threads)
         order = [f"{row}_i", f"{column}_i_o", f"{row}_o", f"{column}_o", f"{column}_i_i"]
         return [
             plan.step("tile", axis=column, by=side * lanes),
             plan.step("tile", axis=f"{column}_i", by=lanes),
-            plan.step("tile", axis=row, by=self.facts.group_threads // side),
+            plan.step("tile", axis=row, by=threads // side),
             plan.step("reorder", axes=order),
             plan.step("bind", axes=order[:2], kind="thread"),
             plan.step("bind", axes=order[-1:], kind="vector"),
@@ -108,7 +102,7 @@ class _Group:
 
     def _row(self, row: str, column: str) -> list[str]:
         """A thread has a row."""
-        plan = self._plan(self.found.scores)
+        plan = self.plan
         return [
             plan.step("tile", axis=column, by=plan.lanes()),
             plan.step("bind", axes=[row], kind="thread"),
@@ -117,7 +111,7 @@ class _Group:
 
     def _product(self, plan: Plan, row: str, rows: int, column: str, columns: int, staged: Sequence[int]) -> list[str]:
         """A square of threads, each with a few rows of a few columns."""
-        side = isqrt(self.facts.group_threads)
+        side = isqrt(plan.facts.group_threads)
         wide = max(columns // side, 1)
         *others, last = plan.reductions()
         extent = Dim.constant(COLUMNS) if last is self.found.added else last.extent

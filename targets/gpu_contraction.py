@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from math import isqrt, prod
 
 from headrace.ir.access import Axis
-from headrace.ir.core import walk
+from headrace.ir.core import contains
 from headrace.ir.dims import Dim, ceildiv
 from headrace.ir.kernel.ops.convert import Holds, Index
 from headrace.ir.kernel.ops.structured import Reduce
@@ -35,7 +35,7 @@ class Axes:
 def tiled_axes(plan: Plan) -> Axes | None:
     """The axes that become tiles; None if there is no reuse."""
     op = plan.op
-    if not isinstance(op, Reduce) or len(op.reads) != 2 or any(walk(op, Index)) or any(walk(op, Holds)):
+    if not isinstance(op, Reduce) or len(op.reads) != 2 or contains(op, Index) or contains(op, Holds):
         return None
     *_, last = op.axes
     alone: list[list[Axis]] = []

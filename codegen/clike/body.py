@@ -22,6 +22,7 @@ from headrace.ir.dims import Dim
 from headrace.ir.errors import CodegenError
 from headrace.ir.kernel.ops import control, convert, lookup, matrix, memory, scalar
 from headrace.ir.kernel.ops.func import KernelFunc
+from headrace.ir.naming import FreshNames
 from headrace.ir.types import F32, BufferType, DType, element_dtype, lanes_of
 
 CONCURRENT = ("task", "grid", "thread")  # axis kinds that are no loops in the text
@@ -37,7 +38,7 @@ class Body:
     depth: int = 1
     names: dict[Value, str] = field(default_factory=dict)
     symbols: dict[str, str] = field(default_factory=dict)
-    taken: set[str] = field(default_factory=set)
+    fresh_names: FreshNames = field(default_factory=FreshNames)
 
     # ---- what differs from language to language ----------------------------------------------------------
 
@@ -69,13 +70,7 @@ class Body:
         self.lines.append("    " * self.depth + text)
 
     def _unique(self, wish: str) -> str:
-        base = identifier(wish, self.helpers.language.reserved)
-        name, number = base, 0
-        while name in self.taken:
-            number += 1
-            name = f"{base}_{number}"
-        self.taken.add(name)
-        return name
+        return self.fresh_names.fresh(identifier(wish, self.helpers.language.reserved))
 
     def _axis(self, axis: Axis) -> str:
         self.symbols[axis.name] = self._unique(axis.name)

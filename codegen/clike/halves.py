@@ -13,33 +13,25 @@ from headrace.ir.types import DType
 def widened(text: str, dtype: DType, helpers: Helpers) -> str:
     """The number as float, exactly."""
     bodies = {"bf16": _BF16_TO_F32, "f16": _VLOAD if helpers.language.has_half else _F16_TO_F32}
-    _use_bits(helpers)
-    name = helpers.use(
-        f"hr_f32_of_{dtype}",
-        lambda: f"static inline float hr_f32_of_{dtype}(uint16_t x) {{\n{bodies[dtype.name]}}}\n",
-    )
-    return f"{name}({text})"
+    return _call("float", f"hr_f32_of_{dtype}", "uint16_t", bodies[dtype.name], text, helpers)
 
 
 def rounded(text: str, dtype: DType, helpers: Helpers) -> str:
     """The bits of the nearest number to a float, ties to even."""
     bodies = {"bf16": _F32_TO_BF16, "f16": _VSTORE if helpers.language.has_half else _F32_TO_F16}
-    _use_bits(helpers)
-    name = helpers.use(
-        f"hr_{dtype}_of_f32",
-        lambda: f"static inline uint16_t hr_{dtype}_of_f32(float x) {{\n{bodies[dtype.name]}}}\n",
-    )
-    return f"{name}({text})"
+    return _call("uint16_t", f"hr_{dtype}_of_f32", "float", bodies[dtype.name], text, helpers)
 
 
 def rounded_to_odd(text: str, helpers: Helpers) -> str:
     """A double as float, to odd where inexact: rounding that to f16 then gives what one rounding would."""
-    _use_bits(helpers)
-    return f"{helpers.use('hr_f32_odd', lambda: _ODD)}({text})"
+    return _call("float", "hr_f32_odd", "double", _ODD, text, helpers)
 
 
-def _use_bits(helpers: Helpers) -> None:
+def _call(kind: str, name: str, of: str, body: str, text: str, helpers: Helpers) -> str:
+    """A call of a helper from a number `x` of type `of` to one of type `kind`."""
     helpers.use("hr_word", lambda: _WORD)
+    helpers.use(name, lambda: f"static inline {kind} {name}({of} x) {{\n{body}}}\n")
+    return f"{name}({text})"
 
 
 _WORD = """\
@@ -99,7 +91,6 @@ _F32_TO_F16 = """\
 """
 
 _ODD = """\
-static inline float hr_f32_odd(double x) {
     hr_word word = {(float)x};
     double back = word.number;
     if (back == x || x != x)
@@ -108,5 +99,4 @@ static inline float hr_f32_odd(double x) {
         word.bits--;
     word.bits |= 1;
     return word.number;
-}
 """

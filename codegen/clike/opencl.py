@@ -30,7 +30,7 @@ from headrace.codegen.clike.language import OPENCL
 from headrace.codegen.clike.types import c_type, kernel_name, literal
 from headrace.codegen.scratch import check_sites, scratch_bytes, scratch_offsets
 from headrace.ir.access import Access
-from headrace.ir.core import Operation, Value, producer, walk
+from headrace.ir.core import Operation, Value, contains, producer, walk
 from headrace.ir.errors import CodegenError
 from headrace.ir.kernel.ops import control, convert, lookup, memory, scalar
 from headrace.ir.kernel.ops.func import KernelFunc
@@ -163,7 +163,7 @@ class _Function(Body):
         if operation.axes[0].kind != "thread" or (self.in_threads):
             super()._concurrent(operation)
         threads = _threads(operation)
-        if threads < self.size and any(walk(operation, control.Barrier)):
+        if threads < self.size and contains(operation, control.Barrier):
             raise CodegenError(f"a barrier among {threads} of the {self.size} threads of a workgroup")
         self._line(f"if (thread < {threads}) {{" if threads < self.size else "{")
         self.in_threads = True
@@ -337,7 +337,7 @@ class _Function(Body):
         return in_line and lanes in VECTORS and kind.dtype.kind != "bool"
 
     def _failed(self, check: lookup.Check) -> None:
-        if self.in_threads and any(walk(self.function, control.Barrier)):
+        if self.in_threads and contains(self.function, control.Barrier):
             raise CodegenError(f"a check at {check.location} that some threads of a workgroup may not come back from")
         self._line(
             f"if (atomic_cmpxchg((volatile global int *)report, 0, {check_sites(self.function)[check]}) == 0) {{"

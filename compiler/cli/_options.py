@@ -58,9 +58,9 @@ def shape_options(command: F) -> F:
     )(command)
 
 
-def device_options(command: F) -> F:
-    """Where to run, and drivers from outside."""
-    command = click.option(
+def driver_option(command: F) -> F:
+    """`--driver`, as a tuple of paths."""
+    return click.option(
         "--driver",
         "drivers",
         multiple=True,
@@ -68,11 +68,15 @@ def device_options(command: F) -> F:
         metavar="LIBRARY",
         help="A shared library with a driver for a device from outside.",
     )(command)
+
+
+def device_options(command: F) -> F:
+    """Where to run, and drivers from outside."""
     return click.option(
         "--device",
         metavar="NAME[:WHICH]",
         help="Where to run: a driver (opencl, opencl:0, cpu) or a target of the file.",
-    )(command)
+    )(driver_option(command))
 
 
 def pass_options(command: F) -> F:

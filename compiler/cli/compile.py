@@ -84,9 +84,8 @@ def command(
     if explain_placement:
         for line in explained(report.placements):
             click.echo(line)
-        for name in report.targets:
-            if "+" not in name and not require_device:
-                click.echo(f"all of it on {name}: there is no other device")
+        for name in report.whole:
+            click.echo(f"all of it on {name}: there is no other device")
     if timings:
         for timing in report.passes:
             print(f"{timing.seconds * 1e3:9.2f} ms  {timing.step}", file=sys.stderr)

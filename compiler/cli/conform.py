@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from headrace.compiler.cli._options import driver_option
+
 if TYPE_CHECKING:
     from headrace.compiler.conformance.operators import Cell
     from headrace.runtime.python.calling import Driver
@@ -17,14 +19,7 @@ MARKS = {"ok": "ok", "refused": "-", "wrong": "WRONG"}
 
 @click.command()
 @click.argument("device", metavar="NAME[:WHICH]")
-@click.option(
-    "--driver",
-    "drivers",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    metavar="LIBRARY",
-    help="A shared library with a driver for a device from outside.",
-)
+@driver_option
 @click.option("--target", metavar="PRESET", help="What to compile operations for (default: one with this driver).")
 @click.option("--operation", "names", multiple=True, metavar="NAME", help="Only this operation; once for each.")
 def command(device: str, drivers: tuple[Path, ...], target: str | None, names: tuple[str, ...]) -> None:

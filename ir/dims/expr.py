@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
 from math import gcd
 from typing import Any
 
@@ -449,21 +450,11 @@ def _term(monomial: Monomial, factor: int, negated: bool) -> str:
 
 
 def _minimum(*values: Any) -> Any:
-    if all(isinstance(v, int) for v in values):
-        return min(values)
-    found = values[0]
-    for value in values[1:]:
-        found = np.minimum(found, value)
-    return found
+    return min(values) if all(isinstance(v, int) for v in values) else reduce(np.minimum, values)
 
 
 def _maximum(*values: Any) -> Any:
-    if all(isinstance(v, int) for v in values):
-        return max(values)
-    found = values[0]
-    for value in values[1:]:
-        found = np.maximum(found, value)
-    return found
+    return max(values) if all(isinstance(v, int) for v in values) else reduce(np.maximum, values)
 
 
 def _python(dim: Dim) -> str:

@@ -15,10 +15,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import lcm
 
 from headrace.ir.dims.expr import Atom, Compound, Dim, DimLike, Monomial, apply
+from headrace.ir.dims.intervals import Interval, extreme, product, quotient, remainder, total
 from headrace.ir.dims.parse import as_dim, parse_dim
 from headrace.ir.errors import DimError
 
-Interval = tuple[int | None, int | None]
 NOMINAL = 16  # what a symbol is taken to be where sizes are weighed and nothing is known
 _DEPTH = 12  # how many bounds a proof may substitute, one after the other
 _SEARCHED = 4  # quotients of a formula that a search replaces one by one
@@ -58,8 +58,7 @@ class Facts:
 
     def divisible_by(self, name: str, number: int) -> None:
         """name mod number == 0."""
-        known = self._divisors.get(name, 1)
-        self._divisors[name] = known * number // _gcd(known, number)
+        self._divisors[name] = lcm(self._divisors.get(name, 1), number)
 
     def equate(self, left: DimLike, right: DimLike) -> None:
         """left == right.  Raises DimError if that cannot be."""
@@ -213,20 +212,17 @@ class Facts:
     # ---- intervals ---------------------------------------------------------------------------------------
 
     def _interval(self, dim: Dim) -> Interval:
-        low: int | None = 0
-        high: int | None = 0
+        found: Interval = (0, 0)
         for monomial, factor in dim.terms:
             part: Interval = (1, 1)
             for atom, power in monomial:
                 one = self._atom_interval(atom)
                 for _ in range(power):
-                    part = _product(part, one)
+                    part = product(part, one)
                 if power % 2 == 0 and (part[0] is None or part[0] < 0) and len(monomial) == 1:
                     part = (0, part[1])
-            first, last = _product(part, (factor, factor))
-            low = None if low is None or first is None else low + first
-            high = None if high is None or last is None else high + last
-        return low, high
+            found = total(found, product(part, (factor, factor)))
+        return found
 
     def _atom_interval(self, atom: Atom) -> Interval:
         if isinstance(atom, str):
@@ -240,14 +236,11 @@ class Facts:
         parts = [self._interval(a) for a in atom.arguments]
         match atom.kind:
             case "floordiv":
-                return _quotient(parts[0], parts[1])
+                return quotient(parts[0], parts[1])
             case "mod":
-                high = None if parts[1][1] is None else parts[1][1] - 1
-                if parts[0][0] is not None and parts[0][0] >= 0 and parts[0][1] is not None:
-                    high = parts[0][1] if high is None else min(high, parts[0][1])
-                return 0, high
+                return remainder(parts[0], parts[1])
             case kind:
-                return _extreme_of(kind, [p[0] for p in parts], True), _extreme_of(kind, [p[1] for p in parts], False)
+                return extreme(kind, parts)
 
     # ---- proofs ------------------------------------------------------------------------------------------
 
@@ -363,63 +356,6 @@ class Facts:
         if self.less_equal(0, rest) is True and self.less(rest, by) is True:
             return quotient, rest
         return quotient, None
-
-
-def _gcd(a: int, b: int) -> int:
-    while b:
-        a, b = b, a % b
-    return a
-
-
-def _product(left: Interval, right: Interval) -> Interval:
-    """All products; None stands for an infinity on its side."""
-    if left == (0, 0) or right == (0, 0):
-        return 0, 0
-    corners: list[float] = []
-    for a in (_low(left), _high(left)):
-        corners += [0.0 if 0 in (a, b) else a * b for b in (_low(right), _high(right))]
-    return _bound(min(corners)), _bound(max(corners))
-
-
-def _low(interval: Interval) -> float:
-    return float("-inf") if interval[0] is None else interval[0]
-
-
-def _high(interval: Interval) -> float:
-    return float("inf") if interval[1] is None else interval[1]
-
-
-def _bound(value: float) -> int | None:
-    return None if value in (float("inf"), float("-inf")) else int(value)
-
-
-def _quotient(left: Interval, right: Interval) -> Interval:
-    """Floor quotients for divisors that are at least 1."""
-    divisors = [max(1, right[0] or 1), right[1]]
-
-    def at(end: int | None, lowest: bool) -> int | None:
-        if end is None:
-            return None
-        smallest, largest = divisors
-        assert smallest is not None
-        steep = (end < 0) == lowest  # dividing by less moves away from zero
-        if steep:
-            return end // smallest
-        return (0 if end >= 0 else -1) if largest is None else end // largest
-
-    return at(left[0], True), at(left[1], False)
-
-
-def _extreme_of(kind: str, ends: list[int | None], low: bool) -> int | None:
-    known = [e for e in ends if e is not None]
-    missing = len(known) < len(ends)
-    if kind == "min":
-        if low:
-            return None if missing else min(known)
-        return min(known) if known else None
-    if low:
-        return max(known) if known else None
-    return None if missing else max(known)
 
 
 def _compounds(dim: Dim) -> list[Compound]:

@@ -20,7 +20,7 @@ integers known at compile time (`Shape`, `Reshape` with a run-time operand) says
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
@@ -100,6 +100,11 @@ class DimCheck(NamedTuple):
     message: str
 
 
+def unproven(checks: Iterable[DimCheck]) -> tuple[DimCheck, ...]:
+    """Without those that hold whatever the symbols are."""
+    return tuple(c for c in checks if not (c.formula.is_constant and c.formula.value >= 0))
+
+
 def must_be_equal(left: Dim, right: Dim, message: str) -> Sequence[DimCheck]:
     """Nothing where two formulas are the same; else the checks that their values are."""
     return () if left == right else (DimCheck(left - right, message), DimCheck(right - left, message))
@@ -136,6 +141,12 @@ class GraphOp(Operation):
     def wrong_dtype(self, found: DType, kinds: Sequence[str]) -> ElementTypeError:
         """The error to raise where an operand's elements are of no kind that the operation takes."""
         return ElementTypeError(str(self.fail(f"element type is {found}, expected {' or '.join(kinds)}")))
+
+    def refuse_broken(self) -> None:
+        """Raises VerifyError for the first of the `checks` that cannot hold."""
+        for check in self.checks():
+            if check.formula.is_constant and check.formula.value < 0:
+                raise self.fail(check.message)
 
     def check_axis(self, axis: int, x: TensorType) -> None:
         """Raises VerifyError unless the type has the axis."""

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from headrace.ir.core import Operation, OpResult, Value, producer
+from headrace.ir.core import Operation, OpResult, Value, contains, producer
 from headrace.ir.dims import Dim
 from headrace.ir.graph.families import DataDims, Movement, tensor
 from headrace.ir.graph.lazy import lazy_values
@@ -197,4 +197,4 @@ def operand_parts(operation: Concat | Pad, strides: Shape) -> list[tuple[Dim, Sh
 
 def _reads_dims(operation: Operation) -> bool:
     """Whether the host reads dims from what the cluster is given."""
-    return any(isinstance(inner, DataDims) for inner in operation.walk())
+    return contains(operation, DataDims)

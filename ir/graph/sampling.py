@@ -36,6 +36,14 @@ def some(sampler: Sampler, dtype: DType = F32, low: float = -2.0, high: float = 
     return sampler.tensor(TensorType(dtype, sampler.dims(pick(sampler, 0, 4))), low, high)
 
 
+def along_axis(sampler: Sampler) -> tuple[TensorType, int, int]:
+    """A type of rank 1 to 3, one of its axes, and its extent, which is a number."""
+    rank = pick(sampler, 1, 3)
+    axis, size = pick(sampler, 0, rank - 1), pick(sampler, 1, 4)
+    dims = sampler.dims(rank)
+    return TensorType(F32, (*dims[:axis], Dim.constant(size), *dims[axis + 1 :])), axis, size
+
+
 def broadcast_shapes(sampler: Sampler, count: int) -> list[tuple[Dim, ...]]:
     """Shapes that broadcast against each other: leading dims left out, some dims 1."""
     whole = sampler.dims(pick(sampler, 0, 4))

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from headrace.ir.core import contains
 from headrace.ir.errors import DimError, ExecutionError, SemanticError
 from headrace.ir.graph.ops.func import GraphFunc
 from headrace.ir.interpret import interpret
@@ -137,7 +138,7 @@ class _Comparison:
         """One kernel, at a few sizes."""
         cases = kernel_cases(before, after)
         reasons = [self._kernel_at(before, after, case) for case in cases]
-        if reasons and reasons[0] is None and any(isinstance(o, Reduce) for o in after.walk()):
+        if reasons and reasons[0] is None and contains(after, Reduce):
             self._in_parts(before, after, cases[0])
         self._count(before.function_name, reasons)
 

@@ -14,6 +14,7 @@ from headrace.ir.constants import ConstantStore
 from headrace.ir.core import Operation, Region, Value, attributes_equal
 from headrace.ir.declare import MISSING, Declaration, Field, declaration_of
 from headrace.ir.module import Function, Module
+from headrace.ir.naming import FreshNames
 from headrace.ir.text.values import write_access, write_string, write_symbol, write_value
 
 INDENT = "  "
@@ -55,7 +56,7 @@ class _Names:
 
     def __init__(self) -> None:
         self._of: dict[Value, str] = {}
-        self._taken: set[str] = set()
+        self._named = FreshNames()
         self._numbered = 0
 
     def __call__(self, value: Value) -> str:
@@ -72,12 +73,7 @@ class _Names:
             return str(self._numbered - 1)
         if wish[0].isdigit():
             wish = f"_{wish}"
-        name, number = wish, 0
-        while name in self._taken:
-            number += 1
-            name = f"{wish}_{number}"
-        self._taken.add(name)
-        return name
+        return self._named.fresh(wish)
 
 
 class _Printer:

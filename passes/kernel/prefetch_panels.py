@@ -35,7 +35,7 @@ from dataclasses import dataclass
 from math import prod
 
 from headrace.ir.access import Access, AccessMap, Axis
-from headrace.ir.core import Region, walk
+from headrace.ir.core import Region, contains, walk
 from headrace.ir.dims import Dim, ceildiv
 from headrace.ir.kernel.ops.control import For, Parallel
 from headrace.ir.kernel.ops.func import KernelFunc
@@ -64,7 +64,7 @@ class PrefetchPanels(Pass):
         for function in module.functions(KernelFunc):
             names = Names(function)
             for loop in list(walk(function, For)):
-                if _is_innermost(loop) and any(True for _ in walk(loop, MulAdd)):
+                if _is_innermost(loop) and contains(loop, MulAdd):
                     panels = [_panel(function, loop, load) for load in walk(loop, Load)]
                     found = list(dict.fromkeys(p for p in panels if p is not None))
                     if len(found) == 1:

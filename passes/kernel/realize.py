@@ -28,8 +28,9 @@ from headrace.ir.kernel.ops.structured import Structured
 from headrace.ir.module import Module
 from headrace.ir.pass_base import Pass, PassContext
 from headrace.ir.rewrite import Rewriter
+from headrace.passes.lowering.enclosing import enclosing_facts
 from headrace.passes.lowering.names import Names
-from headrace.passes.lowering.nest import enclosing_facts, realize
+from headrace.passes.lowering.nest import realize
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from headrace.ir.access import Access, AccessMap, Axis, SymbolRef
-from headrace.ir.core import Block, Region, Value, walk
+from headrace.ir.core import Block, Region, Value, contains, walk
 from headrace.ir.dims import Dim
 from headrace.ir.errors import PassError
 from headrace.ir.facts import TargetFacts
@@ -72,7 +72,6 @@ class SplitTerms(Pass):
                 taken |= set(names)
                 _Split(function, parts, rewriter).write(module, *names)
 
-
     def _parts(self, function: KernelFunc, facts: TargetFacts | None) -> int:
         """How many parts the sums should have."""
         body = function.block.operations
@@ -87,7 +86,7 @@ class SplitTerms(Pass):
 def _is_fixed(op: Reduce) -> bool:
     """Whether it is one sum of products for each result, of a number of terms that is known."""
     known = all(a.extent.is_constant and a.kind in ("parallel", "reduction") for a in op.axes)
-    return known and not op.where and len(op.accumulators) == 1 and any(True for _ in walk(op, MulAdd))
+    return known and not op.where and len(op.accumulators) == 1 and contains(op, MulAdd)
 
 
 def _wanted(op: Reduce, facts: TargetFacts) -> int:
@@ -130,12 +129,10 @@ class _Split:
         for launch in [o for o in walk(module, Launch) if o.kernel.name == self.function.function_name]:
             at = self.rewriter.before(launch)
             buffer = at.add(Alloc(replace(self.buffer, space="arena"), None, launch.when), "parts").result
-            for name, own, others in (
-                (parts, read, [buffer]),
-                (sums, late, [launch.buffers[places[v]] for v in self.function.written]),
-            ):
-                first = [] if own is read else [buffer]
-                given = (*first, *(launch.buffers[places[v]] for v in own), *others)
+            inputs, others, results = (
+                [launch.buffers[places[v]] for v in group] for group in (read, late, self.function.written)
+            )
+            for name, given in ((parts, (*inputs, buffer)), (sums, (buffer, *others, *results))):
                 at.add(Launch(given, SymbolRef(name), launch.scalars, launch.when))
             self.rewriter.erase(launch)
         self.rewriter.erase(self.function)
@@ -158,17 +155,15 @@ class _Split:
 
     def _sums(self, name: str, late: Sequence[Value]) -> KernelFunc:
         op, function = self.op, self.function
-        inner = [self.buffer, *(v.type for v in late), *(v.type for v in function.written)]
-        hints = ["parts", *(v.hint for v in late), *(v.hint for v in function.written)]
-        block = Block(inner, hints)
-        values = dict(zip([*late, *function.written], block.arguments[1:], strict=True))
+        given = [*late, *function.written]
+        block = Block([self.buffer, *(v.type for v in given)], ["parts", *(v.hint for v in given)])
+        values = dict(zip(given, block.arguments[1:], strict=True))
         axes = (*self.results, replace(self.part, kind="reduction"))
         reads = (Access(block.arguments[0], self.index),)
         lates, writes = (tuple(Access(values[a.value], a.map) for a in group) for group in (op.late, op.writes))
         init, step, combine, finish = (r.clone({}) for r in (op.init, op.combine, op.combine, op.finish))
         Builder(block, None, op.location).add(Reduce(axes, reads, lates, writes, init, step, combine, finish))
         added = self._function(name, block, function.outputs)
-        given = [*late, *function.written]
         pairs = zip(function.in_place[::2], function.in_place[1::2], strict=True)
         kept = [(function.parameters[a], function.parameters[b]) for a, b in pairs]
         added.attributes["in_place"] = tuple(given.index(v) + 1 for pair in kept if pair[0] in late for v in pair)

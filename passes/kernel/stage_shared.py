@@ -43,7 +43,7 @@ from headrace.ir.kernel.ops.structured import Map
 from headrace.ir.module import Module
 from headrace.ir.pass_base import Pass, PassContext
 from headrace.ir.rewrite import Builder, Rewriter
-from headrace.ir.types import BufferType, ScalarType
+from headrace.ir.types import BufferType, ScalarType, element_dtype
 from headrace.passes.lowering.axes import kernel_named, with_axis, zero_of
 from headrace.passes.lowering.boxes import box
 from headrace.passes.lowering.names import Names
@@ -75,9 +75,7 @@ class StageShared(Pass):
         lane = next((a.name for a in op.axes if a.kind == "vector"), None)
         for number in self.reads:
             tile = _Tile(op.reads[number], (*threads.axes, *op.axes), lane)
-            kind = op.reads[number].value.type
-            assert isinstance(kind, BufferType)
-            buffer = outside.add(Alloc(BufferType(kind.dtype, tile.extents, "shared")), "tile").result
+            buffer = outside.add(Alloc(BufferType(tile.dtype, tile.extents, "shared")), "tile").result
             before.add(tile.copy(buffer, threads.axes, self.lanes, names))
             maps = [a.map for a in op.reads]
             maps[number] = AccessMap(tile.inside)
@@ -100,7 +98,7 @@ class _Tile:
     """The elements that all threads of a workgroup read together."""
 
     def __init__(self, read: Access, local: Sequence[Axis], lane: str | None) -> None:
-        self.read = read
+        self.read, self.dtype = read, element_dtype(read.value.type)
         self.boxes = [box(index, local) for index in read.map.indices]
         self.size = prod(b.extent for b in self.boxes)
         moved = [n for n, b in enumerate(self.boxes) if lane in b.inside.symbols]
@@ -122,21 +120,17 @@ class _Tile:
         lane = Axis(names.fresh("v"), "vector", Dim.constant(lanes))
         vector = flat if turn.extent == 1 else Dim.symbol(turn.name) * together + flat
         where = (vectors - 1 - vector,) if vectors % together else ()
-        index, extents = list[Dim](), [Dim.constant(b.extent) for b in self.boxes]
-        rest = vector
-        for extent in reversed([*extents[1:-1], extents[-1] // lanes]):
-            index.insert(0, rest % extent)
-            rest = rest // extent
+        counts = [*(b.extent for b in self.boxes[:-1]), self.boxes[-1].extent // lanes]
+        index, rest = list[Dim](), vector
+        for count in reversed(counts[1:]):
+            index.insert(0, rest % count)
+            rest = rest // count
         index.insert(0, rest)
-        if len(extents) == 1:
-            index = [vector]
         if lanes > 1:
             index[-1] = index[-1] * lanes + Dim.symbol(lane.name)
         otherwise = zero_of(self.read.value) if self.read.map.otherwise is None else self.read.map.otherwise
         source = AccessMap(tuple(b.start + i * b.step for b, i in zip(self.boxes, index, strict=True)), otherwise)
-        kind = self.read.value.type
-        assert isinstance(kind, BufferType)
-        block = Block([ScalarType(kind.dtype)], [self.read.value.hint])
+        block = Block([ScalarType(self.dtype)], [self.read.value.hint])
         Builder(block).add(Yield((block.arguments[0],)))
         target = Access(buffer, AccessMap(tuple(index[n] for n in self.order)))
         axes = (turn, lane) if lanes > 1 else (turn,)

@@ -30,8 +30,8 @@ from headrace.ir.module import Module
 from headrace.ir.pass_base import Pass, PassContext
 from headrace.ir.rewrite import Builder, Rewriter
 from headrace.passes.lowering.axes import kernel_named, rewrite_formulas, with_axis
+from headrace.passes.lowering.enclosing import enclosing_facts
 from headrace.passes.lowering.names import symbols_under, version_name
-from headrace.passes.lowering.nest import enclosing_facts
 
 
 @dataclass(frozen=True)

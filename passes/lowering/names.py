@@ -5,26 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from headrace.ir.core import Operation
+from headrace.ir.naming import FreshNames
 from headrace.ir.symbols import axes_of, formulas
 from headrace.ir.types import Type
 
 
-class Names:
+class Names(FreshNames):
     """Hands out names that no formula under `root` mentions, nor any of `types`."""
 
     def __init__(self, root: Operation, types: Sequence[Type] = ()) -> None:
-        self.taken = symbols_under(root) | {s for kind in types for formula in formulas(kind) for s in formula.symbols}
-        self._last: dict[str, int] = {}
-
-    def fresh(self, wish: str) -> str:
-        """`wish`, or the first of wish_1, wish_2, ... that is free."""
-        name, number = wish, self._last.get(wish, 0)  # all before the last one are taken
-        while name in self.taken:
-            number += 1
-            name = f"{wish}_{number}"
-        self.taken.add(name)
-        self._last[wish] = number
-        return name
+        in_types = {s for kind in types for formula in formulas(kind) for s in formula.symbols}
+        super().__init__(symbols_under(root) | in_types)
 
 
 def symbols_under(root: Operation) -> set[str]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import IntEnum, auto
 
 from headrace.ir.access import Access, Axis
 from headrace.ir.core import Operation, Region, Value
@@ -28,6 +29,23 @@ from headrace.ir.kernel.ops.structured import Map, Reduce
 from headrace.passes.lowering.names import Names
 
 ZERO = Dim.constant(0)
+
+
+class Online(IntEnum):
+    """The operations that `kernel.online-softmax` leaves, numbered in their order, as `kernel.block-rows` does."""
+
+    NO_MOST = 0
+    NO_TOTAL = auto()
+    NO_RESULTS = auto()
+    SCORES = auto()  # from here to PRODUCT for each block of columns
+    MOST_BEFORE = auto()
+    GREATEST = auto()
+    SCALE = auto()
+    WEIGHTS = auto()
+    TOTAL = auto()
+    PRODUCT = auto()
+    RECIPROCAL = auto()
+    RESULTS = auto()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,19 +1,17 @@
 """OpenCL devices: `opencl` has workgroups that share local memory, `opencl-cpu` is for a device that is a CPU.
 
 On a CPU the work-items of a workgroup only take turns, and local memory is memory like any other: there each workgroup
-is one work-item, and its loops are those of CPUs.  Facts are what every device of OpenCL 1.2 has.  What the code
-section holds is in `image`.
+is one work-item, and its loops are those of CPUs.  Facts are what every device of OpenCL 1.2 has.  What a kernel needs
+beyond that, the device is asked for when the model is loaded: its row in the code section says so, which `image`
+describes.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from headrace.codegen.artefact.model import Machine
-from headrace.ir.core import Operation
-from headrace.ir.facts import Schedule, TargetFacts
-from headrace.targets.base import Emitter
+from headrace.ir.facts import TargetFacts
+from headrace.targets.base import DeviceTarget
 from headrace.targets.gpu_schedule import schedule
 from headrace.targets.opencl.image import emit
 
@@ -36,43 +34,15 @@ def _facts(preset: str, vector_bytes: int, registers: int, threads: int, shared_
     )
 
 
-@dataclass(frozen=True)
-class OpenClTarget:
-    """Implements `headrace.targets.base.Target`."""
-
-    family: str = "opencl"
-    machine: Machine = "any"
-    driver: str = "opencl"
-    presets: dict[str, TargetFacts] = field(
-        default_factory=lambda: {
-            "opencl": _facts("opencl", 16, 64, 64, 32 << 10, 32),
-            "opencl-cpu": _facts("opencl-cpu", 64, 32, 1, 0, 0),
-        }
-    )
-
-    def host_preset(self) -> str | None:
-        """None: `host` is the CPU."""
-        return None
-
-    def required_features(self, preset: str) -> tuple[str, ...]:
-        """A device that is a CPU, for code that is made for one.  What a kernel needs beyond that, its row in the code
-        section says."""
-        return ("opencl:cpu",) if preset == "opencl-cpu" else ()
-
-    def refuses(self, operation: Operation, preset: str) -> str | None:
-        """Nothing: what a kernel needs beyond OpenCL 1.2, the device is asked for when the model is loaded."""
-        return None
-
-    def pipeline(self) -> Path:
-        return Path(__file__).parent / "opencl.pipeline"
-
-    @property
-    def schedule(self) -> Schedule:
-        return schedule
-
-    @property
-    def emit(self) -> Emitter:
-        return emit
-
-
-TARGET = OpenClTarget()
+TARGET = DeviceTarget(
+    family="opencl",
+    driver="opencl",
+    presets={
+        "opencl": _facts("opencl", 16, 64, 64, 32 << 10, 32),
+        "opencl-cpu": _facts("opencl-cpu", 64, 32, 1, 0, 0),
+    },
+    features={"opencl-cpu": ("opencl:cpu",)},
+    pipeline_file=Path(__file__).parent / "opencl.pipeline",
+    schedule=schedule,
+    emit=emit,
+)

@@ -78,6 +78,11 @@ def test_two_devices_give_what_one_gives(tmp_path: Path) -> None:
             np.testing.assert_allclose(found[name], expected[name], 1e-5, 1e-5)
 
 
+def test_targets_that_run_the_whole_model_are_told_apart(tmp_path: Path) -> None:
+    report, _ = _compiled(tmp_path, "x86-64-v3,half+x86-64-v3")
+    assert (report.targets, report.whole) == (("x86-64-v3", "half+x86-64-v3"), ("x86-64-v3",))
+
+
 def test_reasons_are_told(tmp_path: Path) -> None:
     report, _ = _compiled(tmp_path, "half+x86-64-v3")
     reasons = {n: dict(p.against) for p in report.placements for n in p.nodes}

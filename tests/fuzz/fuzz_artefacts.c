@@ -4,6 +4,8 @@
 **
 ** Number i of seed S is always the same file: `FIRST i COUNT 1` repeats it.
 **
+** What damaged_artefacts.c makes of them:
+**
 ** damage: bits flipped, pieces cut out, doubled, or taken from another file, with the digests left as they are.
 **         Opening refuses it, or verifying does; and it runs without harm where only verifying would have found it.
 ** forge:  sections changed word by word, code, kernel table and constants excepted, with the digests made right.
@@ -18,11 +20,10 @@
 ** kernels being machine code that no sanitizer has seen.  Each number runs in a child process; one that dies is
 ** told, and the next child goes on behind it. */
 #define _DEFAULT_SOURCE
-#include "container.h"
+#include "damaged_artefacts.h"
 #include "guarded.h"
 #include "headrace.h"
 #include "model.h"
-#include "sha256.h"
 
 #include <signal.h>
 #include <stdbool.h>
@@ -33,35 +34,15 @@
 #include <unistd.h>
 
 #define MOST_FILES 64
-#define MOST_SECTIONS 64
 #define MOST_INPUTS 64
 #define MOST_SECONDS 20                  /* for one number */
 #define MOST_SECONDS_OF_LOOPS 1          /* whose number of turns may have been forged */
 #define RUNS 3
 #define STOPPED 77 /* exit status */
-#define PAGE 4096
-#define HEADER 64
-#define ROW 64
 
-typedef enum kind { DAMAGE, FORGE, TABLE, KINDS } kind;
 static const char *const kind_names[KINDS] = {"damage", "forge", "table"};
 
 extern const hr_driver hr_driver_null;
-
-/* ---- draws: splitmix64, whose constants are Steele, Lea and Flood's ---- */
-
-static uint64_t state;
-
-static uint64_t draw(void) {
-    uint64_t z = state += UINT64_C(0x9e3779b97f4a7c15);
-    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-    return z ^ z >> 31;
-}
-
-static size_t below(size_t n) {
-    return n ? (size_t)(draw() % n) : 0;
-}
 
 /* ---- what is known of all children ---- */
 
@@ -72,11 +53,6 @@ typedef struct tally {
 static tally *told; /* shared between processes */
 
 /* ---- files ---- */
-
-typedef struct bytes {
-    uint8_t *data;
-    size_t size;
-} bytes;
 
 static bytes files[MOST_FILES];
 static size_t file_count;
@@ -97,171 +73,6 @@ static bytes read_file(const char *path) {
     }
     fclose(f);
     return b;
-}
-
-static uint32_t u32(const uint8_t *p) {
-    uint32_t v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-
-static uint64_t u64(const uint8_t *p) {
-    uint64_t v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-
-/* ---- damage ---- */
-
-static void replace(bytes *b, size_t at, size_t out, const uint8_t *in, size_t in_size) {
-    uint8_t *to = malloc(b->size - out + in_size + 1);
-    memcpy(to, b->data, at);
-    if (in_size)
-        memcpy(to + at, in, in_size);
-    memcpy(to + at + in_size, b->data + at + out, b->size - at - out);
-    free(b->data);
-    *b = (bytes){to, b->size - out + in_size};
-}
-
-static void damage(bytes *b) {
-    for (size_t times = 1 + below(3); times; times--) {
-        size_t at = below(b->size), most = b->size - at, size = 1 + below(most < 4096 ? most : 4096);
-        const bytes *other = &files[below(file_count)];
-        size_t from = below(other->size), some = other->size - from < size ? other->size - from : size;
-        switch (below(6)) {
-        case 0:
-            replace(b, at, most, NULL, 0); /* cut off */
-            break;
-        case 1:
-            replace(b, at, size, NULL, 0); /* cut out */
-            break;
-        case 2:
-            replace(b, at, 0, other->data + from, some); /* put in */
-            break;
-        case 3:
-            if (b->size - at >= some)
-                memcpy(b->data + at, other->data + from, some); /* put over */
-            break;
-        default:
-            b->data[at] ^= (uint8_t)(1 << below(8));
-            break;
-        }
-        if (b->size == 0)
-            return;
-    }
-}
-
-/* ---- forging ---- */
-
-static uint32_t odd_word(const bytes *section, uint32_t old) {
-    static const uint32_t odd[] = {0, 1, 2, 3, 4, 8, 63, 64, 65, 4095, 0x7fffffff, 0x80000000, 0xfffffffe, 0xffffffff};
-    switch (below(5)) {
-    case 0:
-        return old + (uint32_t)below(7) - 3;
-    case 1:
-        return old ^ UINT32_C(1) << below(32);
-    case 2:
-        return section->size >= 4 ? u32(section->data + below(section->size / 4) * 4) : 0;
-    case 3:
-        return (uint32_t)draw() >> below(32);
-    default:
-        return odd[below(sizeof odd / sizeof *odd)];
-    }
-}
-
-static void change_words(bytes *section) {
-    for (size_t times = 1 + below(2); times; times--) {
-        size_t words = section->size / 4, at = below(words) * 4, some = 4 * (1 + below(4));
-        some = some < section->size - at ? some : 4;
-        if (!words)
-            return;
-        uint32_t word = odd_word(section, u32(section->data + at));
-        uint8_t taken[16];
-        size_t from = below(words) * 4;
-        from = from + some <= section->size ? from : 0;
-        memcpy(taken, section->data + from, some);
-        switch (below(12)) {
-        case 0:
-            replace(section, at, some, NULL, 0);
-            break;
-        case 1:
-            replace(section, at, 0, taken, some);
-            break;
-        case 2:
-            memcpy(section->data + at, taken, some);
-            break;
-        default:
-            memcpy(section->data + at, &word, sizeof word);
-            break;
-        }
-    }
-}
-
-static uint32_t type_of(const bytes *b, uint32_t section) {
-    return u32(b->data + HEADER + section * ROW);
-}
-
-/* Of the header, every other time the program, of which most can go wrong, and the rest. */
-static bool is_changed(const bytes *b, uint32_t section, uint32_t sections, kind how) {
-    uint32_t type = section < sections ? type_of(b, section) : 0;
-    if (how == TABLE)
-        return type == HR_SECTION_KERNELS;
-    if (type == HR_SECTION_CONSTANTS || type == HR_SECTION_KERNELS || type == HR_SECTION_CODE)
-        return false;
-    return section == sections || type == HR_SECTION_PROGRAM || !below(8);
-}
-
-/* Sections laid out anew, digests and all. */
-static bytes laid_out(const bytes *old, bytes *sections, uint32_t count) {
-    size_t size = HEADER + (size_t)count * ROW, at[MOST_SECTIONS];
-    for (uint32_t i = 0; i < count; i++) {
-        size_t alignment = u32(old->data + HEADER + i * ROW + 24);
-        size = (size + alignment - 1) / alignment * alignment;
-        at[i] = size;
-        size += sections[i].size;
-    }
-    bytes b = {calloc(1, size), size};
-    memcpy(b.data, old->data, HEADER + (size_t)count * ROW);
-    uint64_t whole = size;
-    memcpy(b.data + 16, &whole, sizeof whole);
-    for (uint32_t i = 0; i < count; i++) {
-        uint64_t place[2] = {at[i], sections[i].size};
-        memcpy(b.data + at[i], sections[i].data, sections[i].size);
-        memcpy(b.data + HEADER + i * ROW + 8, place, sizeof place);
-        hr_sha256(sections[i].data, sections[i].size, b.data + HEADER + i * ROW + 32);
-    }
-    return b;
-}
-
-static void sign(bytes *b, uint32_t sections) {
-    hr_sha256_of_two(b->data, 32, b->data + HEADER, (size_t)sections * ROW, b->data + 32);
-}
-
-static void forge(bytes *b, kind how) {
-    uint32_t count = u32(b->data + 12);
-    bytes sections[MOST_SECTIONS];
-    for (uint32_t i = 0; i < count; i++) {
-        const uint8_t *row = b->data + HEADER + i * ROW;
-        sections[i] = (bytes){malloc((size_t)u64(row + 16) + 1), (size_t)u64(row + 16)};
-        memcpy(sections[i].data, b->data + u64(row + 8), sections[i].size);
-    }
-    uint32_t of;
-    do
-        of = (uint32_t)below(count + 1);
-    while (!is_changed(b, of, count, how));
-    if (of < count)
-        change_words(&sections[of]);
-    bytes anew = laid_out(b, sections, count);
-    if (of == count) { /* the header and the table */
-        size_t at = below(8) ? HEADER + below(count * ROW / 4) * 4 : below(8) * 4;
-        uint32_t word = odd_word(&anew, u32(anew.data + at));
-        memcpy(anew.data + at, &word, sizeof word);
-    }
-    sign(&anew, count);
-    for (uint32_t i = 0; i < count; i++)
-        free(sections[i].data);
-    free(b->data);
-    *b = anew;
 }
 
 /* ---- running ---- */
@@ -378,13 +189,12 @@ static void try_one(const bytes *b, kind how) {
 }
 
 static void try_number(kind how, uint64_t seed, uint64_t number) {
-    state = seed * UINT64_C(0x100000001b3) + number * UINT64_C(0x9e3779b97f4a7c15);
-    draw();
+    draw_from(seed, number);
     const bytes *original = &files[below(file_count)];
     bytes b = {malloc(original->size + 1), original->size};
     memcpy(b.data, original->data, b.size);
     if (how == DAMAGE)
-        damage(&b);
+        damage(&b, files, file_count);
     else
         forge(&b, how);
     bool differs = b.size != original->size || memcmp(b.data, original->data, b.size);
@@ -434,9 +244,10 @@ int main(int argc, char **argv) {
                WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
         told->at++;
     }
-    printf("%llu files: %llu refused when opened, %llu by verify; runs: %llu, failed: %llu, stopped: %llu; accepted: %llu, died: %llu\n",
+    printf("%llu files: %llu refused when opened, %llu by verify; runs: %llu, failed: %llu, stopped: %llu; "
+           "accepted: %llu, died: %llu\n",
            (unsigned long long)(end - first), (unsigned long long)told->refused, (unsigned long long)told->unverified,
-           (unsigned long long)told->ran, (unsigned long long)told->failed, (unsigned long long)told->stopped, (unsigned long long)told->accepted,
-           (unsigned long long)died);
+           (unsigned long long)told->ran, (unsigned long long)told->failed, (unsigned long long)told->stopped,
+           (unsigned long long)told->accepted, (unsigned long long)died);
     return died || told->accepted;
 }

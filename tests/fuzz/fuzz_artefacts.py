@@ -180,13 +180,15 @@ def build(folder: Path) -> Path:
     own = [
         table,
         Path(__file__).with_suffix(".c"),
+        Path(__file__).with_name("damaged_artefacts.c"),
         ROOT / "examples" / "driver" / "null.c",
         source / "drivers" / "cpu.c",
     ]
     files = [*own, *sorted(source.glob("*.c"))]
     flags = ["-std=c11", "-O1", "-g", "-pthread", "-D_POSIX_C_SOURCE=200809L", '-DHR_VERSION_TEXT="test"']
     program = folder / "artefacts"
-    include = [f"-I{folder}" for folder in (source, ROOT / "runtime" / "include", ROOT / "tests" / "support")]
+    folders = (Path(__file__).parent, source, ROOT / "runtime" / "include", ROOT / "tests" / "support")
+    include = [f"-I{folder}" for folder in folders]
     subprocess.run(["gcc", *flags, *SANITIZED, *include, *files, "-o", program], check=True)
     return program
 

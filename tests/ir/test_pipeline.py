@@ -69,6 +69,41 @@ def test_file(tmp_path: Path) -> None:
     assert Pipeline.parse(str(pipeline)) == pipeline
 
 
+def test_included_files(tmp_path: Path) -> None:
+    """From the folder of the file that names them, as if their text stood there; what they define is known after them."""
+    (tmp_path / "below").mkdir()
+    (tmp_path / "my.pipeline").write_text('graph.a\ninclude below/one.pipeline  # both\ninclude "x"\ncleanup')
+    (tmp_path / "x").write_text("graph.d")
+    (tmp_path / "below/one.pipeline").write_text("define cleanup = graph.c\ninclude two.pipeline")
+    (tmp_path / "below/two.pipeline").write_text("graph.b, cleanup\n")
+    assert str(Pipeline.read(tmp_path / "my.pipeline")) == "graph.a,graph.b,graph.c,graph.d,graph.c"
+
+
+INCLUDES = [
+    ("include none.pipeline", r"my\.pipeline:1:9: include .*none\.pipeline: no such file or directory$"),
+    ("include no.such/a.pipeline", r"my\.pipeline:1:9: include .*no\.such/a\.pipeline: no such file or directory$"),
+    ("include headrace.errors/a", r"my\.pipeline:1:9: include .*headrace\.errors/a: no such file or directory$"),
+    ("include ../a/", r"my\.pipeline:1:9: include .*: no such file or directory$"),
+    ("include .", r"my\.pipeline:1:9: include .*: is a directory$"),
+    ("\ninclude my.pipeline", r"my\.pipeline:2:9: include my\.pipeline: .*my\.pipeline would include itself$"),
+    ("include back.pipeline", r"back\.pipeline:1:9: include my\.pipeline: .*my\.pipeline would include itself$"),
+    ("include wrong.pipeline", r"wrong\.pipeline:2:1: no sub-pipeline 'cleanup' above"),
+    ("define x = graph.a\ninclude twice.pipeline", r"twice\.pipeline:1:8: sub-pipeline 'x' is defined twice$"),
+    ("include a.pipeline, graph.b", r"my\.pipeline:1:19: found ',', expected a line break or the end$"),
+    ("include  # nothing", r"my\.pipeline:1:19: found the end, expected a path or a string$"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), INCLUDES)
+def test_files_that_cannot_be_included(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "my.pipeline").write_text(text)
+    (tmp_path / "back.pipeline").write_text("include my.pipeline")
+    (tmp_path / "wrong.pipeline").write_text("graph.a\ncleanup")
+    (tmp_path / "twice.pipeline").write_text("define x = graph.b")
+    with pytest.raises(PassError, match=message):
+        Pipeline.read(tmp_path / "my.pipeline")
+
+
 @pytest.mark.parametrize("text", ["", "\n", "# nothing\n", "\n\n  # a\n\n", "define x = graph.a\n"])
 def test_nothing_to_run(text: str) -> None:
     assert Pipeline.parse(text) == Pipeline()

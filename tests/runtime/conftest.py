@@ -275,12 +275,13 @@ class Driver:
 
 @pytest.fixture(scope="session")
 def build_driver(require_tool: RequireTool, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Driver]:
-    """`build_driver("asan")` is the folder driver; a file of this folder may be named after the sanitizer."""
+    """`build_driver("asan")` is the folder driver; other files, as paths from here, may be named after the sanitizer."""
     gcc = require_tool("gcc")
-    built: dict[tuple[str, str], Driver] = {}
+    built: dict[tuple[str, ...], Driver] = {}
+    of_folder = [str(f.relative_to(HERE)) for f in sorted(HERE.glob("driver/*.c"))]
 
-    def build(sanitizer: str, program_source: str = "driver/*.c") -> Driver:
-        key = sanitizer, program_source
+    def build(sanitizer: str, *sources: str) -> Driver:
+        key = sanitizer, *sources
         if key not in built:
             folder = tmp_path_factory.mktemp(sanitizer)
             table = folder / "drivers.c"
@@ -291,9 +292,10 @@ def build_driver(require_tool: RequireTool, tmp_path_factory: pytest.TempPathFac
                 + "".join(f"extern const hr_driver hr_driver_{d.stem};\n" for d in drivers)
                 + f"const hr_driver *const hr_builtin_drivers[] = {{{''.join(f'&hr_driver_{d.stem}, ' for d in drivers)}NULL}};\n"
             )
-            files = [table, *sorted(HERE.glob(program_source)), *sorted(source.glob("*.c")), *drivers]
+            own = [HERE / f for f in sources or (*of_folder, "counted.c")]
+            files = [table, *own, *sorted(source.glob("*.c")), *drivers]
             flags = ["-std=c11", "-O1", "-g", "-pthread", "-D_POSIX_C_SOURCE=200809L", '-DHR_VERSION_TEXT="test"']
-            include = [f"-I{f}" for f in (source, ROOT / "runtime" / "include", ROOT / "tests" / "support")]
+            include = [f"-I{f}" for f in (source, ROOT / "runtime" / "include", ROOT / "tests" / "support", HERE)]
             program = folder / "driver"
             run([gcc, *flags, *SANITIZERS[sanitizer], *include, *files, "-o", program])
             built[key] = Driver(program)

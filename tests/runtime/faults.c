@@ -3,6 +3,7 @@
 **     faults FILE.hrm     the model is scale_squares, row_by_row or beside of conftest.py; examples/driver/null.c fails
 **
 ** Whatever fails, the caller gets the device's text, nothing stays behind, and what comes later works. */
+#include "counted.h"
 #include "headrace_driver.h"
 
 #include <stdbool.h>
@@ -24,19 +25,6 @@ extern const hr_driver hr_driver_null;
 
 static char device[64];
 static hr_error error;
-static long balance;
-
-static void *counted_take(void *context, size_t bytes, size_t alignment) {
-    (void)context;
-    balance++;
-    return aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
-}
-
-static void counted_give(void *context, void *memory, size_t bytes, size_t alignment) {
-    (void)context, (void)bytes, (void)alignment;
-    balance--;
-    free(memory);
-}
 
 static hr_status run(hr_session *session) {
     float x[ROWS * WIDTH], y[ROWS] = {0};
@@ -61,7 +49,7 @@ static bool live(const char *path, hr_status wanted, const char *text) {
     hr_model_options options = {.size = sizeof options,
                                 .driver_count = 1,
                                 .drivers = drivers,
-                                .allocator = {counted_take, counted_give, NULL},
+                                .allocator = counted.allocator,
                                 .device = device};
     hr_model *model = NULL;
     hr_session *session = NULL;

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from null_driver import NULL, ROOT, build_null
+from null_driver import NULL, build_null
 
 from headrace.runtime.python import DeviceError, LoadError, OutOfMemoryError, UnsupportedError, VersionError, load
 from headrace.runtime.python.calling import open_driver
@@ -187,31 +187,12 @@ def test_a_device_that_there_is_not_is_named(several: Any, null: Any) -> None:
 # ---- devices that fail -----------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="session")
-def faults(require_tool: RequireTool, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """faults.c with the runtime and the null driver, under sanitizers."""
-    folder = tmp_path_factory.mktemp("faults")
-    source = ROOT / "runtime/src"
-    (folder / "drivers.c").write_text(
-        '#include "model.h"\nextern const hr_driver hr_driver_cpu;\n'
-        "const hr_driver *const hr_builtin_drivers[] = {&hr_driver_cpu, NULL};\n"
-    )
-    own = [folder / "drivers.c", Path(__file__).with_name("faults.c"), NULL, source / "drivers/cpu.c"]
-    files = [*own, *sorted(source.glob("*.c"))]
-    flags = ["-std=c11", "-O1", "-g", "-pthread", "-D_POSIX_C_SOURCE=200809L", '-DHR_VERSION_TEXT="test"']
-    sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-    include = [f"-I{source}", f"-I{ROOT / 'runtime/include'}"]
-    command = [require_tool("gcc"), *flags, *sanitizers, *include, *files, "-o", folder / "faults"]
-    subprocess.run([str(c) for c in command], check=True)
-    return folder / "faults"
-
-
 @pytest.mark.parametrize("model", ["scale_squares", "row_by_row", "beside"])
-def test_a_device_that_fails_at_any_call_leaves_nothing_and_works_later(model: Any, maker: Any, faults: Path) -> None:
-    path = maker.write(getattr(maker, model)())
-    done = subprocess.run([faults, path], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    counts = [int(line.split()[1]) for line in done.stdout.splitlines()]
+def test_a_device_that_fails_at_any_call_leaves_nothing_and_works_later(
+    model: Any, maker: Any, build_driver: Any
+) -> None:
+    faults = build_driver("asan", "faults.c", "counted.c", str(NULL))
+    counts = [int(line.split()[1]) for line in faults(maker.write(getattr(maker, model)())).splitlines()]
     assert len(counts) == 2
     assert min(counts) >= 20
 

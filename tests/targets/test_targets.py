@@ -131,5 +131,15 @@ def test_every_kernel_has_an_entry(preset: str) -> None:
 
 
 def test_pipeline_text_names_no_target() -> None:
-    text = Path(cpu.__file__).with_name("cpu.pipeline").read_text()
-    assert not any(preset in text for preset in PRESETS)
+    folder = Path(cpu.__file__).parent
+    texts = [path.read_text() for path in folder.rglob("*.pipeline")]
+    assert texts
+    assert not any(preset in text for preset in PRESETS for text in texts)
+
+
+@pytest.mark.parametrize("preset", [*PRESETS, "opencl"])
+def test_a_copy_of_a_pipeline_says_the_same(preset: str, tmp_path: Path) -> None:
+    """The file of the package that it includes is found from anywhere."""
+    path = find_target(preset)[1].pipeline()
+    (tmp_path / "mine.pipeline").write_text(path.read_text())
+    assert Pipeline.read(tmp_path / "mine.pipeline") == Pipeline.read(path) == Pipeline.parse(path.read_text())

@@ -19,6 +19,7 @@ from headrace.compiler.frontends.onnx.ports import Shapes, tensors_of
 from headrace.compiler.frontends.onnx.tensors import element_type, type_name
 from headrace.ir.dims import Dim
 from headrace.ir.errors import ModelError, OptionError, UnsupportedModelError, nearest
+from headrace.ir.naming import FreshNames
 from headrace.ir.types import DTYPES, TensorType
 
 _WORDS = frozenset({"floordiv", "mod", "min", "max", "inf"})  # of formulas
@@ -29,8 +30,7 @@ class Symbols:
 
     def __init__(self) -> None:
         self._of: dict[str, str] = {}
-        self._used: set[str] = set()
-        self._last: dict[str, int] = {}  # the number of the last symbol of a wish: all before it are used
+        self._names = FreshNames()
 
     def named(self, name: str) -> str:
         """The symbol for a name of the model's or the user's; always the same one."""
@@ -43,13 +43,7 @@ class Symbols:
         base = re.sub(r"\W", "_", wish, flags=re.ASCII).strip("_") or "dim"
         if base[0].isdigit() or keyword.iskeyword(base) or base in _WORDS:
             base = f"d_{base}"
-        name, number = base, self._last.get(base, 0)
-        while name in self._used:
-            number += 1
-            name = f"{base}_{number}"
-        self._last[base] = number
-        self._used.add(name)
-        return name
+        return self._names.fresh(base)
 
 
 def input_types(file: str, graph: GraphProto, shapes: Shapes, symbols: Symbols) -> dict[str, TensorType]:

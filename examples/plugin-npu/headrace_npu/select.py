@@ -20,8 +20,8 @@ from headrace.ir.kernel.ops.func import KernelFunc
 from headrace.ir.kernel.ops.matrix import Mma, Sides
 from headrace.ir.kernel.ops.structured import Map
 from headrace.ir.types import BufferType
+from headrace.passes.lowering.enclosing import enclosing_facts
 from headrace.passes.lowering.guards import inside
-from headrace.passes.lowering.nest import enclosing_facts
 from headrace_npu.assemble import Assembler
 from headrace_npu.isa import Function, Opcode
 

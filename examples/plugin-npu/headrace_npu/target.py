@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from headrace.codegen.artefact.model import Machine
 from headrace.ir.core import Operation
-from headrace.ir.facts import MatrixTile, Schedule, TargetFacts
+from headrace.ir.facts import MatrixTile, TargetFacts
 from headrace.ir.graph.families import Elementwise, tensor
 from headrace.ir.graph.ops.matmul import MatMul
 from headrace.ir.graph.reads import scalar_operations
 from headrace.ir.types import F32
-from headrace.targets.base import Emitter
+from headrace.targets.base import DeviceTarget
 from headrace_npu import isa
 from headrace_npu.emit import emit
 from headrace_npu.schedule import schedule
@@ -35,22 +33,8 @@ FACTS = TargetFacts(
 )
 
 
-@dataclass(frozen=True)
-class Npu:
-    """Implements `headrace.targets.base.Target`."""
-
-    family: str = "npu"
-    machine: Machine = "any"
-    driver: str = "npu"
-    presets: dict[str, TargetFacts] = field(default_factory=lambda: {"npu": FACTS})
-
-    def host_preset(self) -> str | None:
-        """None: `host` is the CPU."""
-        return None
-
-    def required_features(self, preset: str) -> tuple[str, ...]:
-        """None of the CPU."""
-        return ()
+class Npu(DeviceTarget):
+    """A device beside the CPU that does not take everything."""
 
     def refuses(self, operation: Operation, preset: str) -> str | None:
         """Products of f32 matrices run, and whatever the vector unit has a function for at each step."""
@@ -64,16 +48,12 @@ class Npu:
         steps = [s for s in scalar_operations(operation) if type(s) not in VECTOR_FUNCTIONS]
         return f"its vector unit has no {steps[0].name}" if steps else None
 
-    def pipeline(self) -> Path:
-        return Path(__file__).parent / "npu.pipeline"
 
-    @property
-    def schedule(self) -> Schedule:
-        return schedule
-
-    @property
-    def emit(self) -> Emitter:
-        return emit
-
-
-TARGET = Npu()
+TARGET = Npu(
+    family="npu",
+    driver="npu",
+    presets={"npu": FACTS},
+    pipeline_file=Path(__file__).parent / "npu.pipeline",
+    schedule=schedule,
+    emit=emit,
+)

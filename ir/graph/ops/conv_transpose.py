@@ -26,7 +26,7 @@ from headrace.ir.core import Value
 from headrace.ir.declare import op
 from headrace.ir.dims import Dim, ceildiv, dim_max
 from headrace.ir.graph.exporting import OnnxWriter, numbers
-from headrace.ir.graph.families import Array, DimCheck, GraphOp, Sampler, must_be_equal, tensor
+from headrace.ir.graph.families import Array, DimCheck, GraphOp, Sampler, must_be_equal, tensor, unproven
 from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.linear import ONE, ZERO
 from headrace.ir.graph.ops.conv import Conv
@@ -105,9 +105,7 @@ class ConvTranspose(GraphOp):
             raise self.fail(f"group is {self.groups} but channels are {w.dims[0]}; group must divide channels")
         if min(*self.strides, *self.dilations) < 1:
             raise self.fail("strides and dilations must be at least 1")
-        for check in self.checks():
-            if check.formula.is_constant and check.formula.value < 0:
-                raise self.fail(check.message)
+        self.refuse_broken()
         return [x.with_dims((x.dims[0], self._features, *(along.out for along in self._along)))]
 
     @property
@@ -133,7 +131,7 @@ class ConvTranspose(GraphOp):
             if along.stride > 1:
                 parts += [(along.before, "before"), (along.after, "after")]
             found += [DimCheck(p, f"{what} of spatial dim {i} is {p}, expected 0 or more") for p, what in parts]
-        return tuple(c for c in found if not (c.formula.is_constant and c.formula.value >= 0))
+        return unproven(found)
 
     def decompose(self, builder: Builder) -> Sequence[Value]:
         along, x = self._along, tensor(self.x)

@@ -16,7 +16,7 @@ from headrace.ir.core import Value
 from headrace.ir.declare import op
 from headrace.ir.dims import Dim, dim_max, dim_min
 from headrace.ir.graph.exporting import OnnxWriter
-from headrace.ir.graph.families import Array, DimCheck, Index, Movement, Sampler, tensor
+from headrace.ir.graph.families import Array, DimCheck, Index, Movement, Sampler, tensor, unproven
 from headrace.ir.graph.linear import ZERO
 from headrace.ir.graph.sampling import pick
 from headrace.ir.types import F32, TensorType, Type
@@ -39,9 +39,7 @@ class Extend(Movement):
             raise self.fail(f"mode is {self.mode!r}, expected {', '.join(MODES)}")
         if len(self.before) != kind.rank or len(self.after) != kind.rank:
             raise self.fail(f"before and after for {kind} must have {kind.rank} elements each")
-        for check in self.checks():
-            if check.formula.is_constant and check.formula.value < 0:
-                raise self.fail(check.message)
+        self.refuse_broken()
         return [kind.with_dims(tuple(b + d + a for b, d, a in zip(self.before, kind.dims, self.after, strict=True)))]
 
     def checks(self) -> Sequence[DimCheck]:
@@ -50,7 +48,7 @@ class Extend(Movement):
             found += [DimCheck(side, f"dim {i} is extended by {side}, expected 0 or more") for side in (b, a)]
             if (b, a) != (ZERO, ZERO):
                 found.append(DimCheck(d - dim_min(b + a, 1), f"dim {i} of {self.x.type} has nothing to go on with"))
-        return tuple(c for c in found if not (c.formula.is_constant and c.formula.value >= 0))
+        return unproven(found)
 
     def fold(self) -> Value | None:
         return self.x if all(d == ZERO for d in (*self.before, *self.after)) else None

@@ -27,7 +27,7 @@ from headrace.ir.graph.ops.concat import Concat
 from headrace.ir.graph.ops.reshape import reshaped
 from headrace.ir.graph.ops.slice import sliced
 from headrace.ir.graph.ranks import result_rank
-from headrace.ir.graph.sampling import pick
+from headrace.ir.graph.sampling import along_axis, pick
 from headrace.ir.types import F32, I64, TensorType, Type
 
 MOST_SLICES = 64  # a gather of more indices than this, in no regular order, looks them up
@@ -84,10 +84,8 @@ class Gather(_Gathering):
 
     @classmethod
     def sample(cls, sampler: Sampler) -> Gather:
-        rank = pick(sampler, 1, 3)
-        axis, size = pick(sampler, 0, rank - 1), pick(sampler, 1, 4)
-        dims = sampler.dims(rank)
-        x = sampler.tensor(TensorType(F32, (*dims[:axis], Dim.constant(size), *dims[axis + 1 :])))
+        kind, axis, size = along_axis(sampler)
+        x = sampler.tensor(kind)
         return cls(x, _sample_indices(sampler, sampler.dims(pick(sampler, 0, 2)), size), axis)
 
 
@@ -127,13 +125,11 @@ class GatherElements(_Gathering):
 
     @classmethod
     def sample(cls, sampler: Sampler) -> GatherElements:
-        rank = pick(sampler, 1, 3)
-        axis, size = pick(sampler, 0, rank - 1), pick(sampler, 1, 4)
-        dims = sampler.dims(rank)
-        x = sampler.tensor(TensorType(F32, (*dims[:axis], Dim.constant(size), *dims[axis + 1 :])))
+        kind, axis, size = along_axis(sampler)
+        x = sampler.tensor(kind)
         (taken,) = sampler.dims(1)
-        indices = _sample_indices(sampler, (*dims[:axis], taken, *dims[axis + 1 :]), size)
-        return cls(x, indices, axis - rank if pick(sampler, 0, 1) else axis)
+        indices = _sample_indices(sampler, (*kind.dims[:axis], taken, *kind.dims[axis + 1 :]), size)
+        return cls(x, indices, axis - kind.rank if pick(sampler, 0, 1) else axis)
 
 
 @op("graph.gather_nd")

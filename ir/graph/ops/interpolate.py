@@ -21,9 +21,9 @@ import numpy as np
 from headrace.ir.core import Value
 from headrace.ir.declare import op
 from headrace.ir.dims import Dim
-from headrace.ir.graph.families import Array, DimCheck, Index, Pull, PullBuilder, Sampler, accumulator, tensor
+from headrace.ir.graph.families import Array, Index, Pull, PullBuilder, Sampler, accumulator, tensor
 from headrace.ir.graph.grids import Line
-from headrace.ir.graph.ops.resize import fields_of, grid_checks, sample_line
+from headrace.ir.graph.ops.resize import OnGrid, fields_of, sample_line
 from headrace.ir.graph.references import widened
 from headrace.ir.graph.sampling import chance, pick
 from headrace.ir.kernel.build import ScalarBuilder
@@ -36,7 +36,7 @@ MOST_TAPS = 128  # along one dim
 
 
 @op("graph.interpolate")
-class Interpolate(Pull):
+class Interpolate(OnGrid, Pull):
     """x on a grid of `sizes`, by weighted means."""
 
     x: Value
@@ -55,25 +55,10 @@ class Interpolate(Pull):
             raise self.wrong_dtype(kind.dtype, ("float",))
         if self.kernel not in RADIUS:
             raise self.fail(f"kernel is {self.kernel!r}, expected 'linear' or 'cubic'")
-        if {len(self.sizes), len(self.slopes), len(self.offsets), len(self.divisors)} != {kind.rank}:
-            raise self.fail(f"sizes, slopes, offsets and divisors for {kind} must have {kind.rank} elements each")
+        found = super().infer()
         if self.antialias and not all(p.slope.is_constant and p.divisor.is_constant for p in self.lines):
             raise self.fail("antialias for a scale that is a formula, expected a number")
-        for check in self.checks():
-            if check.formula.is_constant and check.formula.value < 0:
-                raise self.fail(check.message)
-        return [kind.with_dims(self.sizes)]
-
-    @property
-    def lines(self) -> list[Line]:
-        """Where the elements of each dim lie."""
-        return [Line(*parts) for parts in zip(self.sizes, self.slopes, self.offsets, self.divisors, strict=True)]
-
-    def checks(self) -> Sequence[DimCheck]:
-        return grid_checks(tensor(self.x), self.lines)
-
-    def fold(self) -> Value | None:
-        return self.x if self.sizes == tensor(self.x).dims and all(part.is_plain for part in self.lines) else None
+        return found
 
     def decompose(self, builder: Builder) -> Sequence[Value] | None:
         wide = [i for i, places in enumerate(self.lines) if not places.is_plain]

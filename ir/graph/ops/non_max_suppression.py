@@ -54,9 +54,7 @@ class NonMaxSuppression(OwnKernel):
         for value, dtype in numbers:
             if value is not None and tensor(value) != TensorType(dtype, (ONE,)):
                 raise self.fail(f"found {value.type} for a bound, expected {dtype}[1]")
-        for check in self.checks():
-            if check.formula.is_constant and check.formula.value < 0:
-                raise self.fail(check.message)
+        self.refuse_broken()
         return [TensorType(I64, (*scores.dims[:2], self.room))]
 
     def checks(self) -> Sequence[DimCheck]:

@@ -16,7 +16,7 @@ import numpy as np
 from headrace.ir.core import Value
 from headrace.ir.declare import op
 from headrace.ir.dims import Dim
-from headrace.ir.graph.families import Array, DimCheck, Index, Movement, Sampler, tensor
+from headrace.ir.graph.families import Array, DimCheck, GraphOp, Index, Movement, Sampler, tensor, unproven
 from headrace.ir.graph.grids import Line, Scale, line
 from headrace.ir.graph.sampling import pick
 from headrace.ir.types import F32, TensorType, Type
@@ -24,23 +24,20 @@ from headrace.ir.types import F32, TensorType, Type
 Sizes = tuple[Dim, ...]
 
 
-@op("graph.resize")
-class Resize(Movement):
-    """x on a grid of `sizes`."""
+class OnGrid(GraphOp):
+    """Base: x on a grid of `sizes`."""
 
     x: Value
-    sizes: tuple[Dim, ...]
-    slopes: tuple[Dim, ...]
-    offsets: tuple[Dim, ...]
-    divisors: tuple[Dim, ...]
+    sizes: Sizes
+    slopes: Sizes
+    offsets: Sizes
+    divisors: Sizes
 
     def infer(self) -> Sequence[Type]:
         kind = tensor(self.x)
         if {len(self.sizes), len(self.slopes), len(self.offsets), len(self.divisors)} != {kind.rank}:
             raise self.fail(f"sizes, slopes, offsets and divisors for {kind} must have {kind.rank} elements each")
-        for check in self.checks():
-            if check.formula.is_constant and check.formula.value < 0:
-                raise self.fail(check.message)
+        self.refuse_broken()
         return [kind.with_dims(self.sizes)]
 
     @property
@@ -49,10 +46,28 @@ class Resize(Movement):
         return [Line(*parts) for parts in zip(self.sizes, self.slopes, self.offsets, self.divisors, strict=True)]
 
     def checks(self) -> Sequence[DimCheck]:
-        return grid_checks(tensor(self.x), self.lines)
+        """That every dim with elements is made from one with elements, and that no divisor is 0."""
+        x, found = tensor(self.x), []
+        for number, (extent, places) in enumerate(zip(x.dims, self.lines, strict=True)):
+            if not (places.is_plain and places.size == extent):
+                found.append(DimCheck(places.divisor - 1, f"dim {number} has the divisor {places.divisor}"))
+                found.append(DimCheck(places.size, f"dim {number} would be {places.size}, expected 0 or more"))
+                found.append(DimCheck(extent - 1, f"dim {number} of {x} must not be 0 to be resized"))
+        return unproven(found)
 
     def fold(self) -> Value | None:
         return self.x if self.sizes == tensor(self.x).dims and all(part.is_plain for part in self.lines) else None
+
+
+@op("graph.resize")
+class Resize(OnGrid, Movement):
+    """x on a grid of `sizes`."""
+
+    x: Value
+    sizes: tuple[Dim, ...]
+    slopes: tuple[Dim, ...]
+    offsets: tuple[Dim, ...]
+    divisors: tuple[Dim, ...]
 
     def source(self, index: Index) -> Index:
         parts = zip(self.lines, index, tensor(self.x).dims, strict=True)
@@ -70,17 +85,6 @@ class Resize(Movement):
         dims = sampler.dims(pick(sampler, 1, 3))
         lines = [sample_line(sampler, d) for d in dims]
         return cls(sampler.tensor(TensorType(F32, dims)), *fields_of(lines))
-
-
-def grid_checks(x: TensorType, lines: Sequence[Line]) -> Sequence[DimCheck]:
-    """That every dim with elements is made from one with elements, and that no divisor is 0."""
-    found = []
-    for number, (extent, places) in enumerate(zip(x.dims, lines, strict=True)):
-        if not (places.is_plain and places.size == extent):
-            found.append(DimCheck(places.divisor - 1, f"dim {number} has the divisor {places.divisor}"))
-            found.append(DimCheck(places.size, f"dim {number} would be {places.size}, expected 0 or more"))
-            found.append(DimCheck(extent - 1, f"dim {number} of {x} must not be 0 to be resized"))
-    return tuple(c for c in found if not (c.formula.is_constant and c.formula.value >= 0))
 
 
 def fields_of(lines: Sequence[Line]) -> tuple[Sizes, Sizes, Sizes, Sizes]:

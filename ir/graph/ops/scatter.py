@@ -24,7 +24,7 @@ from headrace.ir.graph.families import Array, DimCheck, OwnKernel, Sampler, coun
 from headrace.ir.graph.importing import OnnxNode, onnx_import
 from headrace.ir.graph.linear import ONE
 from headrace.ir.graph.ops.gather import for_dims
-from headrace.ir.graph.sampling import build, pick
+from headrace.ir.graph.sampling import along_axis, build, pick
 from headrace.ir.kernel.build import ScalarBuilder
 from headrace.ir.kernel.writer import KernelWriter, at
 from headrace.ir.types import F32, I64, TensorType, Type
@@ -137,11 +137,9 @@ class ScatterElements(_Scattering):
 
     @classmethod
     def sample(cls, sampler: Sampler) -> ScatterElements:
-        rank = pick(sampler, 1, 3)
-        axis, size = pick(sampler, 0, rank - 1), pick(sampler, 1, 4)
-        dims = sampler.dims(rank)
-        x = sampler.tensor(TensorType(F32, (*dims[:axis], Dim.constant(size), *dims[axis + 1 :])))
-        some = TensorType(I64, (*dims[:axis], Dim.constant(pick(sampler, 1, 3)), *dims[axis + 1 :]))
+        kind, axis, size = along_axis(sampler)
+        x = sampler.tensor(kind)
+        some = TensorType(I64, (*kind.dims[:axis], Dim.constant(pick(sampler, 1, 3)), *kind.dims[axis + 1 :]))
         indices = sampler.tensor(some, -size / 4, (size - 1) / 4)
         return cls(x, indices, sampler.tensor(some.with_dtype(F32)), axis, REDUCTIONS[pick(sampler, 0, 4)])
 

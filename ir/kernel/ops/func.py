@@ -22,15 +22,14 @@ computed.
 from __future__ import annotations
 
 from headrace.ir.access import SymbolRef
-from headrace.ir.core import BlockArgument, Region
+from headrace.ir.core import Region
 from headrace.ir.declare import op
 from headrace.ir.dims import Dim
-from headrace.ir.module import Function
-from headrace.ir.types import BufferType
+from headrace.ir.module import BufferFunction
 
 
 @op("kernel.func")
-class KernelFunc(Function):
+class KernelFunc(BufferFunction):
     """One kernel: parameters are buffers in space `global`."""
 
     symbol: SymbolRef
@@ -42,23 +41,12 @@ class KernelFunc(Function):
     work: tuple[Dim, ...] = ()
     in_place: tuple[int, ...] = ()
 
-    @property
-    def inputs(self) -> tuple[BlockArgument, ...]:
-        """The parameters that are only read."""
-        return self.parameters[: len(self.parameters) - self.outputs]
-
-    @property
-    def written(self) -> tuple[BlockArgument, ...]:
-        """The parameters that are written."""
-        return self.parameters[len(self.parameters) - self.outputs :]
-
     def verify_op(self) -> None:
         if not 0 <= self.outputs <= len(self.parameters):
             raise self.fail(f"outputs is {self.outputs}, but there are {len(self.parameters)} parameters")
         for parameter in self.parameters:
-            if not isinstance(parameter.type, BufferType) or parameter.type.space != "global":
-                raise self.fail(f"parameter {parameter.index} is {parameter.type}, expected a buffer in space global")
-            sizes = (*parameter.type.dims, *(parameter.type.strides or ()))
+            kind = self.check_buffer(parameter)
+            sizes = (*kind.dims, *(kind.strides or ()))
             unknown = {s for d in sizes for s in d.symbols} - set(self.scalars)
             if unknown:
                 raise self.fail(f"symbol {min(unknown)!r} of parameter {parameter.index} is not among the scalars")

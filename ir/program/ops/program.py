@@ -36,15 +36,15 @@ from collections.abc import Sequence
 
 from headrace.ir.access import SymbolRef
 from headrace.ir.constants import ConstantRef
-from headrace.ir.core import BlockArgument, Operation, OpResult, Region, Value
+from headrace.ir.core import Operation, OpResult, Region, Value
 from headrace.ir.declare import op
 from headrace.ir.dims import Dim
-from headrace.ir.module import Function
+from headrace.ir.module import BufferFunction
 from headrace.ir.types import BufferType, Type
 
 
 @op("program.func")
-class ProgramFunc(Function):
+class ProgramFunc(BufferFunction):
     """The host's part of a model: parameters are the inputs, then the outputs."""
 
     symbol: SymbolRef
@@ -54,18 +54,9 @@ class ProgramFunc(Function):
     input_names: tuple[str, ...] = ()
     output_names: tuple[str, ...] = ()
 
-    @property
-    def inputs(self) -> tuple[BlockArgument, ...]:
-        return self.parameters[: len(self.parameters) - self.outputs]
-
-    @property
-    def written(self) -> tuple[BlockArgument, ...]:
-        return self.parameters[len(self.parameters) - self.outputs :]
-
     def verify_op(self) -> None:
         for parameter in self.parameters:
-            if not isinstance(parameter.type, BufferType) or parameter.type.space != "global":
-                raise self.fail(f"parameter {parameter.index} is {parameter.type}, expected a buffer in space global")
+            self.check_buffer(parameter)
 
 
 @op("program.constant")
@@ -83,15 +74,10 @@ class Constant(Operation):
         return [self.type]
 
 
-@op("program.alloc")
-class Alloc(Operation):
-    """A buffer in the arena, `offset` bytes from its start (a multiple of 64); undefined until written."""
+class _InArena(Operation):
+    """Base of what makes a buffer in an arena."""
 
     type: BufferType
-    offset: Dim | None = None
-    when: Dim | None = None
-
-    is_pure = False
 
     def infer(self) -> Sequence[Type]:
         return [self.type]
@@ -99,6 +85,17 @@ class Alloc(Operation):
     def verify_op(self) -> None:
         if self.type.space != "arena":
             raise self.fail(f"space is {self.type.space}, expected arena")
+
+
+@op("program.alloc")
+class Alloc(_InArena):
+    """A buffer in the arena, `offset` bytes from its start (a multiple of 64); undefined until written."""
+
+    type: BufferType
+    offset: Dim | None = None
+    when: Dim | None = None
+
+    is_pure = False
 
 
 @op("program.view")
@@ -182,19 +179,12 @@ class Check(Operation):
 
 
 @op("program.state")
-class State(Operation):
+class State(_InArena):
     """A buffer that grows where a view reaches beyond it, and keeps what it holds.  `type`: what it is at first."""
 
     type: BufferType
 
     is_pure = False
-
-    def infer(self) -> Sequence[Type]:
-        return [self.type]
-
-    def verify_op(self) -> None:
-        if self.type.space != "arena":
-            raise self.fail(f"space is {self.type.space}, expected arena")
 
 
 @op("program.next")

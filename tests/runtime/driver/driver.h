@@ -3,6 +3,7 @@
 #ifndef DRIVER_H
 #define DRIVER_H
 
+#include "counted.h"
 #include "headrace.h"
 
 #include <stdbool.h>
@@ -21,12 +22,10 @@ extern hr_error error;
         }                                                                                                              \
     } while (0)
 
-
 /* ---- support.c ---- */
 
-/* Of an allocator that counts, and fails at its call number `fail_at` (never where that is -1). */
-extern long takes, balance, fail_at;
-hr_model_options counted(void);
+/* A session, which keeps its model: that is closed. */
+hr_session *open_session(const char *path, const hr_model_options *of_model, const hr_session_options *of_session);
 
 #define N 32 /* numbers in a row of scale_squares */
 

@@ -1,16 +1,15 @@
 /* lives.c: a model from opening to closing: every allocation fails once, second runs take none, profiles add up. */
 #include "driver.h"
-
 static void ignore_launch(void *context, const hr_profile_event *event) {
     (void)context, (void)event;
 }
 
 /* Opens, runs with new memory twice, closes: whatever allocates is in here. */
-static hr_status whole_life(const char *path, const hr_model_options *options, bool lent) {
+static hr_status whole_life(const char *path, bool lent) {
     hr_session_options two = {.size = sizeof two, .threads = 2, .profile = lent ? ignore_launch : NULL};
     hr_model *model = NULL;
     hr_session *session = NULL;
-    hr_status status = hr_model_open(path, options, &model, &error);
+    hr_status status = hr_model_open(path, &counted, &model, &error);
     if (!status)
         status = hr_session_open(model, &two, &session, &error);
     float y[9];
@@ -35,14 +34,13 @@ static hr_status whole_life(const char *path, const hr_model_options *options, b
 }
 
 void allocations(const char *path) {
-    hr_model_options options = counted();
     for (int lent = 0; lent < 2; lent++) {
         fail_at = -1, takes = 0;
-        EXPECT(whole_life(path, &options, lent) == HR_OK && balance == 0);
+        EXPECT(whole_life(path, lent) == HR_OK && balance == 0);
         long all = takes;
         for (fail_at = 0; fail_at < all; fail_at++) {
             takes = 0;
-            EXPECT(whole_life(path, &options, lent) == HR_NO_MEMORY && balance == 0);
+            EXPECT(whole_life(path, lent) == HR_NO_MEMORY && balance == 0);
             EXPECT(strstr(error.message, "memory"));
         }
         printf("%ld allocations, each failed once\n", all);
@@ -50,12 +48,9 @@ void allocations(const char *path) {
 }
 
 void second_run(const char *path) {
-    hr_model_options options = counted();
     hr_session_options two = {.size = sizeof two, .threads = 2};
-    hr_model *model;
-    hr_session *session;
+    hr_session *session = open_session(path, &counted, &two);
     float y[1000];
-    EXPECT(!hr_model_open(path, &options, &model, &error) && !hr_session_open(model, &two, &session, &error));
     long before = takes;
     EXPECT(!run_batch(session, 1000, y, &error) && takes > before);
     before = takes;
@@ -63,24 +58,19 @@ void second_run(const char *path) {
         EXPECT(!run_batch(session, 1000, y, &error) && takes == before && is_right(y, 1000));
     EXPECT(!run_batch(session, 10, y, &error) && takes == before); /* smaller fits too */
     hr_session_close(session);
-    hr_model_close(model);
     EXPECT(balance == 0);
 }
 
 /* A session that ran out of memory runs again when there is some. */
 void recovery(const char *path) {
-    hr_model_options options = counted();
     hr_session_options two = {.size = sizeof two, .threads = 2};
-    hr_model *model;
-    hr_session *session;
+    hr_session *session = open_session(path, &counted, &two);
     float y[100];
-    EXPECT(!hr_model_open(path, &options, &model, &error) && !hr_session_open(model, &two, &session, &error));
     fail_at = takes;
     EXPECT(run_batch(session, 100, y, &error) == HR_NO_MEMORY);
     fail_at = -1;
     EXPECT(!run_batch(session, 100, y, &error) && is_right(y, 100));
     hr_session_close(session);
-    hr_model_close(model);
 }
 
 typedef struct watch {
@@ -101,8 +91,8 @@ static void count_launch(void *context, const hr_profile_event *event) {
     EXPECT(event->part_count >= 1 && event->part_count <= (second ? w->threads : 1) && event->parts[0].thread == 0);
     for (uint32_t i = 0; i < event->part_count; i++) {
         const hr_profile_part *part = &event->parts[i];
-        EXPECT((i == 0 || part->thread > part[-1].thread) && part->thread < w->threads && event->begin_ns <= part->begin_ns && part->begin_ns <= part->end_ns &&
-               part->end_ns <= event->end_ns);
+        EXPECT((i == 0 || part->thread > part[-1].thread) && part->thread < w->threads);
+        EXPECT(event->begin_ns <= part->begin_ns && part->begin_ns <= part->end_ns && part->end_ns <= event->end_ns);
     }
     EXPECT(w->calls < 2 || w->nodes[second] == event->nodes);
     w->nodes[second] = event->nodes;
@@ -111,18 +101,14 @@ static void count_launch(void *context, const hr_profile_event *event) {
 
 void profile(const char *path) {
     for (uint32_t threads = 1; threads <= 3; threads++) {
-        hr_model_options counting = counted();
-        hr_model *model;
-        hr_session *session;
         watch w = {.threads = threads};
         float y[5];
         hr_session_options options = {
             .size = sizeof options, .threads = threads, .profile = count_launch, .profile_context = &w};
-        EXPECT(!hr_model_open(path, &counting, &model, &error) && !hr_session_open(model, &options, &session, &error));
+        hr_session *session = open_session(path, &counted, &options);
         EXPECT(!run_batch(session, 5, y, &error));
         long before = takes;
         EXPECT(!run_batch(session, 5, y, &error) && w.calls == 4 && takes == before);
         hr_session_close(session);
-        hr_model_close(model);
     }
 }

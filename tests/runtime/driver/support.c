@@ -1,25 +1,14 @@
-/* support.c: memory that counts, and runs of scale_squares. */
+/* support.c: sessions, and runs of scale_squares. */
 #include "driver.h"
 
-long takes, balance, fail_at = -1;
 hr_error error;
 
-static void *counted_take(void *context, size_t bytes, size_t alignment) {
-    (void)context;
-    if (takes++ == fail_at)
-        return NULL;
-    balance++;
-    return aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
-}
-
-static void counted_give(void *context, void *memory, size_t bytes, size_t alignment) {
-    (void)context, (void)bytes, (void)alignment;
-    balance--;
-    free(memory);
-}
-
-hr_model_options counted(void) {
-    return (hr_model_options){.size = sizeof(hr_model_options), .allocator = {counted_take, counted_give, NULL}};
+hr_session *open_session(const char *path, const hr_model_options *of_model, const hr_session_options *of_session) {
+    hr_model *model;
+    hr_session *session;
+    EXPECT(!hr_model_open(path, of_model, &model, &error) && !hr_session_open(model, of_session, &session, &error));
+    hr_model_close(model);
+    return session;
 }
 
 void fill(float *x, int64_t batch) {

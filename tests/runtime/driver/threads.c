@@ -14,16 +14,13 @@ void same_bits(const char *path) {
     float *reference = NULL;
     for (uint32_t threads = 1; threads <= 4; threads++) {
         hr_session_options options = {.size = sizeof options, .threads = threads};
-        hr_model *model;
-        hr_session *session;
         float *y = malloc(1003 * sizeof *y);
-        EXPECT(!hr_model_open(path, NULL, &model, &error) && !hr_session_open(model, &options, &session, &error));
+        hr_session *session = open_session(path, NULL, &options);
         EXPECT(hr_session_threads(session) == threads);
         for (int i = 0; i < 20; i++)
             EXPECT(!run_batch(session, 1003, y, &error) && is_right(y, 1003));
         EXPECT(!reference || !memcmp(reference, y, 1003 * sizeof *y));
         hr_session_close(session);
-        hr_model_close(model);
         if (reference)
             free(y);
         else
@@ -95,12 +92,10 @@ static void run_backwards(void *context, uint32_t parts, hr_work_fn work, void *
 
 /* The first launch says how much work it is, for a row of N elements 9 * N; the second does not. */
 void own_threads(const char *path) {
-    hr_model *model;
-    hr_session *session;
     own o = {0};
     float y[5000];
     hr_session_options options = {.size = sizeof options, .threads = 7, .parallel = {run_backwards, &o}};
-    EXPECT(!hr_model_open(path, NULL, &model, &error) && !hr_session_open(model, &options, &session, &error));
+    hr_session *session = open_session(path, NULL, &options);
     EXPECT(!run_batch(session, 100, y, &error) && is_right(y, 100) && o.calls == 1 && o.parts[0] == 7);
     o.calls = 0;
     EXPECT(!run_batch(session, 3, y, &error) && is_right(y, 3) && o.calls == 1 && o.parts[0] == 3);
@@ -109,14 +104,11 @@ void own_threads(const char *path) {
     o.calls = 0;
     EXPECT(!run_batch(session, 5000, y, &error) && is_right(y, 5000) && o.calls == 2 && o.parts[0] == 7);
     hr_session_close(session);
-    hr_model_close(model);
 }
 
 void environment(const char *path) {
-    hr_model *model;
-    hr_session *session;
     hr_session_options two = {.size = sizeof two, .threads = 2};
-    EXPECT(!hr_model_open(path, NULL, &model, &error) && !hr_session_open(model, &two, &session, &error));
+    hr_session *session = open_session(path, NULL, &two);
     float x[2 * N] = {0}, y[2], plain;
     int64_t dims[2] = {2, N};
     x[1] = x[N + 1] = 1e-22f; /* times w[1] = 1, squared: 1e-44, a denormal */
@@ -133,7 +125,6 @@ void environment(const char *path) {
     plain = x[1] * x[1];
     EXPECT(plain != 0 && y[0] == plain && y[1] == plain);
     hr_session_close(session);
-    hr_model_close(model);
 }
 
 void quota(const char *root, const char *wanted) {
