@@ -25,10 +25,10 @@ from headrace.codegen.program import ConstantPool, DeviceProgram, describe_kerne
 from headrace.compiler.constants import constants_of
 from headrace.compiler.files import write_text
 from headrace.compiler.frontends.onnx import import_model
-from headrace.compiler.placement import Machine, divide, machines, modules_of, rename_kernels, require
+from headrace.compiler.placement import Machine, divide, machines, modules_of, refusal, rename_kernels, require
 from headrace.compiler.route import Points, Route
 from headrace.compiler.version import VERSION
-from headrace.ir.errors import OptionError, PassError
+from headrace.ir.errors import CodegenError, OptionError, PassError, TargetError
 from headrace.ir.facts import Placement
 from headrace.ir.kernel.ops.func import KernelFunc
 from headrace.ir.module import Module
@@ -88,7 +88,12 @@ def compile(
         module = read_model(model, shapes)
         route = Route(pipeline, before, after)
         _note_options(module, [t.name for t in targets], shapes, route)
-    return _compiled(module, targets, output, route, hooks, clock, require_device, keep_ir)
+    try:
+        return _compiled(module, targets, output, route, hooks, clock, require_device, keep_ir)
+    except (PassError, CodegenError):
+        if pipeline is None and not before and not after:
+            _ask_what_is_refused(model, shapes, targets)
+        raise
 
 
 def compile_module(
@@ -187,6 +192,14 @@ def read_model(model: PathLike, shapes: Shapes | None) -> Module:
     module = import_model(path, shapes or {})
     module.attributes["source"] = hashlib.sha256(path.read_bytes()).hexdigest()
     return module
+
+
+def _ask_what_is_refused(model: PathLike, shapes: Shapes | None, targets: Sequence[Machine]) -> None:
+    """Where a target's passes cannot go on: they speak of kernels, users know nodes.  Raises TargetError."""
+    for machine in targets:
+        reason = refusal(read_model(model, shapes), machine)
+        if reason is not None:
+            raise TargetError(reason)
 
 
 def _check_output(model: PathLike, output: PathLike) -> None:

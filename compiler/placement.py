@@ -15,6 +15,8 @@ from headrace.ir.access import SymbolRef
 from headrace.ir.core import Block, Operation, Region, walk
 from headrace.ir.errors import OptionError, PlacementError, nearest
 from headrace.ir.facts import Device, Placement
+from headrace.ir.graph.families import GraphOp
+from headrace.ir.graph.lazy import lazy_values
 from headrace.ir.graph.ops.device import DeviceFunc
 from headrace.ir.graph.ops.func import GraphFunc
 from headrace.ir.kernel.ops.func import KernelFunc
@@ -111,6 +113,24 @@ def rename_kernels(module: Module, prefix: str) -> None:
         kernel.attributes["symbol"] = SymbolRef(f"{prefix}_{kernel.function_name}")
     for launch in walk(module, Launch):
         launch.attributes["kernel"] = SymbolRef(f"{prefix}_{launch.kernel.name}")
+
+
+def refusal(module: Module, machine: Machine) -> str | None:
+    """The first operation that the host of a machine does not take, and why; None where it takes all.
+
+    For a module as imported, which is divided here.
+    """
+    divide(module, machine, None)
+    for function in module.functions(GraphFunc):
+        lazy = lazy_values(function.block)
+        for operation in [] if function.stands_for_constant else function.block.body:
+            if not isinstance(operation, GraphOp) or all(r in lazy for r in operation.results):
+                continue
+            reason = machine.target.refuses(operation, machine.preset)
+            if reason is not None:
+                what = f"node {operation.location}: {operation.name} does not run on {machine.preset}: {reason}"
+                return f"{what}; {machine.name}+host runs it on the CPU"
+    return None
 
 
 # ---- what users ask ------------------------------------------------------------------------------------------------

@@ -51,7 +51,8 @@ class Target(Protocol):
     def refuses(self, operation: Operation, preset: str) -> str | None:
         """Why an operation of the graph dialect cannot run there, in a few words; None where it can.
 
-        Asked where a model is divided among devices, before the target's pipeline has seen any of it.
+        Asked where a model is divided among devices, before the target's pipeline has seen any of it; and where the
+        pipeline or the emitter of a target that stands alone cannot go on, so that users read of a node.
         """
         ...
 

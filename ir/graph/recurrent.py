@@ -22,7 +22,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -121,7 +121,7 @@ class Recurrent(OwnKernel):
 
     @abstractmethod
     def step_reference(self, x: Array, states: Sequence[Array], d: int, given: Arrays) -> list[Array]:
-        """The new states of a whole batch, in float64; `x` is the input's share of the gates."""
+        """The new states of a whole batch, in the type of a kernel's scratch; `x` is the input's share of the gates."""
         raise NotImplementedError
 
     # ---- types -------------------------------------------------------------------------------------------
@@ -280,16 +280,18 @@ class Recurrent(OwnKernel):
         return CELL_FUNCTIONS[self.functions[number]].scalar(b, x, self.alphas[number], self.betas[number])
 
     # ---- the reference -----------------------------------------------------------------------------------
+    # States and gates have the type of the kernel's scratch: what overflows there is infinite, NaN where it cancels.
 
     def reference(self, *operands: Array) -> tuple[Array, ...]:
-        given = self._named(operands)
+        wide = accumulator(tensor(self.projected).dtype).numpy
+        given = self._named(operands, wide)
         shares = given["projected"]
         assert shares is not None
         steps, batch = shares.shape[:2]
         shape = (self.directions, batch, self.hidden)
         fields = [f"initial_{name}" for name in self.states]
-        states = [np.zeros(shape) if given[f] is None else np.array(given[f], np.float64) for f in fields]
-        hidden = np.zeros((steps, *shape))
+        states = [np.zeros(shape, wide) if given[f] is None else np.array(given[f]) for f in fields]
+        hidden = np.zeros((steps, *shape), wide)
         ends = given["lengths"]
         with np.errstate(all="ignore"):
             for d in range(self.directions):
@@ -302,15 +304,19 @@ class Recurrent(OwnKernel):
                         state[d] = np.where(runs, value, state[d])
         return tuple(a.astype(operands[0].dtype) for a in (hidden, *states))
 
-    def _named(self, operands: Sequence[Array]) -> Arrays:
-        """Operands by field, floats as float64."""
+    def _named(self, operands: Sequence[Array], wide: np.dtype[Any]) -> Arrays:
+        """Operands by field, floats in a wide type."""
         left = list(operands)
         found: Arrays = {}
         for field, count in zip(declaration_of(self).operand_fields, segments_of(self), strict=True):
             array = left.pop(0) if count else None
             integers = array is None or array.dtype.kind in "iu"
-            found[field.name] = array if integers else np.asarray(array, np.float64)
+            found[field.name] = array if integers else np.asarray(array, wide)
         return found
+
+    def product(self, state: Array, weights: Array) -> Array:
+        """Sums that the type holds do not overflow on the way."""
+        return np.asarray(np.matmul(state, weights, dtype=np.float64), state.dtype)
 
     def activated(self, number: int, x: Array) -> Array:
         """As `activate`, in numpy."""

@@ -4,27 +4,49 @@
 #include "opencl.h"
 
 #include <dlfcn.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define MAX_DEVICES 32u /* that names and numbers can choose among */
 #define NAME_BYTES 128u
 
 static const char *const default_names[] = {"libOpenCL.so.1", "libOpenCL.so"};
 
-static void *open_library(hr_error *error) {
+static const char *given_library(void) {
     const char *given = getenv("HEADRACE_OPENCL_LIBRARY");
-    const char *const *names = given && *given ? &given : default_names;
-    size_t count = given && *given ? 1 : sizeof default_names / sizeof *default_names;
+    return given && *given ? given : NULL;
+}
+
+static void *open_library(hr_error *error) {
+    const char *given = given_library();
+    const char *const *names = given ? &given : default_names;
+    size_t count = given ? 1 : sizeof default_names / sizeof *default_names;
     for (size_t i = 0; i < count; i++) {
         void *library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
         if (library)
             return library;
         const char *reason = dlerror();
-        hr_fail(error, HR_UNSUPPORTED, "opencl: %s", reason ? reason : names[i]);
+        if (i == 0)
+            hr_fail(error, HR_UNSUPPORTED, "opencl: %s; %s", reason ? reason : names[i],
+                    given ? "HEADRACE_OPENCL_LIBRARY names it"
+                          : "install an OpenCL loader (ocl-icd), or name a library in HEADRACE_OPENCL_LIBRARY");
     }
     return NULL;
+}
+
+hr_status hr_cl_check_process(hr_error *error) {
+    /* Of a library that is the process's own, not a model's: whoever opens it first. */
+    static _Atomic(pid_t) opener;
+    pid_t first = 0, here = getpid();
+    if (atomic_compare_exchange_strong(&opener, &first, here) || first == here)
+        return HR_OK;
+    return hr_fail(error, HR_DEVICE,
+                   "opencl: process %ld opened OpenCL before this one was forked from it; fork before, or spawn the "
+                   "process",
+                   (long)first);
 }
 
 hr_status hr_cl_open(hr_cl *cl, hr_error *error) {
@@ -36,11 +58,15 @@ hr_status hr_cl_open(hr_cl *cl, hr_error *error) {
     /* ISO C has no cast from what dlsym gives; POSIX promises that the bits are the same. */
 #define LOOK_UP(name, result, parameters)                                                                              \
     found = dlsym(cl->library, #name);                                                                                 \
-    missing = found ? missing : #name;                                                                                 \
+    missing = found || missing ? missing : #name;                                                                      \
     memcpy(&cl->name, &found, sizeof found);
     HR_CL_FUNCTIONS(LOOK_UP)
 #undef LOOK_UP
-    return missing ? hr_fail(error, HR_UNSUPPORTED, "opencl: the library has no %s", missing) : HR_OK;
+    if (!missing)
+        return hr_cl_check_process(error);
+    const char *given = given_library();
+    return hr_fail(error, HR_UNSUPPORTED, "opencl: %s is no OpenCL 1.2: it has no %s", given ? given : *default_names,
+                   missing);
 }
 
 void hr_cl_close(hr_cl *cl) {
@@ -82,13 +108,19 @@ static void read_name(cl_int code, char *name) {
     name[NAME_BYTES - 1] = 0;
 }
 
+/* How many platforms, of which at most MAX_DEVICES are written. */
+static cl_uint list_platforms(const hr_cl *cl, cl_platform *platforms) {
+    cl_uint count = 0;
+    if (cl->clGetPlatformIDs(MAX_DEVICES, platforms, &count))
+        return 0;
+    return count < MAX_DEVICES ? count : MAX_DEVICES;
+}
+
 /* Devices of all platforms: those that are CPUs, or those that are not. */
 static size_t list_devices(const hr_cl *cl, bool cpus, found_device *found, size_t count) {
     cl_platform platforms[MAX_DEVICES];
-    cl_uint platform_count = 0;
-    if (cl->clGetPlatformIDs(MAX_DEVICES, platforms, &platform_count))
-        platform_count = 0;
-    for (cl_uint p = 0; p < platform_count && p < MAX_DEVICES; p++) {
+    cl_uint platform_count = list_platforms(cl, platforms);
+    for (cl_uint p = 0; p < platform_count; p++) {
         cl_device devices[MAX_DEVICES];
         cl_uint device_count = 0;
         if (cl->clGetDeviceIDs(platforms[p], CL_DEVICE_TYPE_ALL, MAX_DEVICES, devices, &device_count))
@@ -114,24 +146,41 @@ static bool is_wanted(const found_device *f, size_t number, const char *wanted) 
     return strstr(f->platform, wanted) || strstr(f->name, wanted);
 }
 
+/* Appends to what a message lists, as far as there is room. */
+static void append(char *names, size_t room, const char *text) {
+    size_t used = strlen(names);
+    snprintf(names + used, room - used, "%s%s", used ? ", " : "", text);
+}
+
+static hr_status no_device(const hr_cl *cl, hr_error *error) {
+    cl_platform platforms[MAX_DEVICES];
+    cl_uint count = list_platforms(cl, platforms);
+    if (!count)
+        return hr_fail(error, HR_UNSUPPORTED,
+                       "opencl: no platform; install the driver (ICD) of a device, such as PoCL for CPUs");
+    char names[384] = "", name[NAME_BYTES];
+    for (cl_uint p = 0; p < count; p++) {
+        read_name(cl->clGetPlatformInfo(platforms[p], CL_PLATFORM_NAME, NAME_BYTES, name, NULL), name);
+        append(names, sizeof names, name);
+    }
+    return hr_fail(error, HR_UNSUPPORTED, "opencl: no device on the platforms there are: %s", names);
+}
+
 hr_status hr_cl_find_device(const hr_cl *cl, const char *wanted, cl_device *device, hr_error *error) {
     found_device found[MAX_DEVICES];
     size_t count = list_devices(cl, false, found, 0);
     count = list_devices(cl, true, found, count);
-    char names[384] = "";
-    size_t used = 0;
+    if (!count)
+        return no_device(cl, error);
+    char names[384] = "", line[2 * NAME_BYTES + 32];
     for (size_t i = 0; i < count; i++) {
         if (is_wanted(&found[i], i, wanted)) {
             *device = found[i].device;
             return HR_OK;
         }
-        int n = snprintf(names + used, sizeof names - used, "%s%zu: %s (%s)", i ? ", " : "", i, found[i].name,
-                         found[i].platform);
-        used += n < 0 ? 0 : (size_t)n;
-        used = used < sizeof names ? used : sizeof names - 1;
+        snprintf(line, sizeof line, "%zu: %s (%s)", i, found[i].name, found[i].platform);
+        append(names, sizeof names, line);
     }
-    if (!count)
-        return hr_fail(error, HR_UNSUPPORTED, "opencl: no device; is a driver (ICD) installed?");
     return hr_fail(error, HR_UNSUPPORTED, "opencl: no device '%s'; there are %s", wanted, names);
 }
 

@@ -89,6 +89,10 @@ typedef struct hr_cl {
 hr_status hr_cl_open(hr_cl *cl, hr_error *error);
 void hr_cl_close(hr_cl *cl);
 
+/* Fails in a process that was forked when OpenCL was open: it would wait for the library's threads, which are its
+** parent's. */
+hr_status hr_cl_check_process(hr_error *error);
+
 /* One line for a call that did not give CL_SUCCESS. */
 hr_status hr_cl_failed(hr_error *error, const char *what, cl_int code);
 

@@ -84,6 +84,9 @@ hr_status hr_cl_device_supports(const hr_device_options *options, const char *fe
 
 hr_status hr_cl_create_buffer(hr_cl_device *d, uint64_t bytes, cl_memory *out, hr_error *error) {
     cl_int code;
+    hr_status status = hr_cl_check_process(error);
+    if (status)
+        return status;
     if (bytes > d->most_bytes || bytes > SIZE_MAX)
         return hr_fail(error, HR_NO_MEMORY, "opencl: a buffer of %llu bytes; this device has at most %llu in one",
                        (unsigned long long)bytes, (unsigned long long)d->most_bytes);

@@ -120,12 +120,13 @@ static void consider(guess *g, const char *name) {
     }
 }
 
-static hr_status none_runs(const hr_model *model, const char *wanted, const guess *g, const char *reasons,
+static hr_status none_runs(const hr_model *model, const hr_model_options *options, const guess *g, const char *reasons,
                            hr_error *error) {
-    if (!wanted)
+    if (!g->wanted)
         return hr_fail(error, HR_UNSUPPORTED, "%s: no target in it runs on this machine: %s", model->file.name, reasons);
-    return hr_fail(error, HR_UNSUPPORTED, "%s: no target in it runs on the device '%s': %s%s%s%s", model->file.name,
-                   wanted, reasons, *g->name ? "; did you mean '" : "", g->name, *g->name ? "'?" : "");
+    return hr_fail(error, HR_UNSUPPORTED, "%s: no target in it runs on the device '%s'%s: %s%s%s%s", model->file.name,
+                   g->wanted, options->device ? "" : ", which HEADRACE_DEVICE names", reasons,
+                   *g->name ? "; did you mean '" : "", g->name, *g->name ? "'?" : "");
 }
 
 /* The writer put those that need no other device first, of these the most demanding ones. */
@@ -156,7 +157,7 @@ hr_status hr_pick_variant(hr_model *model, const hr_model_options *options, hr_e
     }
     for (uint32_t i = 0; i < options->driver_count; i++)
         consider(&near, options->drivers[i]->name);
-    return none_runs(model, near.wanted, &near, reasons, error);
+    return none_runs(model, options, &near, reasons, error);
 }
 
 /* What the caller asks for names a device, and this is the one. */

@@ -125,6 +125,14 @@ FOUND = {
         graph.return %3, %x0""",
         [{}],
     ),
+    "states of recurrent layers that f32 does not hold": (
+        ["f16[40, 1, 1, 3]", "f16[1, 1, 2]", "f16[1, 1, 1]", "f16[40, 1, 1, 4]", "f16[1, 1, 4]", "f16[40, 1, 1, 1]"],
+        """%0, %1 = graph.gru %x0, %x1, %x2 {hidden = 1, functions = ["Affine", "Sigmoid"], alphas = [9000.0, 0.0]} : f16[40, 1, 1, 1], f16[1, 1, 1]
+        %2, %3, %4 = graph.lstm %x3, %x4 {hidden = 1, functions = ["Affine", "Tanh", "Affine"], alphas = [9000.0, 0.0, 2.0]} : f16[40, 1, 1, 1], f16[1, 1, 1], f16[1, 1, 1]
+        %5, %6 = graph.rnn %x5, %x2 {hidden = 1, functions = ["Affine"], alphas = [9000.0]} : f16[40, 1, 1, 1], f16[1, 1, 1]
+        graph.return %0, %1, %2, %3, %4, %5, %6""",
+        [{}],
+    ),
     "no elements to take the mean of": (
         ["i32[n, 4]", "f32[4, n]", "f32[n]"],
         """%0 = graph.reduce %x0 {kind = mean, axes = [0], keepdims = false} : i32[4]

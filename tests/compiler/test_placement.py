@@ -13,7 +13,9 @@ from half_target import Half, offered
 from onnx import TensorProto, helper
 
 from headrace.compiler.driver import Report, compile
-from headrace.ir.errors import HeadraceError, OptionError, PlacementError
+from headrace.ir.errors import HeadraceError, OptionError, PassError, PlacementError, TargetError
+from headrace.ir.facts import TargetFacts
+from headrace.ir.kernel.ops.func import KernelFunc
 from headrace.runtime.python import load
 from headrace.targets import find_target
 
@@ -120,6 +122,23 @@ def test_a_wish_that_means_nothing_is_refused(tmp_path: Path, wish: tuple[str, s
     with pytest.raises(OptionError) as caught:
         _compiled(tmp_path, "half+x86-64-v3", require_device=[wish])
     assert message in str(caught.value)
+
+
+def _no_schedule(function: KernelFunc, _: TargetFacts) -> list[str]:
+    raise PassError(f"no schedule for {function.function_name}")
+
+
+def test_alone_it_says_what_it_does_not_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the device's own passes cannot go on; they would speak of a kernel."""
+    monkeypatch.setattr(Half, "schedule", staticmethod(_no_schedule))
+    expected = r"^node 'share': graph\.softmax does not run on half: it has no graph\.softmax; half\+host runs it on the CPU$"
+    with pytest.raises(TargetError, match=expected):
+        _compiled(tmp_path, "half")
+    with pytest.raises(PassError, match=r"^kernel\.schedule: no schedule for "):  # the user's own passes
+        _compiled(tmp_path, "half", after=[("graph.cluster", "graph.dce")])
+    monkeypatch.setattr(Half, "refuses", lambda *_: None)
+    with pytest.raises(PassError, match=r"^kernel\.schedule: no schedule for "):
+        _compiled(tmp_path, "half")
 
 
 def test_a_machine_is_named_once() -> None:

@@ -79,11 +79,16 @@ def test_only_the_interface_is_visible(library: Any, require_tool: Any) -> None:
 
 
 def test_no_variable_is_shared_between_calls(require_tool: Any, tmp_path: Path) -> None:
-    """No object file has writable data: no global or static variable but constants, none of a thread."""
+    """No object file has writable data: no global or static variable but constants, none of a thread.
+
+    But for who opened OpenCL, whose library is the process's own: what a fork inherits of it does not work.
+    """
+    allowed = {"opencl.c": ["opener"]}
     for source in SOURCES:
         _run(require_tool("gcc"), "-std=c11", "-fno-pic", *DEFINES, *INCLUDES, "-c", source, "-o", tmp_path / "o.o")
         lines = _run(require_tool("nm"), "--defined-only", tmp_path / "o.o").splitlines()
-        assert [line for line in lines if line.split()[1] in "dDbBC"] == []
+        found = [line.split()[2].partition(".")[0] for line in lines if line.split()[1] in "dDbBC"]
+        assert found == (allowed.get(source.name, []) if source.parent.name == "src" else [])
 
 
 CPP = """

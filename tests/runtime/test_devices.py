@@ -63,6 +63,8 @@ def test_the_caller_says_which(asked: Any, target: Any, several: Any, monkeypatc
     assert load(several).target == target
     monkeypatch.setenv("HEADRACE_DEVICE", "nothing")
     assert load(several, device=asked).target == target
+    with pytest.raises(UnsupportedError, match="runs on the device 'nothing', which HEADRACE_DEVICE names: x86-64-v3 runs"):
+        load(several)
 
 
 def test_every_variant_is_refused_with_its_reason_and_the_nearest_name(several: Any) -> None:

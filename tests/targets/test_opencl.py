@@ -135,7 +135,10 @@ def test_names_of_devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(UnsupportedError, match=r"opencl: no device 'Nowhere'; there are 0: "):
         load(tmp_path / "m.hrm", device="opencl:Nowhere")
     monkeypatch.setenv("HEADRACE_OPENCL_LIBRARY", "libnowhere.so.3")
-    with pytest.raises(UnsupportedError, match=r"opencl: libnowhere\.so\.3: cannot open shared object file"):
+    with pytest.raises(UnsupportedError, match=r"^opencl: libnowhere\.so\.3: cannot open .*; HEADRACE_OPENCL_LIBRARY names it$"):
+        load(tmp_path / "m.hrm")
+    monkeypatch.setenv("HEADRACE_OPENCL_LIBRARY", "libc.so.6")
+    with pytest.raises(UnsupportedError, match=r"^opencl: libc\.so\.6 is no OpenCL 1\.2: it has no clGetPlatformIDs$"):
         load(tmp_path / "m.hrm")
 
 

@@ -46,8 +46,8 @@ def schedule(function: KernelFunc, facts: TargetFacts) -> list[str]:
 
 
 def _not_for_it(function: KernelFunc, what: str) -> PassError:
-    """What nobody sees who compiles for `npu+host`, where `Npu.refuses` is asked before."""
-    return PassError(f"npu: node {function.location}: its kernel {what}; npu+host would give it to the CPU")
+    """What only users of a pipeline of their own see: the others are told what `Npu.refuses` says of a node."""
+    return PassError(f"npu: node {function.location}: its kernel {what}")
 
 
 def _sides(function: KernelFunc, op: Reduce, loops: list[Axis]) -> list[Axis]:

@@ -107,10 +107,12 @@ class Gru(Recurrent):
         (h,), weights, candidate, bias = states, given["recurrent"], given["candidate"], given["candidate_bias"]
         assert weights is not None and candidate is not None
         share = np.split(x, self.gates, axis=-1)
-        update, reset = (
-            self.activated(0, s + p) for s, p in zip(share, np.split(h @ weights[d], CANDIDATE, axis=-1), strict=False)
-        )
-        inner = (reset * h) @ candidate[d] if bias is None else reset * (h @ candidate[d] + bias[d])
+        products = np.split(self.product(h, weights[d]), CANDIDATE, axis=-1)
+        update, reset = (self.activated(0, s + p) for s, p in zip(share, products, strict=False))
+        if bias is None:
+            inner = self.product(reset * h, candidate[d])
+        else:
+            inner = reset * (self.product(h, candidate[d]) + bias[d])
         return [(1 - update) * self.activated(1, share[CANDIDATE] + inner) + update * h]
 
     @classmethod

@@ -97,13 +97,16 @@ class Lstm(Recurrent):
     def step_reference(self, x: Array, states: Sequence[Array], d: int, given: Arrays) -> list[Array]:
         (h, c), weights, peepholes = states, given["recurrent"], given["peepholes"]
         assert weights is not None
-        gate = np.split(x + h @ weights[d], self.gates, axis=-1)
-        peep = np.zeros((len(PEEPS), self.hidden)) if peepholes is None else np.split(peepholes[d], len(PEEPS))
-        taken = self.activated(0, gate[INPUT] + peep[PEEPS[INPUT]] * c)
-        kept = 1 - taken if self.coupled else self.activated(0, gate[FORGET] + peep[PEEPS[FORGET]] * c)
+        gate = np.split(x + self.product(h, weights[d]), self.gates, axis=-1)
+        peeps = [] if peepholes is None else np.split(peepholes[d], len(PEEPS))
+
+        def opened(number: int, cell: Array) -> Array:
+            return self.activated(0, gate[number] + peeps[PEEPS[number]] * cell if peeps else gate[number])
+
+        taken = opened(INPUT, c)
+        kept = 1 - taken if self.coupled else opened(FORGET, c)
         cell = kept * c + taken * self.activated(1, gate[CELL])
-        opened = self.activated(0, gate[OUTPUT] + peep[PEEPS[OUTPUT]] * cell)
-        return [opened * self.applied(2, cell), cell]
+        return [opened(OUTPUT, cell) * self.applied(2, cell), cell]
 
     @classmethod
     def sample(cls, sampler: Sampler) -> Lstm:

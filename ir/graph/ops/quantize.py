@@ -18,7 +18,7 @@ import numpy as np
 
 from headrace.ir.core import Value
 from headrace.ir.declare import op
-from headrace.ir.dims import Dim
+from headrace.ir.dims import Dim, dim_max
 from headrace.ir.graph.exporting import OnnxWriter, refuse
 from headrace.ir.graph.families import Array, DimCheck, Elementwise, Index, Movement, Sampler, accumulator, tensor
 from headrace.ir.graph.importing import OnnxNode, onnx_import
@@ -163,7 +163,8 @@ class Repeat(Movement):
     def sample(cls, sampler: Sampler) -> Repeat:
         dims = sampler.dims(pick(sampler, 1, 3))
         axis, times = pick(sampler, 0, len(dims) - 1), pick(sampler, 1, 3)
-        size = dims[axis] * times - (1 if chance(sampler, 0.5) else 0)
+        whole = dims[axis] * times
+        size = dim_max(whole - 1, 0) if chance(sampler, 0.5) else whole
         return cls(sampler.tensor(TensorType(F32, dims)), axis, times, size)
 
 

@@ -53,7 +53,7 @@ class Rnn(Recurrent):
     def step_reference(self, x: Array, states: Sequence[Array], d: int, given: Arrays) -> list[Array]:
         weights = given["recurrent"]
         assert weights is not None
-        return [self.activated(0, x + states[0] @ weights[d])]
+        return [self.activated(0, x + self.product(states[0], weights[d]))]
 
     @classmethod
     def sample(cls, sampler: Sampler) -> Rnn:

@@ -71,6 +71,9 @@ static hr_status reserve(void *opened, uint64_t bytes, hr_error *error) {
 static hr_status begin(void *opened, hr_error *error) {
     static const report none;
     queue *q = opened;
+    hr_status status = hr_cl_check_process(error);
+    if (status)
+        return status;
     cl_int code =
         q->device->cl.clEnqueueWriteBuffer(q->handle, q->report, false, 0, sizeof none, &none, 0, NULL, NULL);
     return code ? hr_cl_failed(error, "clEnqueueWriteBuffer", code) : HR_OK;

@@ -253,6 +253,16 @@ def test_checks_hold_for_valid_instances(cls: type[GraphOp]) -> None:
 
 
 @pytest.mark.parametrize("cls", GRAPH_OPS, ids=lambda c: c.name)
+def test_dims_of_nothing_are_not_below_nothing(cls: type[GraphOp]) -> None:
+    """Symbols that operands bind may be 0, where the checks hold."""
+    for operation, values, _ in instances(cls):
+        bound = {s for o in operation.operands for d in tensor(o).dims for s in d.symbols}
+        least = values | dict.fromkeys(bound, 0)
+        if all(check.formula.evaluate(least) >= 0 for check in operation.checks()):
+            assert all(d.evaluate(least) >= 0 for r in operation.results for d in tensor(r).dims), operation.results
+
+
+@pytest.mark.parametrize("cls", GRAPH_OPS, ids=lambda c: c.name)
 def test_formulas_are_those_of_the_reference(cls: type[GraphOp]) -> None:
     """`shape_values` on operands whose integers are known gives what the reference gives."""
     for operation, values, arrays in instances(cls):
