@@ -28,8 +28,8 @@ from headrace.ir.pass_base import Pass, PassContext
 from headrace.ir.rewrite import Rewriter
 from headrace.ir.types import BufferType
 from headrace.passes.lowering.axes import kernel_named, with_axis, zero_of
+from headrace.passes.lowering.enclosing import enclosing_facts
 from headrace.passes.lowering.guards import inside
-from headrace.passes.lowering.nest import enclosing_facts
 from headrace.passes.lowering.products import factor_of, product_of
 
 
