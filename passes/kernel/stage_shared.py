@@ -22,7 +22,7 @@ After `kernel.stage-shared{func=f axis=k_i reads=[0 1]}`:
 
 A tile is the box around what all threads read, without what every one of them skips; neighbouring threads copy
 neighbouring elements, or with `lanes` vectors of them where the rows of the tile divide into such.  The dim that the
-operation's lanes move along becomes the tile's last.  A 16-bit float that the operation only takes as another type is
+operation's lanes move along becomes the tile's last.  A 16-bit float that the operation only takes as f32 is
 cast as it is copied, once for all threads that read it.  Needs: an operation in a loop over threads, which every thread
 comes to: nothing but loops between them.  Refuses: indices that are not linear in the axes of the operation and the
 threads, with factors of 0 or more, or such axes whose extents are no constants.
@@ -45,7 +45,7 @@ from headrace.ir.kernel.ops.structured import Map
 from headrace.ir.module import Module
 from headrace.ir.pass_base import Pass, PassContext
 from headrace.ir.rewrite import Builder, Rewriter
-from headrace.ir.types import BufferType, DType, ScalarType, element_dtype
+from headrace.ir.types import F32, BufferType, DType, ScalarType, element_dtype
 from headrace.passes.lowering.axes import kernel_named, with_axis, zero_of
 from headrace.passes.lowering.boxes import box
 from headrace.passes.lowering.names import Names
@@ -91,15 +91,13 @@ class StageShared(Pass):
         """The type that the tile of a read has; what cast to it in the operation is gone."""
         argument = op.body.block.arguments[number]
         own = element_dtype(argument.type)
-        casts = [user for user in argument.users if isinstance(user, Cast)]
-        types = {cast.dtype for cast in casts}
-        if not own.is_half or len(casts) < len(argument.users) or len(types) != 1:
+        casts = [user for user in argument.users if isinstance(user, Cast) and user.dtype == F32]
+        if not own.is_half or not casts or len(casts) < len(argument.users):
             return own
-        (dtype,) = types
         for cast in casts:
             rewriter.replace(cast, [argument])
-        argument.type = ScalarType(dtype)
-        return dtype
+        argument.type = ScalarType(F32)
+        return F32
 
     def _threads(self, op: Map) -> Parallel:
         """The loop over threads around `op`."""
