@@ -1,7 +1,9 @@
 """f16 and bf16 in the C family: held as their bits in a uint16_t, widened to float and rounded back.
 
-In: the C text of a value.  Out: a call of a helper.  Rounds to even; NaN stays NaN.  OpenCL C converts f16 without any
-extension (only through pointers, since it has no such type); C and bf16 take integers.
+In: the C text of a value.  Out: a call of a helper.  Rounds to even; NaN stays NaN.  OpenCL C widens f16 without any
+extension (only through pointers, since it has no such type); the rest takes integers.  To round needs no branch, since
+it is inlined for each element of a tile: `vstore_half` has many where the device has no instruction for it, and the 128
+of a product took PoCL's compiler ten seconds.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ def widened(text: str, dtype: DType, helpers: Helpers) -> str:
 
 def rounded(text: str, dtype: DType, helpers: Helpers) -> str:
     """The bits of the nearest number to a float, ties to even."""
-    bodies = {"bf16": _F32_TO_BF16, "f16": _VSTORE if helpers.language.has_half else _F32_TO_F16}
+    bodies = {"bf16": _F32_TO_BF16, "f16": _F32_TO_F16}
     return _call("uint16_t", f"hr_{dtype}_of_f32", "float", bodies[dtype.name], text, helpers)
 
 
@@ -43,12 +45,6 @@ typedef union {
 
 _VLOAD = """\
     return vload_half(0, (const half *)&x);
-"""
-
-_VSTORE = """\
-    uint16_t bits;
-    vstore_half_rte(x, 0, (half *)&bits);
-    return bits;
 """
 
 _BF16_TO_F32 = """\
@@ -79,15 +75,14 @@ _F16_TO_F32 = """\
 
 # Adding 0.5 rounds what becomes a denormal at the right bit; other mantissas round by an integer addition.
 _F32_TO_F16 = """\
-    hr_word word = {x};
-    uint32_t sign = word.bits >> 16 & 0x8000;
-    word.bits &= 0x7FFFFFFF;
-    if (word.bits > 0x477FFFFF)
-        return (uint16_t)(sign | (word.bits > 0x7F800000 ? 0x7E00 : 0x7C00));
-    if (word.bits > 0x387FFFFF)
-        return (uint16_t)(sign | (word.bits - 0x38000000 + 0xFFF + (word.bits >> 13 & 1)) >> 13);
-    word.number += 0.5f;
-    return (uint16_t)(sign | (word.bits - 0x3F000000));
+    hr_word word = {x}, small;
+    uint32_t sign = word.bits >> 16 & 0x8000, size = word.bits & 0x7FFFFFFF;
+    small.bits = size;
+    small.number += 0.5f;
+    uint32_t normal = (size - 0x38000000 + 0xFFF + (size >> 13 & 1)) >> 13;
+    uint32_t finite = size > 0x387FFFFF ? normal : small.bits - 0x3F000000;
+    uint32_t special = size > 0x7F800000 ? 0x7E00 : 0x7C00;
+    return (uint16_t)(sign | (size > 0x477FFFFF ? special : finite));
 """
 
 _ODD = """\

@@ -26,7 +26,7 @@ class Language:
     bool_element: str  # the type of a bool in memory
     overloaded: bool  # `sqrt` takes every float type, where C has `sqrtf`
     fuses: bool  # kernel.muladd is one rounding where the machine has an instruction for it
-    has_half: bool  # it converts f16, though it may not compute with it
+    has_half: bool  # it widens f16, though it may not compute with it
 
 
 def _names(words: str, *patterns: str) -> re.Pattern[str]:

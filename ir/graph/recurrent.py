@@ -283,7 +283,7 @@ class Recurrent(OwnKernel):
     # States and gates have the type of the kernel's scratch: what overflows there is infinite, NaN where it cancels.
 
     def reference(self, *operands: Array) -> tuple[Array, ...]:
-        wide = accumulator(tensor(self.projected).dtype).numpy
+        wide = np.promote_types(accumulator(tensor(self.projected).dtype).numpy, operands[0].dtype)  # f64 where all are
         given = self._named(operands, wide)
         shares = given["projected"]
         assert shares is not None

@@ -22,7 +22,8 @@ After `kernel.stage-shared{func=f axis=k_i reads=[0 1]}`:
 
 A tile is the box around what all threads read, without what every one of them skips; neighbouring threads copy
 neighbouring elements, or with `lanes` vectors of them where the rows of the tile divide into such.  The dim that the
-operation's lanes move along becomes the tile's last.  Needs: an operation in a loop over threads, which every thread
+operation's lanes move along becomes the tile's last.  A 16-bit float that the operation only takes as f32 is
+cast as it is copied, once for all threads that read it.  Needs: an operation in a loop over threads, which every thread
 comes to: nothing but loops between them.  Refuses: indices that are not linear in the axes of the operation and the
 threads, with factors of 0 or more, or such axes whose extents are no constants.
 """
@@ -38,12 +39,13 @@ from headrace.ir.core import Block, Region, Value
 from headrace.ir.dims import Dim, ceildiv
 from headrace.ir.errors import PassError
 from headrace.ir.kernel.ops.control import Barrier, For, Parallel, Yield
+from headrace.ir.kernel.ops.convert import Cast
 from headrace.ir.kernel.ops.memory import Alloc
 from headrace.ir.kernel.ops.structured import Map
 from headrace.ir.module import Module
 from headrace.ir.pass_base import Pass, PassContext
 from headrace.ir.rewrite import Builder, Rewriter
-from headrace.ir.types import BufferType, ScalarType, element_dtype
+from headrace.ir.types import F32, BufferType, DType, ScalarType, element_dtype
 from headrace.passes.lowering.axes import kernel_named, with_axis, zero_of
 from headrace.passes.lowering.boxes import box
 from headrace.passes.lowering.names import Names
@@ -74,8 +76,9 @@ class StageShared(Pass):
         before, outside = rewriter.before(op), rewriter.before(threads)
         lane = next((a.name for a in op.axes if a.kind == "vector"), None)
         for number in self.reads:
-            tile = _Tile(op.reads[number], (*threads.axes, *op.axes), lane)
-            buffer = outside.add(Alloc(BufferType(tile.dtype, tile.extents, "shared")), "tile").result
+            dtype = self._cast_before(op, number, rewriter)
+            tile = _Tile(op.reads[number], dtype, (*threads.axes, *op.axes), lane)
+            buffer = outside.add(Alloc(BufferType(dtype, tile.extents, "shared")), "tile").result
             before.add(tile.copy(buffer, threads.axes, self.lanes, names))
             maps = [a.map for a in op.reads]
             maps[number] = AccessMap(tile.inside)
@@ -83,6 +86,18 @@ class StageShared(Pass):
             rewriter.set_operand(op, number, buffer)
         before.add(Barrier())
         rewriter.after(op).add(Barrier())
+
+    def _cast_before(self, op: Map, number: int, rewriter: Rewriter) -> DType:
+        """The type that the tile of a read has; what cast to it in the operation is gone."""
+        argument = op.body.block.arguments[number]
+        own = element_dtype(argument.type)
+        casts = [user for user in argument.users if isinstance(user, Cast) and user.dtype == F32]
+        if not own.is_half or not casts or len(casts) < len(argument.users):
+            return own
+        for cast in casts:
+            rewriter.replace(cast, [argument])
+        argument.type = ScalarType(F32)
+        return F32
 
     def _threads(self, op: Map) -> Parallel:
         """The loop over threads around `op`."""
@@ -97,8 +112,8 @@ class StageShared(Pass):
 class _Tile:
     """The elements that all threads of a workgroup read together."""
 
-    def __init__(self, read: Access, local: Sequence[Axis], lane: str | None) -> None:
-        self.read, self.dtype = read, element_dtype(read.value.type)
+    def __init__(self, read: Access, dtype: DType, local: Sequence[Axis], lane: str | None) -> None:
+        self.read, self.dtype = read, dtype
         self.boxes = [box(index, local) for index in read.map.indices]
         self.size = prod(b.extent for b in self.boxes)
         moved = [n for n, b in enumerate(self.boxes) if lane in b.inside.symbols]
@@ -130,8 +145,10 @@ class _Tile:
             index[-1] = index[-1] * lanes + Dim.symbol(lane.name)
         otherwise = zero_of(self.read.value) if self.read.map.otherwise is None else self.read.map.otherwise
         source = AccessMap(tuple(b.start + i * b.step for b, i in zip(self.boxes, index, strict=True)), otherwise)
-        block = Block([ScalarType(self.dtype)], [self.read.value.hint])
-        Builder(block).add(Yield((block.arguments[0],)))
+        own = element_dtype(self.read.value.type)
+        block = Block([ScalarType(own)], [self.read.value.hint])
+        builder, (value,) = Builder(block), block.arguments
+        builder.add(Yield((value if own == self.dtype else builder.add(Cast(value, self.dtype)).result,)))
         target = Access(buffer, AccessMap(tuple(index[n] for n in self.order)))
         axes = (turn, lane) if lanes > 1 else (turn,)
         return Map(axes, (Access(self.read.value, source),), (target,), Region(block), where)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import subprocess
 import sys
 import threading
@@ -121,3 +122,27 @@ def test_a_forked_process_is_told(model: Path) -> None:
     """It would wait for threads of the OpenCL library that only its parent has."""
     why = "opencl: process PARENT opened OpenCL before this one was forked from it; fork before, or spawn the process"
     assert run_python(FORKED, model).splitlines() == [f"DeviceError {why}"] * 3
+
+
+SHAPES = """
+import sys, numpy as np, headrace.runtime.python as hr
+
+def resident():
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith("RssAnon:"))
+
+rng, most = np.random.default_rng(0), 300
+session = hr.load(sys.argv[1], device=sys.argv[2])
+held = []
+for count in (30, 400):
+    for size in [most, *rng.integers(0, most, count)]:
+        session.run({"image": np.ones((size, 1, 8, 8), np.float32)})
+    held.append(resident())
+print(held[1] - held[0])
+"""
+
+
+@pytest.mark.skipif(platform.system() != "Linux", reason="the resident set is read from /proc")
+def test_many_shapes_take_no_memory(model: Path) -> None:
+    """Once the largest has been there."""
+    assert int(run_python(SHAPES, model)) < 2 << 20

@@ -99,6 +99,26 @@ def test_a_failed_check_leaves_its_site_and_values(opencl: OpenCL) -> None:
         built.run("f", [x, i])
 
 
+def test_to_round_to_16_bits_branches_nowhere(opencl: OpenCL) -> None:
+    """A product's tile has 128 such roundings, which a compiler that inlines branches takes seconds for."""
+    text = """
+    kernel.func @f(%x: buffer<f32[n]>, %y: buffer<f16[n]>, %z: buffer<bf16[n]>) {outputs = 2, scalars = ["n"]} {
+      kernel.parallel (a: grid n) {
+        %0 = kernel.load %x[a] : f32
+        %1 = kernel.cast %0 {dtype = f16} : f16
+        kernel.store %1, %y[a]
+        %2 = kernel.cast %0 {dtype = bf16} : bf16
+        kernel.store %2, %z[a]
+      }
+    }
+    """
+    source = emit_opencl(functions(text))
+    assert source.count("_of_f32(float x)") == 2
+    assert not any(word in source for word in ("vstore_half", "if (", "for ("))
+    rare = [0.0, -0.0, 1.0, 65504.0, 65519.0, 65520.0, -1e30, 6e-8, 2e-8, 6.1e-5, 1.0009765, 3.4e38, 1e-42, np.inf]
+    check(opencl, text, [np.array(rare, np.float32)])
+
+
 NAMES = [
     "kernel",
     "global",
