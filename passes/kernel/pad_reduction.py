@@ -69,7 +69,7 @@ def _factors(op: Map) -> list[int]:
     step = product_of(op)
     factors = [] if step is None else [factor_of(op, step.a), factor_of(op, step.b)]
     found = [f.index for f in factors if f is not None]
-    if len(found) < 2:
+    if len(found) < 2 or len(op.reads) > len(set(found)) + 1:
         what = "does something else than to add products of what it reads to what it writes"
         raise PassError(f"kernel.pad-reduction: kernel.map at {op.location} {what}")
     return found

@@ -1,8 +1,8 @@
 """kernel.mma under interpretation.
 
-In: the machine and an operation.  Out: a closure.  Rows and columns run in lock step, each as a lane that reads the
-elements of its own sum, so that a race between a tile that is read and the one that is written is found.  Terms are
-added one after the other, in the accumulator's type.
+In: the machine and an operation.  Out: a closure.  Rows and columns run in lock step, each pair a lane that reads the
+elements of its own sum, with the checks of any other access.  Terms are added one after the other, in the accumulator's
+type.
 """
 
 from __future__ import annotations

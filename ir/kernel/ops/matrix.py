@@ -15,7 +15,7 @@ read for one that does not.
 
     operands                               accumulator    a product is
     f32 * f32                              f32            rounded to f32, or fused with the addition
-    f16 * f16, bf16 * bf16                 f32            exact
+    f16 * f16, bf16 * bf16                 f32            exact, as far as f32 reaches
     i8 * i8, u8 * u8, i8 * u8, u8 * i8     i32            exact; sums wrap
 
 The order of the sum is free, what `into` held before being one of its terms, and no partial sum is kept in less than
