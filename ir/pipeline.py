@@ -178,7 +178,7 @@ def _beside(path: str, file: str) -> Path:
     if found.exists() or not slash or not all(word.isidentifier() for word in package.split(".")):
         return found
     try:
-        return Path(str(resources.files(package))) / rest
+        return Path(str(resources.files(package).joinpath(rest)))
     except (ImportError, TypeError):  # there is none, or it is one file
         return found
 
