@@ -91,6 +91,8 @@ def _text_of(path: Path) -> str:
         raise PassError(f"{path}: no UTF-8; expected a pipeline as text") from None
     except OSError as error:
         raise PassError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+    except ValueError as error:  # a name that none can have
+        raise PassError(f"{path}: {error}") from None
 
 
 class _Reader:
@@ -125,15 +127,15 @@ class _Reader:
     def _included(self, file: Token) -> Iterator[Step]:
         """As if the file's text stood here."""
         path = _beside(self.path, str(self._value(file)))
+        try:
+            text = _text_of(path)
+        except PassError as error:
+            raise self._wrong(file, f"include {error}") from None
         reader: _Reader | None = self
         while reader is not None:
             if Path(reader.path).resolve() == path.resolve():
                 raise self._wrong(file, f"include {file}: {reader.path} would include itself")
             reader = reader.above
-        try:
-            text = _text_of(path)
-        except PassError as error:
-            raise self._wrong(file, f"include {error}") from None
         yield from _Reader(str(path), self).steps(text)
 
     def _listed(self, steps: Tree[Token]) -> Iterator[Step]:
@@ -178,7 +180,7 @@ def _beside(path: str, file: str) -> Path:
     if found.exists() or not slash or not all(word.isidentifier() for word in package.split(".")):
         return found
     try:
-        return Path(str(resources.files(package))) / rest
+        return Path(str(resources.files(package).joinpath(rest)))
     except (ImportError, TypeError):  # there is none, or it is one file
         return found
 

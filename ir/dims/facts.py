@@ -14,8 +14,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from math import lcm
 
+from headrace.ir.dims import intervals
 from headrace.ir.dims.expr import Atom, Compound, Dim, DimLike, Monomial, apply
-from headrace.ir.dims.intervals import Interval, extreme, product, quotient, remainder, total
+from headrace.ir.dims.intervals import Interval
 from headrace.ir.dims.parse import as_dim, parse_dim
 from headrace.ir.errors import DimError
 
@@ -218,10 +219,10 @@ class Facts:
             for atom, power in monomial:
                 one = self._atom_interval(atom)
                 for _ in range(power):
-                    part = product(part, one)
+                    part = intervals.product(part, one)
                 if power % 2 == 0 and (part[0] is None or part[0] < 0) and len(monomial) == 1:
                     part = (0, part[1])
-            found = total(found, product(part, (factor, factor)))
+            found = intervals.total(found, intervals.product(part, (factor, factor)))
         return found
 
     def _atom_interval(self, atom: Atom) -> Interval:
@@ -236,11 +237,11 @@ class Facts:
         parts = [self._interval(a) for a in atom.arguments]
         match atom.kind:
             case "floordiv":
-                return quotient(parts[0], parts[1])
+                return intervals.quotient(parts[0], parts[1])
             case "mod":
-                return remainder(parts[0], parts[1])
+                return intervals.remainder(parts[0], parts[1])
             case kind:
-                return extreme(kind, parts)
+                return intervals.extreme(kind, parts)
 
     # ---- proofs ------------------------------------------------------------------------------------------
 

@@ -12,8 +12,8 @@ Interval = tuple[int | None, int | None]
 
 def total(left: Interval, right: Interval) -> Interval:
     """All sums."""
-    low, high = ((None if a is None or b is None else a + b) for a, b in zip(left, right, strict=True))
-    return low, high
+    (a, b), (c, d) = left, right
+    return None if a is None or c is None else a + c, None if b is None or d is None else b + d
 
 
 def product(left: Interval, right: Interval) -> Interval:

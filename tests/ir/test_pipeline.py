@@ -84,6 +84,7 @@ INCLUDES = [
     ("include no.such/a.pipeline", r"my\.pipeline:1:9: include .*no\.such/a\.pipeline: no such file or directory$"),
     ("include headrace.errors/a", r"my\.pipeline:1:9: include .*headrace\.errors/a: no such file or directory$"),
     ("include ../a/", r"my\.pipeline:1:9: include .*: no such file or directory$"),
+    ('include "\\u0000"', r"my\.pipeline:1:9: include .*: embedded null byte$"),
     ("include .", r"my\.pipeline:1:9: include .*: is a directory$"),
     ("\ninclude my.pipeline", r"my\.pipeline:2:9: include my\.pipeline: .*my\.pipeline would include itself$"),
     ("include back.pipeline", r"back\.pipeline:1:9: include my\.pipeline: .*my\.pipeline would include itself$"),

@@ -8,7 +8,7 @@
 ** The interpreter's lock is released while a model is opened, verified and run.
 ** Every failure is raised as _face.Error(status, message), which the Python half turns into its own exceptions. */
 #include "arrays.h"
-#include "recorder.h"
+#include "describe.h"
 
 #include <stdbool.h>
 #include <stdio.h>
@@ -49,26 +49,6 @@ static bool start_recorder(session_object *self, hr_model_options *model, hr_ses
     session->profile = hr_recorder_launch;
     session->profile_context = self->recorder;
     return true;
-}
-
-static PyObject *text_of(const char *text) {
-    return PyUnicode_DecodeUTF8(text, (Py_ssize_t)strlen(text), "replace");
-}
-
-static PyObject *names_of(const hr_model *model) {
-    uint32_t inputs = hr_model_inputs(model), outputs = hr_model_outputs(model);
-    PyObject *names = PyTuple_New((Py_ssize_t)inputs + outputs);
-    for (uint32_t i = 0; names && i < inputs + outputs; i++) {
-        const hr_port *port = i < inputs ? hr_model_input(model, i) : hr_model_output(model, i - inputs);
-        PyObject *name = text_of(port->name);
-        if (name)
-            PyUnicode_InternInPlace(&name); /* so are the keys of most dicts: then to compare is to look once */
-        if (!name || PyTuple_SetItem(names, i, name)) {
-            Py_DECREF(names);
-            return NULL;
-        }
-    }
-    return names;
 }
 
 enum { MOST_DRIVERS = 16 };
@@ -129,7 +109,7 @@ static PyObject *new_session(PyTypeObject *type, PyObject *arguments, PyObject *
             raise_for((PyObject *)self, status, error.message);
             Py_DECREF(self);
             self = NULL;
-        } else if (!(self->names = names_of(self->model))) {
+        } else if (!(self->names = hr_describe_names(self->model))) {
             Py_DECREF(self);
             self = NULL;
         }
@@ -150,39 +130,10 @@ static void delete_session(PyObject *object) {
     Py_DECREF(type);
 }
 
-static PyObject *describe_port(const hr_port *port) {
-    PyObject *dims = PyTuple_New(port->rank);
-    for (uint32_t i = 0; dims && i < port->rank; i++) {
-        PyObject *dim =
-            port->dims[i].size >= 0 ? PyLong_FromLongLong(port->dims[i].size) : text_of(port->dims[i].text);
-        if (!dim || PyTuple_SetItem(dims, i, dim)) {
-            Py_DECREF(dims);
-            return NULL;
-        }
-    }
-    return dims ? Py_BuildValue("(NsN)", text_of(port->name), hr_dtype_name(port->dtype), dims) : NULL;
-}
-
-static PyObject *describe_ports(const hr_model *model, uint32_t count,
-                                const hr_port *(*port_at)(const hr_model *, uint32_t)) {
-    PyObject *ports = PyTuple_New(count);
-    for (uint32_t i = 0; ports && i < count; i++) {
-        PyObject *port = describe_port(port_at(model, i));
-        if (!port || PyTuple_SetItem(ports, i, port)) {
-            Py_DECREF(ports);
-            return NULL;
-        }
-    }
-    return ports;
-}
-
 static PyObject *describe(PyObject *object, PyObject *unused) {
     const session_object *self = (const session_object *)object;
     (void)unused;
-    return Py_BuildValue("(NNINN)", text_of(hr_model_target(self->model)), text_of(hr_model_driver(self->model)),
-                         hr_session_threads(self->session),
-                         describe_ports(self->model, hr_model_inputs(self->model), hr_model_input),
-                         describe_ports(self->model, hr_model_outputs(self->model), hr_model_output));
+    return hr_describe_model(self->model, self->session);
 }
 
 static bool take_array(PyObject *self, hr_call *c, Py_ssize_t i, PyObject *array, const hr_port *port, bool is_input) {
@@ -333,12 +284,6 @@ static PyObject *verify(PyObject *object, PyObject *unused) {
     return status ? raise_for(object, status, error.message) : Py_NewRef(Py_None);
 }
 
-static PyObject *describe_record(const hr_record *r) {
-    return Py_BuildValue("(NNIIILLLKK)", text_of(r->kernel), text_of(r->nodes), r->kernel_index, r->launch_index,
-                         r->thread, (long long)r->tasks, (long long)r->flops, (long long)r->bytes,
-                         (unsigned long long)r->begin_ns, (unsigned long long)r->end_ns);
-}
-
 /* Is there a recorder, and does it rest?  Else raises. */
 static bool can_look(PyObject *object) {
     const session_object *self = (const session_object *)object;
@@ -349,23 +294,11 @@ static bool can_look(PyObject *object) {
     return !PyErr_Occurred();
 }
 
-/* (the newest records since the last look, how many older ones were lost) */
 static PyObject *take_records(PyObject *object, PyObject *unused) {
     (void)unused;
     if (!can_look(object))
         return NULL;
-    hr_recorder *r = ((session_object *)object)->recorder;
-    uint64_t kept = r->written < HR_RECORDS ? r->written : HR_RECORDS, lost = r->written - kept;
-    PyObject *list = PyList_New((Py_ssize_t)kept);
-    for (uint64_t i = 0; list && i < kept; i++) {
-        PyObject *record = describe_record(&r->records[(lost + i) % HR_RECORDS]);
-        if (!record || PyList_SetItem(list, (Py_ssize_t)i, record)) {
-            Py_DECREF(list);
-            return NULL;
-        }
-    }
-    r->written = 0;
-    return list ? Py_BuildValue("(NK)", list, (unsigned long long)lost) : NULL;
+    return hr_describe_records(((session_object *)object)->recorder);
 }
 
 static PyObject *memory_taken(PyObject *object, PyObject *unused) {
