@@ -15,6 +15,7 @@ from headrace.ir.graph.ops.arg import Arg, Positions
 from headrace.ir.graph.ops.arithmetic import Div
 from headrace.ir.graph.ops.concat import Concat
 from headrace.ir.graph.ops.extend import Extend
+from headrace.ir.graph.ops.fmod import FMod
 from headrace.ir.graph.ops.func import GraphFunc, Return
 from headrace.ir.graph.ops.pool import MaxPool
 from headrace.ir.graph.ops.pool_indices import MaxPoolIndices
@@ -68,16 +69,19 @@ def random_graph(seed: int) -> RandomGraph:
     rng = np.random.default_rng(seed)
     kind = rng.random()
     if kind > 0.94:
-        return grown(seed, Growing(rng, special=True, accepts=_divides_by_no_denormal))
+        return grown(seed, Growing(rng, special=True, accepts=_has_a_quotient))
     return grown(seed, Growing(rng, large=bool(kind < 0.08)))
 
 
-def _divides_by_no_denormal(_: Growing, operation: GraphOp, operands: Sequence[Sequence[Array]]) -> bool:
-    """Rows are multiplied by a reciprocal, which such a number has none of."""
-    if not isinstance(operation, Div) or not tensor(operation.b).dtype.is_float:
+def _has_a_quotient(_: Growing, operation: GraphOp, operands: Sequence[Sequence[Array]]) -> bool:
+    """Rows are multiplied by a reciprocal, which a denormal has none of; fmod is for quotients below 2^600."""
+    if not isinstance(operation, Div | FMod) or not tensor(operation.b).dtype.is_float:
         return True
-    divisors = [np.abs(b.astype(np.float64)) for _, b in operands]
-    return not any(((b > 0) & (b < float(np.finfo(np.float32).tiny))).any() for b in divisors)
+    pairs = [[np.abs(x.astype(np.float64)) for x in case] for case in operands]
+    if isinstance(operation, FMod):
+        with np.errstate(all="ignore"):
+            return not any(((a / b >= 2.0**600) & (b > 0) & np.isfinite(a)).any() for a, b in pairs)
+    return not any(((b > 0) & (b < float(np.finfo(np.float32).tiny))).any() for _, b in pairs)
 
 
 def grown(seed: int, g: Growing) -> RandomGraph:
