@@ -20,9 +20,6 @@ from headrace_npu.select import VECTOR_FUNCTIONS
 
 FACTS = TargetFacts(
     preset="npu",
-    triple="",
-    cpu="",
-    features=(),
     vector_bytes=4 * isa.COLUMNS,
     vector_registers=0,
     has_fma=False,
@@ -30,7 +27,6 @@ FACTS = TargetFacts(
     l2_bytes=4 * isa.SCRATCHPAD,
     shared_bytes=4 * isa.SCRATCHPAD,
     copy_worth=1.0,
-    emitter="npu",
 )
 
 
