@@ -28,7 +28,7 @@ from headrace.compiler.frontends.onnx import import_model
 from headrace.compiler.placement import Machine, divide, machines, modules_of, refusal, rename_kernels, require
 from headrace.compiler.route import Points, Route
 from headrace.compiler.version import VERSION
-from headrace.ir.errors import CodegenError, OptionError, PassError, TargetError
+from headrace.ir.errors import CodegenError, HeadraceError, OptionError, PassError, TargetError, one_line
 from headrace.ir.facts import Placement
 from headrace.ir.kernel.ops.func import KernelFunc
 from headrace.ir.module import Module
@@ -36,7 +36,7 @@ from headrace.ir.pass_base import PassContext
 from headrace.ir.pass_manager import Hooks, PassManager, Timing
 from headrace.ir.program.ops.program import ProgramFunc
 from headrace.ir.text import load_hir, print_op
-from headrace.targets import Target
+from headrace.targets import Emitted, Target
 
 Shapes = Mapping[str, Sequence[int | str | None]]
 PathLike = str | os.PathLike[str]
@@ -300,7 +300,7 @@ class _Variant:
         """One device's image, and the numbers of its kernels."""
         kernels = [k for module in modules for k in module.functions(KernelFunc)]
         with self.clock.stage("code"):
-            emitted = target.emit(kernels, target.presets[preset])
+            emitted = _emitted(target, preset, kernels)
         numbers = {k.function_name: (len(self.kernels) + i, k) for i, k in enumerate(kernels)}
         for kernel in kernels:
             name = kernel.function_name
@@ -309,6 +309,21 @@ class _Variant:
                 describe_kernel(kernel, emitted.entries[name], emitted.scratch_bytes[name], text, device)
             )
         return emitted.code, numbers
+
+
+def _emitted(target: Target, preset: str, kernels: Sequence[KernelFunc]) -> Emitted:
+    """Code for all of the kernels.  Raises CodegenError, also for what an emitter does not mean to raise."""
+    try:
+        emitted = target.emit(kernels, target.presets[preset])
+    except HeadraceError:
+        raise
+    except Exception as error:
+        raise CodegenError(f"target {preset}: its emitter fails: {one_line(error)}") from error
+    names = {k.function_name for k in kernels}
+    for what in ("entries", "scratch_bytes"):
+        if lacking := sorted(names - set(getattr(emitted, what))):
+            raise CodegenError(f"target {preset}: its emitter gives no {what} for kernel {lacking[0]!r}")
+    return emitted
 
 
 def _note_options(module: Module, presets: Sequence[str], shapes: Shapes | None, route: Route) -> None:

@@ -35,7 +35,7 @@ from typing import Any, Literal, TypeVar, dataclass_transform
 
 from headrace.ir.access import Access
 from headrace.ir.core import UNKNOWN, Operation, OpResult, Region, Value
-from headrace.ir.errors import ParseError, nearest
+from headrace.ir.errors import HeadraceError, ParseError, nearest, one_line
 
 FieldKind = Literal["operand", "optional", "variadic", "access", "accesses", "region", "attribute"]
 MISSING = object()
@@ -286,7 +286,11 @@ def load_dialect(dialect: str) -> None:
     for module in sorted(m.name for m in pkgutil.iter_modules(package.__path__)):
         importlib.import_module(f"{package.__name__}.{module}")
     for point in sorted(entry_points(group=f"headrace.{dialect}.ops"), key=lambda p: p.name):
-        point.load()
+        try:
+            point.load()
+        except Exception as error:
+            wrong = f"{point.value} of an installed package cannot be imported: {one_line(error)}"
+            raise HeadraceError(f"operation {point.name}: {wrong}") from error
 
 
 def declared(name: str) -> Declaration:

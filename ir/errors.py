@@ -110,6 +110,13 @@ class OptionError(HeadraceError):
     """A wrong option on the command line or in an API call."""
 
 
+def one_line(error: BaseException) -> str:
+    """What it says; of an exception that is not ours, its kind, too."""
+    if isinstance(error, HeadraceError):
+        return str(error)
+    return " ".join(f"{type(error).__name__}: {error}".split()).rstrip(":")
+
+
 def nearest(name: str, candidates: Iterable[str]) -> str:
     """`; did you mean 'x'?` for the candidate most like `name`, or an empty string."""
     found = difflib.get_close_matches(name, list(candidates), n=1, cutoff=0.5)

@@ -39,14 +39,14 @@ class TargetFacts:
     """Numbers that decide code shapes.  Bytes and counts of one core unless said otherwise."""
 
     preset: str  # what users type: x86-64-v3
-    triple: str  # four parts, as LLVM wants it
-    cpu: str  # LLVM's -mcpu
-    features: tuple[str, ...]  # LLVM's feature names, sorted, with + or -
     vector_bytes: int  # widest vector that pays
     vector_registers: int
     has_fma: bool  # a fused multiply-add for f32 in hardware
     l1_bytes: int
     l2_bytes: int
+    triple: str = ""  # four parts, as LLVM wants it; these three are empty where LLVM makes no code
+    cpu: str = ""  # LLVM's -mcpu
+    features: tuple[str, ...] = ()  # LLVM's feature names, sorted, with + or -
     converts_f16: bool = False  # f16 to f32 and back in hardware
     channels_last: bool = True  # convolutions and poolings want the channels of a pixel side by side
     group_threads: int = 0  # threads that a workgroup should have; 0 where there are none
@@ -54,7 +54,6 @@ class TargetFacts:
     busy_groups: int = 0  # workgroups that a device should have at least
     matrix_tiles: tuple[MatrixTile, ...] = ()  # of its matrix unit; none where there is no such unit
     copy_worth: float = 0.0  # arithmetic operations that make up for a byte copied to such a device or back
-    emitter: str = "llvm"  # the folder of codegen/ or plug-in that turns loops into bytes
 
     def lanes(self, element_bytes: int) -> int:
         """Elements in one vector."""

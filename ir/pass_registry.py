@@ -15,7 +15,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 
-from headrace.ir.errors import PassError, nearest
+from headrace.ir.errors import PassError, nearest, one_line
 from headrace.ir.pass_base import Expanding, Pass
 
 GROUP = "headrace.passes"
@@ -48,10 +48,19 @@ def find_pass(name: str) -> type[Pass]:
         if name not in names:
             raise PassError(f"unknown pass {name!r}{nearest(name, names)}")
         outside = _outside().get(name)
-        module = importlib.import_module(path if outside is None else outside.value)
+        module = importlib.import_module(path) if outside is None else _imported(outside)
     found = _public_pass(module, name)
     found.name = name
     return found
+
+
+def _imported(point: EntryPoint) -> ModuleType:
+    """The module of a package's pass.  Raises PassError."""
+    try:
+        return importlib.import_module(point.value)
+    except Exception as error:
+        wrong = f"{point.value} of an installed package cannot be imported: {one_line(error)}"
+        raise PassError(f"pass {point.name}: {wrong}") from error
 
 
 @cache

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +13,9 @@ import click
 from headrace.compiler.cli._options import driver_option
 
 if TYPE_CHECKING:
-    from headrace.compiler.conformance.operators import Cell
+    from headrace.compiler.conformance.contract import Verdict
+    from headrace.compiler.conformance.operators import Cell, Place
+    from headrace.compiler.conformance.watched import Tell
     from headrace.runtime.python.calling import Driver
 
 MARKS = {"ok": "ok", "refused": "-", "wrong": "WRONG"}
@@ -27,25 +31,44 @@ def command(device: str, drivers: tuple[Path, ...], target: str | None, names: t
 
     The exit code is 2 if a promise is broken or a result is wrong; what the target refuses is listed with its reason.
     """
-    from headrace.compiler.conformance.contract import check_contract
-    from headrace.compiler.conformance.operators import Place, check_operators
+    from headrace.compiler.conformance.operators import Cell, Place
+    from headrace.compiler.conformance.watched import watched
     from headrace.ir.errors import HeadraceError
-    from headrace.runtime.python.calling import open_driver
 
-    driver = open_driver(device, drivers)
-    broken = 0
-    for verdict in check_contract(driver):
-        broken += verdict.wrong is not None
-        click.echo(f"{'ok   ' if verdict.wrong is None else 'WRONG'} {verdict.promise}")
-        if verdict.wrong is not None:
-            click.echo(f"      {verdict.wrong}")
-    place = Place(target or _target_of(driver), device, drivers)
-    cells = list(check_operators(place, _known(names)))
+    known = _known(names)
+    cells, broken, place = list[Cell](), 0, Place(target or "", device, drivers)
+    for answer in watched(partial(_answers, place, known)):
+        if isinstance(answer, Place):
+            place = answer
+        elif isinstance(answer, Cell):
+            cells.append(answer)
+        else:
+            broken += answer.wrong is not None
+            click.echo(f"{'ok   ' if answer.wrong is None else 'WRONG'} {answer.promise}")
+            if answer.wrong is not None:
+                click.echo(f"      {answer.wrong}")
     click.echo(f"\noperations for {place.target} on {device}:")
     _print_table(cells)
     wrong = sum(c.outcome == "wrong" for c in cells)
     if broken or wrong:
         raise HeadraceError(f"driver {device}: {broken} promises are broken, {wrong} of {len(cells)} results are wrong")
+
+
+def _answers(place: Place, names: Sequence[str], tell: Tell) -> Iterator[Place | Verdict | Cell]:
+    """All that touches the driver: the place with its target, a verdict for each promise, a cell for each operation."""
+    from headrace.compiler.conformance.contract import check_contract
+    from headrace.compiler.conformance.faults import check_faults
+    from headrace.compiler.conformance.launches import check_launches
+    from headrace.compiler.conformance.operators import check_operators
+    from headrace.runtime.python.calling import open_driver
+
+    driver = open_driver(place.device, place.drivers)
+    place = replace(place, target=place.target or _target_of(driver))
+    yield place
+    yield from check_contract(driver, tell)
+    yield from check_launches(driver, place.target, tell)
+    yield from check_faults(place, tell)
+    yield from check_operators(place, names, tell)
 
 
 def _target_of(driver: Driver) -> str:
@@ -62,7 +85,7 @@ def _target_of(driver: Driver) -> str:
 
 
 def _known(names: Sequence[str]) -> Sequence[str]:
-    from headrace.compiler.conformance.operators import sampled_names
+    from headrace.compiler.conformance.samples import sampled_names
     from headrace.ir.errors import OptionError, nearest
 
     known = sampled_names()

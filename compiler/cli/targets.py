@@ -11,7 +11,7 @@ def command() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from headrace.targets import find_target, list_targets
+    from headrace.targets import broken_targets, find_target, list_targets
 
     host, _ = find_target("host")
     table = Table(box=None, pad_edge=False)
@@ -23,3 +23,5 @@ def command() -> None:
             preset, target.machine, f"{facts.vector_bytes * 8} bits", target.driver, "host" if preset == host else ""
         )
     Console().print(table)
+    for name, wrong in broken_targets().items():
+        click.echo(f"{name}: {wrong}")

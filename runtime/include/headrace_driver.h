@@ -28,6 +28,7 @@ typedef struct hr_slice {
     uint64_t offset;
 } hr_slice;
 
+/* All that it points to may be other things when `launch` has returned. */
 typedef struct hr_launch {
     uint32_t size;  /* sizeof(hr_launch) */
     uint32_t index; /* names this launch in a fault */
@@ -40,7 +41,7 @@ typedef struct hr_launch {
     const hr_slice *buffers;
     const int64_t *scalars;
     uint64_t scratch_bytes; /* for each thread */
-    int64_t tasks;          /* > 0; the kernel runs on [0, tasks), split in any way */
+    int64_t tasks;          /* > 0; the kernel runs on [0, tasks), each task once, split in any way */
     int64_t grain;          /* fewest tasks worth a thread of their own; steers cost only */
     hr_profile_part *parts; /* NULL unless a profile is wanted: room for as many parts as the queue has threads */
     uint32_t *part_count;   /* set to how many parts were filled in; 0, as it comes, where the device cannot tell */
@@ -59,7 +60,7 @@ typedef struct hr_fault {
 
 typedef struct hr_device_options {
     uint32_t size;
-    const char *name; /* what follows the colon in "opencl:0", or "" */
+    const char *name; /* what follows the colon in "opencl:0", or "": refused where there is no such device */
     hr_allocator allocator;
 } hr_device_options;
 
@@ -82,7 +83,7 @@ typedef struct hr_driver {
     hr_status (*alloc)(void *device, uint64_t bytes, uint64_t *handle, hr_error *error);
     void (*release)(void *device, uint64_t handle, uint64_t bytes);
 
-    /* Machine code or program text of one variant, as it lies in the file. */
+    /* Machine code or program text of one variant, as it lies in the file; it stays there until `module_unload`. */
     hr_status (*module_load)(void *device, const void *image, uint64_t bytes, uint64_t *module, hr_error *error);
     void (*module_unload)(void *device, uint64_t module);
 
@@ -114,6 +115,11 @@ typedef struct hr_driver {
 
 /* What every driver has; a smaller one is refused. */
 #define HR_DRIVER_LEAST_BYTES ((uint32_t)offsetof(hr_driver, stands_for))
+
+/* A library with a driver exports this function, and lives as long as the process; `HR_API` is what it needs to be seen
+** where all else is hidden.
+**
+**     HR_API const hr_driver *headrace_driver(void); */
 
 #ifdef __cplusplus
 }

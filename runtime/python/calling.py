@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from ctypes import POINTER, byref, c_uint64, c_void_p
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from headrace.runtime import _face
 from headrace.runtime.python import driver_abi as abi
@@ -61,7 +61,8 @@ def open_driver(name: str, paths: Sequence[str | os.PathLike[str]] = ()) -> Driv
         known.append(struct.name.decode())
         if known[-1] == wanted:
             return Driver(struct, which)
-    raise InputError(f"there is no driver {wanted!r}; {'given: ' + ', '.join(known) if known else 'none is given'}")
+    others = f"; beside those built in there is {', '.join(known)}" if known else ""
+    raise InputError(f"no driver {wanted!r} is built in or installed; name its library by --driver{others}")
 
 
 def _structs(library: ctypes.CDLL, wanted: str, paths: Sequence[str | os.PathLike[str]]) -> Iterator[abi.Driver]:
@@ -84,19 +85,55 @@ def _struct(library: ctypes.CDLL, driver: Named) -> abi.Driver:
     return struct
 
 
+_held: dict[int, int] = {}  # what devices have taken by the hooks that they are given: addresses and bytes
+
+
+def held_bytes() -> int:
+    """Of all that drivers have taken by their devices' allocators and not given back."""
+    return sum(_held.values())
+
+
+def heap_bytes() -> int:
+    """In use of malloc's memory, or 0 where the C library does not tell."""
+    if not hasattr(_LIBC, "mallinfo2"):
+        return 0
+    found = _LIBC.mallinfo2()
+    return int(found.uordblks + found.hblkhd)
+
+
+class _MallInfo(ctypes.Structure):
+    """`struct mallinfo2` of glibc."""
+
+    _fields_: ClassVar = [
+        *((f"other_{n}", ctypes.c_size_t) for n in range(4)),
+        ("hblkhd", ctypes.c_size_t),  # bytes in pieces of their own
+        *((f"other_{n}", ctypes.c_size_t) for n in (5, 6)),
+        ("uordblks", ctypes.c_size_t),  # bytes in the arena
+        *((f"other_{n}", ctypes.c_size_t) for n in (8, 9)),
+    ]
+
+
 def _take(context: Any, size: int, alignment: int) -> int | None:
     found = _LIBC.aligned_alloc(alignment, -(-size // alignment) * alignment)
-    return found if found else None
+    if not found:
+        return None
+    _held[found] = size
+    return int(found)
+
+
+def _give(context: Any, memory: int, size: int, alignment: int) -> None:
+    _held.pop(memory, None)
+    _LIBC.free(memory)
 
 
 _LIBC = ctypes.CDLL(None)
 _LIBC.aligned_alloc.restype = c_void_p
 _LIBC.aligned_alloc.argtypes = [ctypes.c_size_t, ctypes.c_size_t]
 _LIBC.free.argtypes = [c_void_p]
+if hasattr(_LIBC, "mallinfo2"):
+    _LIBC.mallinfo2.restype = _MallInfo
 _TAKE = ctypes.CFUNCTYPE(c_void_p, c_void_p, ctypes.c_size_t, ctypes.c_size_t)(_take)
-_GIVE = ctypes.CFUNCTYPE(None, c_void_p, c_void_p, ctypes.c_size_t, ctypes.c_size_t)(
-    lambda context, memory, size, alignment: _LIBC.free(memory)
-)
+_GIVE = ctypes.CFUNCTYPE(None, c_void_p, c_void_p, ctypes.c_size_t, ctypes.c_size_t)(_give)
 
 
 def _options(driver: Driver) -> abi.DeviceOptions:
@@ -131,17 +168,34 @@ class Device:
     def module_unload(self, module: int) -> None:
         self._struct.module_unload(self._opened, module)
 
-    def queue(self) -> Queue:
-        return Queue(self._struct, self._opened)
+    def queue(self, threads: int = 1) -> Queue:
+        return Queue(self._struct, self._opened, threads)
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a launch is told, by the names of `hr_launch`; `buffers`: handles and offsets."""
+
+    module: int
+    name: str
+    entry: int
+    buffers: Sequence[tuple[int, int]]
+    scalars: Sequence[int]
+    tasks: int
+    grain: int = 1
+    scratch_bytes: int = 0
+    scratch_alignment: int = 64
+    index: int = 0
 
 
 class Queue:
     """An open queue."""
 
-    def __init__(self, struct: abi.Driver, device: c_void_p) -> None:
+    def __init__(self, struct: abi.Driver, device: c_void_p, threads: int) -> None:
         self._struct = struct
         self._opened = c_void_p()
-        options = abi.QueueOptions(ctypes.sizeof(abi.QueueOptions), 1, None, None)
+        self._threads = threads
+        options = abi.QueueOptions(ctypes.sizeof(abi.QueueOptions), threads, None, None)
         _checked(struct.queue_open, device, byref(options), byref(self._opened))
 
     def close(self) -> None:
@@ -164,6 +218,41 @@ class Queue:
     def copy(self, target: tuple[int, int], source: tuple[int, int], size: int) -> None:
         """Both: handle and offset."""
         _checked(self._struct.copy, self._opened, abi.Slice(*target), abi.Slice(*source), size)
+
+    def launch(self, start: Start, parts: int = 0) -> list[abi.Part]:
+        """`parts`: how many the profile has room for, 0 for no profile.  The parts that were filled in.
+
+        As in a run, all that the launch points to has changed when this returns.
+        """
+        buffers = (abi.Slice * len(start.buffers))(*(abi.Slice(*b) for b in start.buffers))
+        scalars = (ctypes.c_int64 * max(1, len(start.scalars)))(*start.scalars)
+        name = ctypes.create_string_buffer(start.name.encode())
+        room, count, fault = (abi.Part * (parts + 64))(), ctypes.c_uint32(), abi.Fault()  # some may be too many
+        told = abi.Launch(
+            ctypes.sizeof(abi.Launch),
+            start.index,
+            start.module,
+            ctypes.cast(name, ctypes.c_char_p),
+            start.entry,
+            len(start.buffers),
+            len(start.scalars),
+            start.scratch_alignment,
+            buffers,
+            scalars,
+            start.scratch_bytes,
+            start.tasks,
+            start.grain,
+            ctypes.cast(room, c_void_p) if parts else None,
+            ctypes.pointer(count) if parts else None,
+            -1,
+        )
+        _checked(self._struct.launch, self._opened, byref(told), byref(fault))
+        for array in (buffers, scalars, name, told):
+            ctypes.memset(byref(array), 0xA5, ctypes.sizeof(array))
+        filled = max((n for n, part in enumerate(room, 1) if part.end_ns), default=0)
+        if max(count.value, filled) > parts:
+            raise InputError(f"the driver tells of {max(count.value, filled)} parts, where there is room for {parts}")
+        return list(room[: count.value])
 
     def finish(self) -> int:
         """The site of the run's fault, 0 for none."""

@@ -19,6 +19,10 @@ class Slice(Structure):
     _fields_: ClassVar = [("handle", c_uint64), ("offset", c_uint64)]
 
 
+class Part(Structure):
+    _fields_: ClassVar = [("thread", c_uint32), ("reserved", c_uint32), ("begin_ns", c_uint64), ("end_ns", c_uint64)]
+
+
 class Launch(Structure):
     _fields_: ClassVar = [
         ("size", c_uint32),

@@ -117,6 +117,9 @@ class HostedDriver:
         return call
 
     def _open(self, options: Any, out: Any) -> None:
+        wanted = options[0].name.decode(errors="replace")
+        if wanted not in ("", "0"):
+            raise ValueError(f"there is no device '{wanted}'; there is one, 0")
         out[0] = next(self._numbers)
 
     def _close(self, device: int) -> None:

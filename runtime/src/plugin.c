@@ -12,15 +12,47 @@ enum { PATH_LENGTH = 4096 };
 
 typedef const hr_driver *(*entry_fn)(void);
 
+/* A function that every driver must have, and this one has not; NULL if there is none. */
+static const char *lacking(const hr_driver *d) {
+    const struct {
+        const char *name;
+        bool is_there;
+    } functions[] = {
+        {"open", d->open},
+        {"close", d->close},
+        {"alloc", d->alloc},
+        {"release", d->release},
+        {"module_load", d->module_load},
+        {"module_unload", d->module_unload},
+        {"queue_open", d->queue_open},
+        {"queue_close", d->queue_close},
+        {"reserve", d->reserve},
+        {"begin", d->begin},
+        {"upload", d->upload},
+        {"download", d->download},
+        {"copy", d->copy},
+        {"launch", d->launch},
+        {"finish", d->finish},
+    };
+    for (size_t i = 0; i < sizeof functions / sizeof *functions; i++)
+        if (!functions[i].is_there)
+            return functions[i].name;
+    return NULL;
+}
+
 hr_status hr_driver_check(const hr_driver *driver, const char *place, hr_error *error) {
     if (driver->abi != HR_DRIVER_ABI)
-        return hr_fail(error, HR_VERSION, "driver %s: is made for ABI %u, this library has ABI %u", place, driver->abi,
-                       HR_DRIVER_ABI);
+        return hr_fail(error, HR_VERSION, "driver %s: is made for ABI %u, this library has ABI %u; build it with our header", place,
+                       driver->abi, HR_DRIVER_ABI);
     if (driver->size < HR_DRIVER_LEAST_BYTES)
         return hr_fail(error, HR_VERSION, "driver %s: its struct has %u bytes, ABI %u has at least %u", place,
                        driver->size, HR_DRIVER_ABI, HR_DRIVER_LEAST_BYTES);
     if (!driver->name || !*driver->name || strchr(driver->name, ':'))
         return hr_fail(error, HR_VERSION, "driver %s: must have a name without a colon", place);
+    const char *name = lacking(driver);
+    if (name)
+        return hr_fail(error, HR_VERSION, "driver %s: its function '%s' is NULL; those up to finish must be there", place,
+                       name);
     return HR_OK;
 }
 
@@ -61,7 +93,7 @@ hr_status hr_driver_load(const char *path, const hr_driver **driver, hr_error *e
     *(void **)&entry = dlsym(library, "headrace_driver");
     const hr_driver *found = entry ? entry() : NULL;
     hr_status status = found ? hr_driver_check(found, path, error)
-                             : hr_fail(error, HR_DEVICE, "driver %s: gives no driver by 'headrace_driver'", path);
+                             : hr_fail(error, HR_DEVICE, "driver %s: exports no function 'headrace_driver' that gives one", path);
     if (status)
         dlclose(library);
     else

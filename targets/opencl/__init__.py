@@ -19,9 +19,6 @@ from headrace.targets.opencl.image import emit
 def _facts(preset: str, vector_bytes: int, registers: int, threads: int, shared_bytes: int, groups: int) -> TargetFacts:
     return TargetFacts(
         preset=preset,
-        triple="",
-        cpu="",
-        features=(),
         vector_bytes=vector_bytes,
         vector_registers=registers,
         has_fma=True,
@@ -30,7 +27,6 @@ def _facts(preset: str, vector_bytes: int, registers: int, threads: int, shared_
         group_threads=threads,
         shared_bytes=shared_bytes,
         busy_groups=groups,
-        emitter="clike",
     )
 
 

@@ -177,6 +177,6 @@ def test_the_command_fails_in_one_line(null: Path, capsys: Any) -> None:
     assert main(arguments) == 2
     assert capsys.readouterr().err.startswith("headrace: driver null:lost@upload:1: ")
     assert main(["conform", "gpu"]) == 2
-    assert capsys.readouterr().err == "headrace: there is no driver 'gpu'; none is given\n"
+    assert capsys.readouterr().err == "headrace: no driver 'gpu' is built in or installed; name its library by --driver\n"
     assert main(["conform", "cpu", "--operation", "graph.rleu"]) == 2
     assert "'graph.rleu'; did you mean 'graph.relu'?" in capsys.readouterr().err

@@ -8,7 +8,7 @@ from typing import Any
 import conformance_page
 import pytest
 
-from headrace.compiler.conformance.operators import sampled_names
+from headrace.compiler.conformance.samples import sampled_names
 
 CLAIMS = conformance_page.claims(conformance_page.PAGE.read_text())
 FEW = ("graph.add", "graph.gather", "graph.matmul")

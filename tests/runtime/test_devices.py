@@ -10,7 +10,16 @@ import numpy as np
 import pytest
 from null_driver import NULL, build_null
 
-from headrace.runtime.python import DeviceError, LoadError, OutOfMemoryError, UnsupportedError, VersionError, load
+from headrace.runtime.python import (
+    DeviceError,
+    HostedDriver,
+    LoadError,
+    OutOfMemoryError,
+    UnsupportedError,
+    VersionError,
+    driver_abi,
+    load,
+)
 from headrace.runtime.python.calling import open_driver
 
 RequireTool = Callable[[str], str]
@@ -151,7 +160,7 @@ def test_a_driver_of_another_abi_is_refused_with_both_versions(several: Any, tmp
     library = build_null(tmp_path, "-DNULL_ABI=7u")
     with pytest.raises(VersionError) as told:
         load(several, drivers=[library])
-    assert str(told.value) == f"driver {library}: is made for ABI 7, this library has ABI 1"
+    assert str(told.value) == f"driver {library}: is made for ABI 7, this library has ABI 1; build it with our header"
 
 
 def test_a_driver_whose_struct_ends_early_is_refused_or_lacks_what_was_appended(several: Any, tmp_path: Path) -> None:
@@ -174,10 +183,22 @@ def test_a_driver_without_features_takes_no_variant_that_needs_one(maker: Any, n
         load(path, drivers=[null])
 
 
+@pytest.mark.parametrize("name", ["open", "module_unload", "finish"])
+def test_a_driver_without_a_function_is_refused(name: str, several: Any) -> None:
+    class Half(HostedDriver):
+        name = "half"
+        stands_for = "cpu"
+
+    driver = Half()
+    setattr(driver.struct, name, driver_abi.FUNCTIONS[name]())
+    with pytest.raises(VersionError, match=f"driver half: its function '{name}' is NULL"):
+        load(several, device="half", drivers=[driver])
+
+
 def test_what_is_no_driver_is_refused(several: Any, library: Any, tmp_path: Path) -> None:
     with pytest.raises(LoadError, match=r"driver no/such.so: "):
         load(several, drivers=["no/such.so"])
-    with pytest.raises(DeviceError, match="gives no driver by 'headrace_driver'"):
+    with pytest.raises(DeviceError, match="exports no function 'headrace_driver' that gives one"):
         load(several, drivers=[library])
 
 

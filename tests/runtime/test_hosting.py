@@ -139,5 +139,5 @@ def test_what_a_device_lacks_is_told(maker: Any) -> None:
 
 def test_drivers_that_are_built_in_are_found_by_name() -> None:
     assert open_driver("cpu").name == "cpu"
-    with pytest.raises(InputError, match="there is no driver 'gpu'; none is given"):
+    with pytest.raises(InputError, match="no driver 'gpu' is built in or installed; name its library by --driver"):
         open_driver("gpu:1")

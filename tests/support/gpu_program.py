@@ -17,9 +17,6 @@ from headrace.targets.gpu_schedule import schedule
 
 FACTS = TargetFacts(
     preset="opencl",
-    triple="",
-    cpu="",
-    features=(),
     vector_bytes=16,
     vector_registers=64,
     has_fma=True,

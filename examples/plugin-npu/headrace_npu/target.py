@@ -18,9 +18,6 @@ from headrace_npu.select import VECTOR_FUNCTIONS
 
 FACTS = TargetFacts(
     preset="npu",
-    triple="",
-    cpu="",
-    features=(),
     vector_bytes=4 * isa.COLUMNS,
     vector_registers=0,
     has_fma=False,
@@ -29,7 +26,6 @@ FACTS = TargetFacts(
     shared_bytes=4 * isa.SCRATCHPAD,
     matrix_tiles=(MatrixTile(isa.ROWS, isa.COLUMNS, isa.DEPTH, F32, F32, F32, smaller=True),),
     copy_worth=1.0,
-    emitter="npu",
 )
 
 

@@ -40,6 +40,8 @@ static void *address_of(hr_slice slice) {
 }
 
 static hr_status cpu_open(const hr_device_options *options, void **out, hr_error *error) {
+    if (options->name[0] && strcmp(options->name, "0"))
+        return hr_fail(error, HR_INVALID, "cpu: there is no device '%s'; there is one, 0", options->name);
     device *d = options->allocator.take(options->allocator.context, sizeof *d, HR_ALIGN);
     if (!d)
         return hr_fail(error, HR_NO_MEMORY, "cpu: no memory for the device");
