@@ -23,12 +23,12 @@ from headrace.codegen.artefact.writer import write
 from headrace.codegen.clike import emit_c
 from headrace.codegen.program import ConstantPool, DeviceProgram, describe_kernel, encode_program, signature_of
 from headrace.compiler.constants import constants_of
-from headrace.compiler.files import write_text
+from headrace.compiler.files import check_place, write_text
 from headrace.compiler.frontends.onnx import import_model
 from headrace.compiler.placement import Machine, divide, machines, modules_of, refusal, rename_kernels, require
 from headrace.compiler.route import Points, Route
 from headrace.compiler.version import VERSION
-from headrace.ir.errors import CodegenError, HeadraceError, OptionError, PassError, TargetError, one_line
+from headrace.ir.errors import CodegenError, HeadraceError, OptionError, ParseError, PassError, TargetError, one_line
 from headrace.ir.facts import Placement
 from headrace.ir.kernel.ops.func import KernelFunc
 from headrace.ir.module import Module
@@ -188,7 +188,10 @@ def read_model(model: PathLike, shapes: Shapes | None) -> Module:
     if path.suffix == ".hir":
         if shapes:
             raise OptionError(f"{path}: shapes are set when an ONNX model is imported; a .hir has its own")
-        return load_hir(path)
+        loaded = load_hir(path)
+        if not loaded.block.operations:
+            raise ParseError(f"{path}: holds no function")
+        return loaded
     module = import_model(path, shapes or {})
     module.attributes["source"] = hashlib.sha256(path.read_bytes()).hexdigest()
     return module
@@ -203,7 +206,8 @@ def _ask_what_is_refused(model: PathLike, shapes: Shapes | None, targets: Sequen
 
 
 def _check_output(model: PathLike, output: PathLike) -> None:
-    """Raises OptionError where the model itself would be overwritten."""
+    """Raises OptionError where the model itself would be overwritten, or nothing can be written."""
+    check_place(Path(output))
     if Path(output).exists() and Path(model).exists() and Path(output).samefile(model):
         raise OptionError(f"{output}: cannot be written: it is the model that is compiled")
 

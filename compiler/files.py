@@ -14,13 +14,25 @@ import numpy as np
 from headrace.ir.errors import OptionError
 
 
+def check_place(path: Path) -> None:
+    """Raises OptionError where no file can be written, to be asked before the work of making it."""
+    wrong = ""
+    if path.exists() and not path.is_file():  # a device too, which the rename would put a file in place of
+        wrong = "it is there and is no file"
+    elif not path.parent.is_dir():
+        wrong = "no such file or directory"
+    elif not os.access(path.parent, os.W_OK | os.X_OK):
+        wrong = "permission denied"
+    if wrong:
+        raise OptionError(f"{path}: cannot be written: {wrong}")
+
+
 def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Calls `write` on a new file beside `path`, then puts it in place.
 
     Raises OptionError if the file cannot be written; then nothing is left, and what was there before stays.
     """
-    if path.exists() and not path.is_file():  # a device too, which the rename would put a file in place of
-        raise OptionError(f"{path}: cannot be written: it is there and is no file")
+    check_place(path)
     beside: str | None = None
     try:
         descriptor, beside = tempfile.mkstemp(prefix=f".{path.name[:200]}.", dir=path.parent)

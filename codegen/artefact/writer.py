@@ -57,7 +57,7 @@ def write(artefact: Artefact, path: str | os.PathLike[str]) -> int:
         beside = None
         return size
     except OSError as error:
-        raise ArtefactError(f"{target}: cannot be written: {error.strerror}") from error
+        raise ArtefactError(f"{target}: cannot be written: {(error.strerror or str(error)).lower()}") from error
     finally:
         if beside is not None:
             beside.unlink(missing_ok=True)

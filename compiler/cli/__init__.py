@@ -51,6 +51,9 @@ def main(arguments: list[str] | None = None) -> int:
         code = cli.main(arguments, prog_name="headrace", standalone_mode=False)  # what a command exits with
     except (click.Abort, KeyboardInterrupt):
         return _complain("interrupted", INTERRUPTED)
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message(), file=sys.stderr)
+        return 2
     except click.ClickException as error:
         return _complain(_lower(error.format_message()))
     except BrokenPipeError:

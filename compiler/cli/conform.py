@@ -61,12 +61,13 @@ def _answers(place: Place, names: Sequence[str], tell: Tell) -> Iterator[Place |
     from headrace.compiler.conformance.launches import check_launches
     from headrace.compiler.conformance.operators import check_operators
     from headrace.runtime.python.calling import open_driver
+    from headrace.targets import find_target
 
     driver = open_driver(place.device, place.drivers)
-    place = replace(place, target=place.target or _target_of(driver))
+    place = replace(place, target=find_target(place.target)[0] if place.target else _target_of(driver))
     yield place
     yield from check_contract(driver, tell)
-    yield from check_launches(driver, place.target, tell)
+    yield from check_launches(driver, place, tell)
     yield from check_faults(place, tell)
     yield from check_operators(place, names, tell)
 

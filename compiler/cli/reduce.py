@@ -20,8 +20,20 @@ from headrace.compiler.cli._options import shape_options
 @click.option("--against", metavar="ENGINE", help="Hold results against `onnxruntime` instead of the interpreter.")
 @click.option("--command", "script", metavar="COMMAND", help="What to run; exit status 1 says that {model} fails.")
 @click.option("--check", is_flag=True, help="Only say how MODEL fails; exit status 1 if it does.")
-@click.option("--seconds", default=60.0, show_default=True, help="Time that one trial may take.")
-@click.option("--memory", default=8192, show_default=True, help="Memory that one trial may take, in MB.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="Time that one trial may take.",
+)
+@click.option(
+    "--memory",
+    type=click.IntRange(min=1),
+    default=8192,
+    show_default=True,
+    help="Memory that one trial may take, in MB.",
+)
 def command(
     model: Path,
     output: Path | None,
@@ -41,7 +53,10 @@ def command(
     from headrace.compiler.reduction.command import Request, check_model, reduce_model
     from headrace.compiler.reduction.failure import Task
     from headrace.compiler.reduction.isolated import Limits
+    from headrace.ir.errors import OptionError
 
+    if script is not None and "{model}" not in script:
+        raise OptionError(f"--command {script!r}: no {{model}} in it, which stands for the file to try")
     given = (read_archive(archive) if archive is not None else {}) | read_named(inputs)
     task = Task(target, pipeline, against, script, limits=Limits(seconds, memory << 20))
     request = Request(model, output or model.with_suffix(".reduced.onnx"), shapes, given, task)

@@ -39,6 +39,8 @@ def command(
             raise OptionError(f"no output {name!r}{nearest(name, names)}; expected one of {', '.join(names)}")
     results = session.run(read_named(inputs))
     if output_dir is not None:
+        if output_dir.exists() and not output_dir.is_dir():
+            raise OptionError(f"{output_dir}: is no folder")
         output_dir.mkdir(parents=True, exist_ok=True)
         wanted = {name: output_dir / f"{_file_name(name)}.npy" for name in names} | wanted
     for name, path in wanted.items():

@@ -15,7 +15,7 @@ import numpy as np
 
 from headrace.codegen.artefact.reader import read
 from headrace.compiler.conformance.contract import Broken, Verdict, verdicts
-from headrace.compiler.conformance.operators import Place
+from headrace.compiler.conformance.operators import Place, runs_here
 from headrace.compiler.conformance.watched import Tell, nobody
 from headrace.compiler.driver import compile_module, copy_of
 from headrace.ir.access import SymbolRef
@@ -41,7 +41,7 @@ def check_faults(place: Place, tell: Tell = nobody) -> Iterator[Verdict]:
     preset, target = find_target(place.target)
     refused = [target.refuses(o, preset) is not None for o in _function(len(NODES)).block.body]
     count = len(NODES) if not refused[-1] else NODES.index("left")
-    if not refused[0]:
+    if not refused[0] and _runs(place, _function(1)):
         yield from verdicts(_CHECKS, tell, place, NODES[:count])
 
 
@@ -64,6 +64,13 @@ def _function(count: int) -> GraphFunc:
     module, function = Module(Region()), GraphFunc(SymbolRef("main"), Region(block), (), inputs, outputs)
     Builder(module.block).add(function)
     return function
+
+
+def _runs(place: Place, function: GraphFunc) -> bool:
+    with tempfile.TemporaryDirectory(prefix="headrace-") as folder:
+        path = Path(folder) / "m.hrm"
+        compile_module(copy_of(module_of(function)), output=path, target=place.target)
+        return runs_here(path, place)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ import numpy as np
 from headrace.codegen.artefact.model import Launch, Variant
 from headrace.codegen.artefact.reader import read
 from headrace.compiler.conformance.contract import Broken, Verdict, memory, opened, run, verdicts
+from headrace.compiler.conformance.operators import Place, runs_here
 from headrace.compiler.conformance.samples import MORE_TRIES, classes, function_of, instance_of, refusal
 from headrace.compiler.conformance.watched import Tell, nobody
 from headrace.compiler.differential.compare import disagreement
@@ -39,9 +40,15 @@ MARGIN = 200  # bytes around each buffer: a multiple of the largest element, and
 FILLING = 0xA5
 
 
-def check_launches(driver: Driver, target: str, tell: Tell = nobody) -> Iterator[Verdict]:
-    """All promises about `launch`, in order; none where the target takes no operation that will do."""
-    kernel = _subject(target)
+def check_launches(driver: Driver, place: Place, tell: Tell = nobody) -> Iterator[Verdict]:
+    """All promises about `launch`, in order.
+
+    None where the target takes no operation that will do, or its code is for another machine than this one.
+    """
+    try:
+        kernel = _subject(place)
+    except _ForAnotherMachine:
+        return
     if kernel is not None:
         yield from verdicts(_CHECKS, tell, driver, kernel)
 
@@ -77,32 +84,38 @@ class _Kernel:
         return list(itertools.accumulate((-(-b.bytes // 8) * 8 + MARGIN for b in self.buffers), initial=MARGIN))
 
 
-def _subject(target: str) -> _Kernel | None:
+class _ForAnotherMachine(Exception):
+    """There is nothing to launch."""
+
+
+def _subject(place: Place) -> _Kernel | None:
     """Of the first operation that is one kernel on arrays of a good size."""
     for cls in sorted(classes(), key=lambda c: FIRST.index(c.name) if c.name in FIRST else len(FIRST)):
-        for found in _kernels(cls, target):
+        for found in _kernels(cls, place):
             return found
     return None
 
 
-def _kernels(cls: type[GraphOp], target: str) -> Iterator[_Kernel]:
-    first = instance_of(cls, F32, target)
+def _kernels(cls: type[GraphOp], place: Place) -> Iterator[_Kernel]:
+    first = instance_of(cls, F32, place.target)
     if first is None:
         return
     for seed in range(MORE_TRIES):
         instance = replace(first, seed=seed)
         try:
             function, arrays = function_of([instance], SIZES)
-            if LEAST <= sum(a.size for a in arrays[1:]) <= MOST and refusal(instance, target) is None:
-                yield from _compiled(function, arrays, target)
+            if LEAST <= sum(a.size for a in arrays[1:]) <= MOST and refusal(instance, place.target) is None:
+                yield from _compiled(function, arrays, place)
         except HeadraceError:
             continue
 
 
-def _compiled(function: GraphFunc, arrays: Sequence[Array], target: str) -> Iterator[_Kernel]:
+def _compiled(function: GraphFunc, arrays: Sequence[Array], place: Place) -> Iterator[_Kernel]:
     with tempfile.TemporaryDirectory(prefix="headrace-") as folder:
         path = Path(folder) / "m.hrm"
-        compile_module(copy_of(module_of(function)), output=path, target=target)
+        compile_module(copy_of(module_of(function)), output=path, target=place.target)
+        if not runs_here(path, place):
+            raise _ForAnotherMachine
         variant = read(path).artefact.variants[0]
     launches = variant.program.launches
     buffers = _buffers(variant, launches[0]) if len(launches) == 1 else None

@@ -47,6 +47,17 @@ class Place:
     drivers: Sequence[Any] = ()
 
 
+def runs_here(path: Path, place: Place) -> bool:
+    """Whether the code in a file is for this machine; what else may be wrong shows when it is run."""
+    try:
+        load(path, device=place.device, drivers=place.drivers)
+    except UnsupportedError:
+        return False
+    except HeadraceRuntimeError:
+        return True
+    return True
+
+
 def check_operators(place: Place, names: Sequence[str] = (), tell: Tell = nobody) -> Iterator[Cell]:
     """All operations that can be sampled, or those of these names, in the order of their names."""
     for cls in classes():
@@ -78,9 +89,9 @@ def _outcome(instances: Sequence[Instance], place: Place) -> tuple[str, str]:
         except CodegenError as error:
             return "refused", f"the target takes it, and a model that has it does not compile: {error}"
         except (HeadraceError, UnsupportedError) as error:
-            return "refused", str(error)
+            return "refused", str(error).removeprefix(f"{path}: ")
         except HeadraceRuntimeError as error:
-            return "wrong", str(error)
+            return "wrong", str(error).removeprefix(f"{path}: ")
     # The second run finds the memory of the first; a larger one needs more of it, and one after that less.
     runs = [arrays, arrays]
     larger = function_of(instances, LARGER)[1]

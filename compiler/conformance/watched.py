@@ -9,6 +9,7 @@ import faulthandler
 import os
 import pickle
 import signal
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -27,10 +28,16 @@ def watched(work: Callable[[Tell], Iterator[Any]]) -> Iterator[Any]:
 
     Raises what it raises, and HeadraceError, with what it told last, if the process ends before.
     """
+    with tempfile.TemporaryDirectory(prefix="headrace-") as folder:
+        yield from _watched(work, folder)
+
+
+def _watched(work: Callable[[Tell], Iterator[Any]], folder: str) -> Iterator[Any]:
     reading, writing = os.pipe()
     process = os.fork()
     if process == 0:
         os.close(reading)
+        tempfile.tempdir = folder  # so that nothing is left behind, however it ends
         _child(work, writing)
     os.close(writing)
     at = ""
@@ -45,18 +52,22 @@ def watched(work: Callable[[Tell], Iterator[Any]]) -> Iterator[Any]:
                 elif kind == "raised":
                     raise content
                 else:
-                    return
-    finally:
-        with suppress(ProcessLookupError):
-            os.kill(process, signal.SIGKILL)
-        _, status = os.waitpid(process, 0)
+                    break
+    except BaseException:  # nobody wants the rest
+        os.kill(process, signal.SIGKILL)
+        os.waitpid(process, 0)
+        raise
+    _, status = os.waitpid(process, 0)
+    if status == 0:
+        return
     how = signal.Signals(os.WTERMSIG(status)).name if os.WIFSIGNALED(status) else f"exit {os.WEXITSTATUS(status)}"
     raise HeadraceError(f"the driver has ended the process ({how}) at: {at}")
 
 
 def _child(work: Callable[[Tell], Iterator[Any]], writing: int) -> None:
     faulthandler.disable()  # a process that dies is an answer here
-    with open(writing, "wb") as answers:
+    status = 1
+    with open(writing, "wb", closefd=False) as answers:
 
         def send(kind: str, content: Any = None) -> None:
             answers.write(pickle.dumps((kind, content)))
@@ -66,8 +77,8 @@ def _child(work: Callable[[Tell], Iterator[Any]], writing: int) -> None:
             for answer in work(lambda at: send("at", at)):
                 send("answer", answer)
             send("end")
-        except KeyboardInterrupt:
-            pass  # the parent has been interrupted, too
+            status = 0
         except Exception as problem:
             send("raised", problem)
-    os._exit(0)
+        finally:
+            os._exit(status)  # what else may be under way is the parent's

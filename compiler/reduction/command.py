@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from headrace.compiler.driver import read_model
-from headrace.compiler.files import write_arrays, write_whole
+from headrace.compiler.files import check_place, write_arrays, write_whole
 from headrace.compiler.frontends.onnx.cutting import Array, Cut, declared_inputs, whole_model
 from headrace.compiler.measure.engines import PEERS
 from headrace.compiler.measure.inputs import inputs_for
@@ -45,6 +45,7 @@ def check_model(request: Request) -> Failure | None:
 
 def reduce_model(request: Request) -> Iterator[str]:
     """Writes the reduced model; says, line by line, what is found.  Raises OptionError where nothing fails."""
+    check_place(request.output)
     start = _start(request)
     failure = how_it_fails(start, request.task)
     if failure is None:

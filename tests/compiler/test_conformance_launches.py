@@ -217,7 +217,7 @@ class FinishesEarly(Runs):
 def _broken(driver: HostedDriver) -> dict[str, str]:
     """What is wrong, by the promises that are broken."""
     place, called = Place(HOST, driver.name, [driver]), Driver.of(driver)
-    found = itertools.chain(check_contract(called), check_launches(called, HOST), check_faults(place))
+    found = itertools.chain(check_contract(called), check_launches(called, place), check_faults(place))
     return {v.promise: v.wrong for v in found if v.wrong is not None}
 
 

@@ -62,7 +62,8 @@ def input_types(file: str, graph: GraphProto, shapes: Shapes, symbols: Symbols) 
             raise ModelError(f"{file}: input {name!r} is declared twice")
     for name in shapes:
         if name not in names and name not in structures:
-            raise OptionError(f"{file}: shape for {name!r}, which is no input{nearest(name, names)}")
+            known = f"expected one of {', '.join(names)}"
+            raise OptionError(f"{file}: shape for {name!r}, which is no input{nearest(name, names)}; {known}")
     for value in given:  # names that need no change get to keep them
         for dim in value.type.tensor_type.shape.dim:
             if dim.dim_param.isidentifier():

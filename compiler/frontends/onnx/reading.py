@@ -13,6 +13,7 @@ import onnx
 from google.protobuf.descriptor import FieldDescriptor  # type: ignore[import-untyped]
 from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]
 
+from headrace.codegen.artefact.layout import MAGIC
 from headrace.ir.errors import ModelError, UnsupportedModelError
 
 OLDEST_OPSET = 7
@@ -54,6 +55,8 @@ def read_model(path: Path) -> Model:
         raise ModelError(f"{path}: cannot be read: {(error.strerror or str(error)).lower()}") from None
     if not content:
         raise ModelError(f"{name}: the file is empty, expected an ONNX model")
+    if content.startswith(MAGIC):
+        raise ModelError(f"{name}: is compiled already; `headrace run` runs it")
     proto = onnx.ModelProto()
     try:
         proto.ParseFromString(content)

@@ -235,7 +235,7 @@ static bool write_outputs(job *j) {
         snprintf(suffix, sizeof suffix, ".part%ld", (long)getpid());
         if (!(j->parts[i] = joined(j->paths[i], suffix, "")))
             return fail(j, "no memory");
-        if (npy_write(j->parts[i], &j->outputs[i], &j->error))
+        if (npy_write(j->parts[i], j->paths[i], &j->outputs[i], &j->error))
             return false;
     }
     for (uint32_t i = 0; i < outputs; i++) {

@@ -119,9 +119,13 @@ static hr_status read_open(FILE *file, const char *path, uint32_t wanted, npy_ar
     bool row_major = order && !strncmp(order, "False", 5);
     bool known = parse_dtype(header, wanted, &array->value.dtype);
     bool shaped = parse_shape(header, array) && known && count_bytes(array);
+    const char *dtype = field(header, "descr");
+    if (!known)
+        fail(error, HR_INVALID, "%s: its dtype %.*s is none that models take", path,
+             dtype ? (int)strcspn(dtype, ",}\n") : 0, dtype ? dtype : "");
     free(header);
     if (!known)
-        return fail(error, HR_INVALID, "%s: its dtype is none that models take", path);
+        return HR_INVALID;
     if (!shaped || !row_major)
         return fail(error, HR_INVALID, "%s: %s", path, shaped ? "is not in row-major order" : "its shape is damaged");
     array->memory = malloc((size_t)array->value.bytes + 1);
@@ -172,10 +176,10 @@ static bool write_open(FILE *file, const hr_value *value) {
            fwrite(value->data, 1, (size_t)value->bytes, file) == value->bytes;
 }
 
-hr_status npy_write(const char *path, const hr_value *value, hr_error *error) {
+hr_status npy_write(const char *path, const char *called, const hr_value *value, hr_error *error) {
     FILE *file = fopen(path, "wb");
     if (!file)
-        return fail(error, HR_IO, "%s: cannot be written: %s", path, strerror(errno));
+        return fail(error, HR_IO, "%s: cannot be written: %s", called, strerror(errno));
     bool ok = write_open(file, value);
     int reason = errno;
     if (fclose(file) && ok)
@@ -183,5 +187,5 @@ hr_status npy_write(const char *path, const hr_value *value, hr_error *error) {
     if (ok)
         return HR_OK;
     unlink(path);
-    return fail(error, HR_IO, "%s: cannot be written: %s", path, strerror(reason));
+    return fail(error, HR_IO, "%s: cannot be written: %s", called, strerror(reason));
 }

@@ -17,7 +17,7 @@ typedef struct npy_array {
 hr_status npy_read(const char *path, uint32_t wanted, npy_array *array, hr_error *error);
 void npy_free(npy_array *array);
 
-/* Writes a file that was not there or replaces it; on failure what was begun is removed. */
-hr_status npy_write(const char *path, const hr_value *value, hr_error *error);
+/* Writes a file that was not there or replaces it; on failure what was begun is removed.  `called`: in messages. */
+hr_status npy_write(const char *path, const char *called, const hr_value *value, hr_error *error);
 
 #endif

@@ -54,6 +54,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "version.hrm").write_bytes(whole[:8] + b"\x63" + whole[9:])
     (place / "flipped.hrm").write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     np.save(place / "good.npy", np.zeros((2, 4), np.float32))
+    (place / "cut.npy").write_bytes((place / "good.npy").read_bytes()[:-3])
+    np.savez(place / "archive.npz", x=np.zeros((2, 4), np.float32))
+    np.save(place / "objects.npy", np.array([1, "a"], dtype=object))
     np.save(place / "shape.npy", np.zeros((2, 5), np.float32))
     np.save(place / "dtype.npy", np.zeros((2, 4), np.float64))
     return place
@@ -111,7 +114,7 @@ OPTIONS = {
     "--shape=x=2*n,4": "a dim of '2*n', expected",
     "--shape=x=-1,4": "a dim of '-1', expected",
     "--shape=x=0,4": "good.onnx: input 'x': a dim of 0, expected a name or a whole number from 1 on",
-    "--shape=w=2,5": "good.onnx: shape for 'w', which is no input",
+    "--shape=w=2,5": "good.onnx: shape for 'w', which is no input; expected one of x",
     "--shape=x=9223372036854775807,4": "good.onnx: node 'relu': its result would be f32[9223372036854775807, 4], whose bytes do not fit 64 bits",
     "--shape=x=n,4 --shape=x=m,4": "--shape 'x=m,4': a second shape for 'x'",
     "--verify-each=hard": "hard",
@@ -125,6 +128,47 @@ def test_options(folder: Path, option: str, message: str) -> None:
     complains(folder, message, "compile", "good.onnx", "-o", "out.hrm", *option.split())
 
 
+def test_a_compiled_model_is_not_compiled(folder: Path) -> None:
+    message = "good.hrm: is compiled already; `headrace run` runs it"
+    complains(folder, message, "compile", "good.hrm", "-o", "out.hrm")
+
+
+def test_a_text_without_a_function(folder: Path) -> None:
+    (folder / "empty.hir").write_text("")
+    complains(folder, "empty.hir: holds no function", "compile", "empty.hir", "-o", "out.hrm")
+
+
+def test_where_nothing_can_be_written_nothing_is_compiled(folder: Path) -> None:
+    complains(
+        folder,
+        "none/out.hrm: cannot be written: no such file or directory",
+        "compile",
+        "text.onnx",
+        "-o",
+        "none/out.hrm",
+    )
+    arguments = ("reduce", "unknown.onnx", "-o", "none/r.onnx")
+    complains(folder, "none/r.onnx: cannot be written: no such file or directory", *arguments)
+
+
+REDUCE = {
+    "--command=false": "--command 'false': no {model} in it, which stands for the file to try",
+    "--seconds=0": "invalid value for '--seconds': 0.0 is not in the range x>0",
+    "--memory=0": "invalid value for '--memory': 0 is not in the range x>=1",
+}
+
+
+@pytest.mark.parametrize(("option", "message"), REDUCE.items())
+def test_reducing(folder: Path, option: str, message: str) -> None:
+    complains(folder, message, "reduce", "unknown.onnx", "-o", "out.onnx", option)
+
+
+def test_no_command_at_all_shows_the_commands(folder: Path) -> None:
+    done = headrace(folder)
+    assert done.returncode == 2
+    assert done.stderr.startswith("Usage: headrace [OPTIONS] COMMAND [ARGS]...\n\n")
+
+
 def test_unknown_command(folder: Path) -> None:
     complains(folder, "unknown command 'comple'; did you mean 'compile'?", "comple")
 
@@ -134,7 +178,12 @@ RUN = {
     ("good.hrm", "--input=x=dtype.npy"): "input 'x': is float64, expected float32",
     ("good.hrm", "--input=z=good.npy"): "input 'x' is missing",
     ("good.hrm", "--input=x=none.npy"): "none.npy: no such file",
-    ("good.hrm", "--input=x=good.onnx"): "good.onnx: not a .npy file",
+    ("good.hrm", "--input=x=good.onnx"): "good.onnx: not a .npy file: it does not start like one",
+    ("good.hrm", "--input=x=."): ".: cannot be read: is a directory",
+    ("good.hrm", "--input=x=archive.npz"): "archive.npz: an archive of arrays; expected one array in a .npy file",
+    ("good.hrm", "--input=x=objects.npy"): "objects.npy: a .npy file that is cut off or not of numbers: Object arrays",
+    ("good.hrm", "--input=x=cut.npy"): "cut.npy: a .npy file that is cut off or not of numbers: ",
+    ("good.hrm", "--input=x=good.npy", "--output-dir=good.onnx"): "good.onnx: is no folder",
     ("good.hrm", "--input=x"): "'x': expected NAME=FILE.npy",
     ("cut.hrm", "--input=x=good.npy"): "cut.hrm: has ",
     ("version.hrm", "--input=x=good.npy"): "version.hrm: is of format 99",
@@ -173,7 +222,11 @@ def test_the_model_itself_is_not_overwritten(folder: Path, emit: str) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    [("run", "good.hrm", "--input=x=good.npy", "--output=y="), ("compile", "good.onnx", "-o"), ("opt", "good.onnx", "-o")],
+    [
+        ("run", "good.hrm", "--input=x=good.npy", "--output=y="),
+        ("compile", "good.onnx", "-o"),
+        ("opt", "good.onnx", "-o"),
+    ],
     ids=["run", "compile", "opt"],
 )
 def test_devices_stay_what_they_are(folder: Path, tmp_path: Path, command: tuple[str, ...]) -> None:
@@ -185,7 +238,9 @@ def test_devices_stay_what_they_are(folder: Path, tmp_path: Path, command: tuple
 
 
 def test_opt_into_a_folder_that_is_not_there(folder: Path) -> None:
-    complains(folder, "none/x.hir: cannot be written: no such file or directory", "opt", "good.onnx", "-o", "none/x.hir")
+    complains(
+        folder, "none/x.hir: cannot be written: no such file or directory", "opt", "good.onnx", "-o", "none/x.hir"
+    )
 
 
 def small_disk() -> None:
@@ -243,3 +298,35 @@ def test_interrupt(folder: Path) -> None:
     assert done.returncode == 130
     assert done.stderr == "\nheadrace: interrupted\n"  # the first line end closes the terminal's ^C
     assert not (folder / "out.hrm").exists()
+
+
+IMPORTING = """
+import builtins, sys
+
+plain = builtins.__import__
+
+def interrupted(name, *arguments, **named):
+    if name == "headrace.compiler.cli":
+        raise KeyboardInterrupt
+    return plain(name, *arguments, **named)
+
+builtins.__import__ = interrupted
+from headrace.__main__ import main
+sys.exit(main())
+"""
+
+
+def test_interrupt_while_importing(folder: Path) -> None:
+    done = headrace(folder, "compile", "good.onnx", "-o", "out.hrm", script=IMPORTING)
+    assert done.returncode == 130
+    assert done.stderr == "\nheadrace: interrupted\n"
+
+
+def test_arrays_of_another_byte_order_and_layout(folder: Path) -> None:
+    x = np.arange(8, dtype=np.float32).reshape(2, 4) - 3
+    np.save(folder / "big=endian.npy", x.astype(">f4"))
+    np.save(folder / "columns.npy", np.asfortranarray(x))
+    for name in ("big=endian", "columns"):
+        done = headrace(folder, "run", "good.hrm", f"--input=x={name}.npy", f"--output=y=./{name}.y.npy")
+        assert done.returncode == 0, done.stderr
+        assert np.array_equal(np.load(folder / f"{name}.y.npy"), np.maximum(x, 0))
