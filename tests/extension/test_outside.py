@@ -222,7 +222,9 @@ def test_an_op_and_a_pass(outside: Path, tmp_path: Path) -> None:
     assert said.startswith("1 softsigns\n")
     x = np.linspace(-3, 3, 35, dtype=np.float32).reshape(7, 5)
     np.save(tmp_path / "x.npy", x)
-    headrace(outside, "run", tmp_path / "m.hrm", "--input", f"x={tmp_path}/x.npy", "--output", f"y={tmp_path}/y.npy")
+    headrace(
+        outside, "run", tmp_path / "m.hrm", "--input", f"x={tmp_path}/x.npy", "--output", f"y={tmp_path}/y.npy"
+    )
     np.testing.assert_allclose(np.load(tmp_path / "y.npy"), x / (1 + np.abs(x)), rtol=1e-6)
 
 
@@ -255,7 +257,9 @@ def test_a_target(outside: Path, tmp_path: Path, require_tool: Callable[[str], s
     headrace(outside, "compile", digits.path, "-o", tmp_path / "m.hrm", "--target", "gcc-x86")
     inputs = digits.inputs(5)
     np.save(tmp_path / "x.npy", inputs["image"])
-    headrace(outside, "run", tmp_path / "m.hrm", "--input", f"image={tmp_path}/x.npy", "--output-dir", tmp_path / "out")
+    headrace(
+        outside, "run", tmp_path / "m.hrm", "--input", f"image={tmp_path}/x.npy", "--output-dir", tmp_path / "out"
+    )
     assert_close(np.load(tmp_path / "out/probabilities.npy"), digits.expected(inputs)[0])
 
 
@@ -264,9 +268,7 @@ def test_a_target_by_entry_point(tmp_path: Path, require_tool: Callable[[str], s
     require_tool("gcc")
     package = tmp_path / "site"
     (package / "chip").mkdir(parents=True)
-    (package / "chip/__init__.py").write_text(
-        TARGET.replace('family = "gcc"', 'family = "chip"').replace("gcc-x86", "chip-1")
-    )
+    (package / "chip/__init__.py").write_text(TARGET.replace('family = "gcc"', 'family = "chip"').replace("gcc-x86", "chip-1"))
     info = package / "chip-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: chip\nVersion: 1.0\n")
@@ -290,9 +292,7 @@ def test_an_op_and_a_pass_by_entry_points(tmp_path: Path) -> None:
     """A model with an operator of a domain of its own, and a pass in the middle of the target's pipeline."""
     package = tmp_path / "site"
     package.mkdir()
-    op = OP.replace('onnx="Softsign"', 'onnx=OnnxForm("Sign", domain="my.domain")').replace(
-        "graph.softsign", "graph.my_sign"
-    )
+    op = OP.replace('onnx="Softsign"', 'onnx=OnnxForm("Sign", domain="my.domain")').replace("graph.softsign", "graph.my_sign")
     op = op.replace("import op\n", "import OnnxForm, op\n")
     (package / "my_sign.py").write_text(op)
     own = PASS.replace("headrace.ir.graph.ops.softsign", "my_sign").replace("graph.count-softsign", "graph.my-count")
