@@ -22,10 +22,10 @@ After `kernel.stage-shared{func=f axis=k_i reads=[0 1]}`:
 
 A tile is the box around what all threads read, without what every one of them skips; neighbouring threads copy
 neighbouring elements, or with `lanes` vectors of them where the rows of the tile divide into such.  The dim that the
-operation's lanes move along becomes the tile's last.  A 16-bit float that the operation only takes as f32 is
-cast as it is copied, once for all threads that read it.  Needs: an operation in a loop over threads, which every thread
-comes to: nothing but loops between them.  Refuses: indices that are not linear in the axes of the operation and the
-threads, with factors of 0 or more, or such axes whose extents are no constants.
+operation's lanes move along becomes the tile's last.  With `widen`, a 16-bit float that the operation only takes as f32
+is cast as it is copied, once for all threads that read it; a matrix unit wants it as it is.  Needs: an operation in a
+loop over threads, which every thread comes to: nothing but loops between them.  Refuses: indices that are not linear in
+the axes of the operation and the threads, with factors of 0 or more, or such axes whose extents are no constants.
 """
 
 from __future__ import annotations
@@ -56,12 +56,13 @@ WRITTEN_OUT = 8  # most copies of a thread that stand one behind the other, so t
 @dataclass(frozen=True)
 class StageShared(Pass):
     """`func`: the kernel; `axis`: an axis of one of its maps; `reads`: which of its reads; `lanes`: most elements
-    that a thread copies at once."""
+    that a thread copies at once; `widen`: copy f16 and bf16 as f32."""
 
     func: str
     axis: str
     reads: tuple[int, ...]
     lanes: int = 1
+    widen: bool = False
 
     summary = "let the threads of a workgroup copy what an operation reads into shared memory first"
     effect = "exact"
@@ -92,7 +93,7 @@ class StageShared(Pass):
         argument = op.body.block.arguments[number]
         own = element_dtype(argument.type)
         casts = [user for user in argument.users if isinstance(user, Cast) and user.dtype == F32]
-        if not own.is_half or not casts or len(casts) < len(argument.users):
+        if not self.widen or not own.is_half or not casts or len(casts) < len(argument.users):
             return own
         for cast in casts:
             rewriter.replace(cast, [argument])

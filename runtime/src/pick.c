@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LONGEST_NAME = 64, REASON = 192, REASONS = 384 };
+enum { LONGEST_NAME = 64, REASON = 256, REASONS = 384 };
 
 /* What stands before a colon is a driver's name, what stands behind it names one of its devices. */
 static bool same_driver(const char *a, const char *b) {
@@ -52,7 +52,7 @@ static bool lacks(const hr_model *model, const hr_model_options *options, const 
                                     hr_allocator_or_default(&options->allocator)};
         hr_error error = {0};
         hr_status status = hr_driver_supports(model->devices[i].driver, &device, colon + 1, &error);
-        snprintf(why, bytes, "%s needs %s (%s)", v->preset, feature, error.message);
+        snprintf(why, bytes, "%s needs %s (%.160s)", v->preset, feature, error.message);
         return status;
     }
     snprintf(why, bytes, "%s needs %s, and has no such device", v->preset, feature);

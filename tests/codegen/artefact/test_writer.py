@@ -86,7 +86,7 @@ def test_a_failing_constant_leaves_the_old_file(artefact: Any, tmp_path: Path) -
 
 def test_a_missing_folder_is_named(artefact: Any, tmp_path: Path) -> None:
     path = tmp_path / "none" / "m.hrm"
-    with pytest.raises(ArtefactError, match=rf"^{re.escape(str(path))}: cannot be written: No such file or directory$"):
+    with pytest.raises(ArtefactError, match=rf"^{re.escape(str(path))}: cannot be written: no such file or directory$"):
         write(artefact, path)
 
 
@@ -113,7 +113,7 @@ def test_no_room_leaves_nothing(artefact: Any, tmp_path: Path) -> None:
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
-        with pytest.raises(ArtefactError, match=r"m\.hrm: cannot be written: File too large$"):
+        with pytest.raises(ArtefactError, match=r"m\.hrm: cannot be written: file too large$"):
             write(artefact, tmp_path / "m.hrm")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

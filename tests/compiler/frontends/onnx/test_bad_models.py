@@ -414,7 +414,7 @@ def test_unsupported(bad: onnx.ModelProto, message: str, imported: Imported) -> 
 @pytest.mark.parametrize(
     ("shapes", "message"),
     [
-        ({"z": [1]}, "model.onnx: shape for 'z', which is no input"),
+        ({"z": [1]}, "model.onnx: shape for 'z', which is no input; expected one of x"),
         ({"x": [1]}, "model.onnx: input 'x': shape [1] has rank 1, the model's is 2"),
         ({"x": [1, 0]}, "model.onnx: input 'x': a dim of 0, expected a name or a whole number from 1 on"),
         ({"x": [1, 3.5]}, "model.onnx: input 'x': a dim of 3.5, expected a name or a whole number from 1 on"),
