@@ -58,7 +58,7 @@ def attention(plans: Sequence[Plan]) -> list[str]:
             numbered.append(_Step(plan, [Axis(names.fresh(f"{a.name}_s"), "parallel", a.extent) for a in axes]))
         numbered.append(_Step(plan, None))
     few = block // FEW if _may_be_few(row.extent, block) else 0
-    steps.append(plans[0].step("block-rows", axis=row.name, by=block, innermost="true", few=few))
+    steps.append(plans[0].step("block-rows", axis=row.name, by=block, innermost=True, few=few))
     for number, step in enumerate(numbered):
         steps += step.steps(f"{row.name}_i{number}", lanes)
     return steps + [s for n in numbered if few for s in n.alone(lanes)]

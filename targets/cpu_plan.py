@@ -36,7 +36,8 @@ class Plan:
         """`kernel.NAME{func=... option=value}`."""
         words = [f"func={self.name}"]
         for key, value in options.items():
-            words.append(f"{key}=[{' '.join(str(v) for v in value)}]" if isinstance(value, list) else f"{key}={value}")
+            shown = str(value).lower() if isinstance(value, bool) else value
+            words.append(f"{key}=[{' '.join(str(v) for v in value)}]" if isinstance(value, list) else f"{key}={shown}")
         return f"kernel.{name}{{{' '.join(words)}}}"
 
     def lanes(self) -> int:

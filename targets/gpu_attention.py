@@ -69,7 +69,7 @@ class _Group:
         (result,) = found.results
         steps = [plan.step("bind", axes=[a.name for a in found.rows.axes], kind="grid")]
         steps.append(plan.step("online-softmax", by=COLUMNS))
-        steps.append(plan.step("block-rows", axis=row.name, by=rows, padded="true"))
+        steps.append(plan.step("block-rows", axis=row.name, by=rows, padded=True))
         own = {op: f"{row.name}_i{op.value}" for op in Online}  # the rows of each operation
         single = (Online.NO_MOST, Online.NO_TOTAL, Online.MOST_BEFORE, Online.SCALE, Online.RECIPROCAL)
         steps += [plan.step("bind", axes=[own[op]], kind="thread") for op in single]

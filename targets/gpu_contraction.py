@@ -98,7 +98,7 @@ def by_threads(
         steps.append(plan.step("bind", axes=registers[-1:], kind="vector"))
     steps.append(plan.step("enclose", axes=threads))
     steps.append(plan.step("accumulate", axes=turns))
-    staging = plan.step("stage-shared", axis=inner[-1], reads=staged, lanes=plan.lanes(), widen="true")
+    staging = plan.step("stage-shared", axis=inner[-1], reads=staged, lanes=plan.lanes(), widen=True)
     return [*steps, staging]
 
 

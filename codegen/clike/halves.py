@@ -3,7 +3,7 @@
 In: the C text of a value.  Out: a call of a helper.  Rounds to even; NaN stays NaN.  OpenCL C widens f16 without any
 extension (only through pointers, since it has no such type); the rest takes integers.  To round needs no branch, since
 it is inlined for each element of a tile: `vstore_half` has many where the device has no instruction for it, and the 128
-of a product took PoCL's compiler ten seconds.
+of a product were most of what PoCL's compiler had to do.
 """
 
 from __future__ import annotations

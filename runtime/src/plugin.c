@@ -42,7 +42,8 @@ static const char *lacking(const hr_driver *d) {
 
 hr_status hr_driver_check(const hr_driver *driver, const char *place, hr_error *error) {
     if (driver->abi != HR_DRIVER_ABI)
-        return hr_fail(error, HR_VERSION, "driver %s: is made for ABI %u, this library has ABI %u; build it with our header", place,
+        return hr_fail(error, HR_VERSION,
+                       "driver %s: is made for ABI %u, this library has ABI %u; build it with our header", place,
                        driver->abi, HR_DRIVER_ABI);
     if (driver->size < HR_DRIVER_LEAST_BYTES)
         return hr_fail(error, HR_VERSION, "driver %s: its struct has %u bytes, ABI %u has at least %u", place,
@@ -51,8 +52,8 @@ hr_status hr_driver_check(const hr_driver *driver, const char *place, hr_error *
         return hr_fail(error, HR_VERSION, "driver %s: must have a name without a colon", place);
     const char *name = lacking(driver);
     if (name)
-        return hr_fail(error, HR_VERSION, "driver %s: its function '%s' is NULL; those up to finish must be there", place,
-                       name);
+        return hr_fail(error, HR_VERSION, "driver %s: its function '%s' is NULL; those up to finish must be there",
+                       place, name);
     return HR_OK;
 }
 
